@@ -1,0 +1,71 @@
+/**
+ * The one seam between the keyring and whatever holds the key encryption key. A provider knows
+ * nothing of Kubernetes; the keyring knows no provider by name.
+ */
+import type { Result } from './errors.ts';
+
+/** One version of the key encryption key. */
+export type KeyVersion = {
+  readonly version: number;
+  /** When the provider says that it was made, in milliseconds since the epoch. */
+  readonly createdAt: number;
+};
+
+/** The key as the provider describes it now. */
+export type KeyDescription = {
+  /**
+   * What names the key on every node alike, most general part first, e.g.
+   * `['vault', 'admin/transit', 'kubernetes']`: the provider's kind, where the key is kept, its
+   * name. Never an address or anything else that differs between nodes.
+   */
+  readonly path: readonly string[];
+  /** Ascending by version; never empty. */
+  readonly versions: readonly KeyVersion[];
+  /** The version to encrypt with: the newest that policy allows. Always one of `versions`. */
+  readonly current: KeyVersion;
+  /** The oldest version that policy still lets decrypt. */
+  readonly minDecryptionVersion: number;
+  readonly facts: KeyFacts;
+};
+
+/** What a security officer asks about a key. */
+export type KeyFacts = {
+  /** The provider's own name of the algorithm, e.g. `aes256-gcm96`. */
+  readonly type: string;
+  readonly deletable: boolean;
+  readonly exportable: boolean;
+};
+
+/**
+ * Encrypts, decrypts and describes with a key that stays with the provider.
+ *
+ * Batches first: results come in the order of what was asked, one for each item, an item's failure
+ * being its own. Where the whole request failed every item carries the same error. No method
+ * rejects: a failure is a {@link Result}. The signal carries the caller's deadline and cancellation.
+ */
+export type Provider = {
+  /** The name given to it in the configuration. */
+  readonly name: string;
+  /** Makes the first contact, without waiting for it to succeed; idempotent. */
+  start(): void;
+  /** Ends sessions and connections; resolves when nothing is left open. */
+  stop(): Promise<void>;
+  /** Reads the key's versions and policy. */
+  describe(signal: AbortSignal): Promise<Result<KeyDescription>>;
+  /** Encrypts under exactly this version of the key; a reply made with another is an error. */
+  encrypt(
+    plaintexts: readonly Uint8Array[],
+    version: number,
+    signal: AbortSignal,
+  ): Promise<readonly Result<Uint8Array>[]>;
+  /** Decrypts what any readable version of the key has encrypted. */
+  decrypt(
+    ciphertexts: readonly Uint8Array[],
+    signal: AbortSignal,
+  ): Promise<readonly Result<Uint8Array>[]>;
+  /**
+   * The key version that a ciphertext names, or undefined where it is not of this provider's
+   * form: it looks at the form only and asks nobody.
+   */
+  versionOf(ciphertext: Uint8Array): number | undefined;
+};
