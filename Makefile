@@ -1,0 +1,56 @@
+# Everything runs with the pinned Node in node_modules; the Node of the machine only starts npm.
+NODE := node_modules/.bin/node
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+SOURCES := $(shell find src proto scripts -type f 2>/dev/null) package.json
+
+.PHONY: help
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+node_modules/.installed: package.json package-lock.json
+	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+.PHONY: generate
+generate: node_modules/.installed ## Write what is made from proto/ and from the configuration's schema
+	$(NODE) scripts/generate-codecs.ts
+	$(NODE) scripts/generate-json-schema.ts
+
+dist/trousseau: node_modules/.installed $(SOURCES)
+	$(NODE) scripts/generate-codecs.ts
+	$(NODE) scripts/build-bundle.ts
+	@touch $@
+
+.PHONY: build
+build: dist/trousseau ## Leave dist/trousseau, runnable from anywhere
+
+.PHONY: demo
+demo: dist/trousseau ## See it work with a local keyring, in seconds
+	@$(NODE) scripts/demo.ts
+
+.PHONY: lint
+lint: node_modules/.installed ## Format, lint, import directions, types (Node and Deno), generated files
+	node_modules/.bin/biome check --error-on-warnings .
+	node_modules/.bin/tsc -p .
+	$(NODE) scripts/generate-codecs.ts --check
+	$(NODE) scripts/generate-json-schema.ts --check
+	$(NODE) scripts/check-deno.ts
+
+.PHONY: test-unit
+test-unit: lint dist/trousseau ## All that needs no Go and no real servers
+	$(NODE) scripts/test.ts unit
+
+.PHONY: test
+test: lint dist/trousseau ## Everything, with real Vault, etcd and kube-apiserver (needs Go)
+	$(NODE) scripts/build-test-servers.ts
+	$(NODE) scripts/test.ts unit vault e2e
+
+.PHONY: bench
+bench: dist/trousseau ## Measure, and write docs/benchmarks.md
+	$(NODE) test/bench/start.ts
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf dist build

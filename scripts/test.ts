@@ -1,0 +1,39 @@
+/**
+ * Runs the tests of the named suites with node:test, one file after the other where they start
+ * servers, and fails on a skipped or missing test as on a failed one.
+ */
+import { globSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { finished } from 'node:stream/promises';
+import { run } from 'node:test';
+import { spec } from 'node:test/reporters';
+
+const MAX_FILE_MS = 10 * 60_000;
+
+const suites = process.argv.slice(2);
+const files = suites.flatMap((suite) => globSync(`test/${suite}/**/*.test.ts`).sort());
+if (suites.length === 0 || files.length === 0) {
+  process.stderr.write('usage: test.ts SUITE..., each a folder of test/ that holds *.test.ts\n');
+  process.exit(2);
+}
+
+const concurrency = suites.every((suite) => suite === 'unit') ? availableParallelism() : 1;
+const counts = { passed: 0, failed: 0, skipped: 0 };
+const stream = run({ files, concurrency, timeout: MAX_FILE_MS });
+stream.on('test:pass', ({ skip, todo, details }) => {
+  if (details.type === 'suite') return;
+  if (skip === undefined && todo === undefined) counts.passed += 1;
+  else counts.skipped += 1;
+});
+stream.on('test:fail', () => {
+  counts.failed += 1;
+});
+const report = stream.compose(new spec());
+report.pipe(process.stdout);
+await finished(report);
+
+process.stdout.write(
+  `\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`,
+);
+if (counts.skipped > 0) process.stdout.write('a skipped test counts as a failure\n');
+process.exitCode = counts.failed > 0 || counts.skipped > 0 || counts.passed === 0 ? 1 : 0;

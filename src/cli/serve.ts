@@ -1,0 +1,97 @@
+/** `trousseau serve`: the daemon, from its configuration to its clean end. */
+import { readConfigFile } from '../config/load.ts';
+import { createLog, LOG_LEVELS, type Log, type LogFormat, type LogLevel } from '../observe/log.ts';
+import { type Command, EXIT, type ExitCode } from './command.ts';
+import { type Daemon, startDaemon } from './daemon.ts';
+import { formatProblems } from './problems.ts';
+
+const DEFAULT_CONFIG = '/etc/trousseau/config.yaml';
+
+export const serveCommand: Command = {
+  name: 'serve',
+  summary: 'run the KMS plugin',
+  usage: ['trousseau serve [--config FILE] [--log-level LEVEL] [--log-format FORMAT]'],
+  description:
+    'Answers kube-apiserver on a unix socket until SIGTERM or SIGINT. The socket is there at once, ' +
+    'whatever the providers do; the process does not end because one of them is down, sealed or refusing.',
+  examples: [
+    { command: 'trousseau serve', what: `run with ${DEFAULT_CONFIG}` },
+    {
+      command: 'trousseau serve --config ./trousseau.yaml --log-level debug --log-format text',
+      what: 'see every call, in a form for people',
+    },
+  ],
+  options: {
+    config: {
+      type: 'string',
+      short: 'c',
+      value: 'FILE',
+      what: `the configuration; ${DEFAULT_CONFIG} without it`,
+    },
+    'log-level': {
+      type: 'string',
+      value: 'LEVEL',
+      what: 'instead of the level in the configuration',
+      choices: LOG_LEVELS,
+    },
+    'log-format': {
+      type: 'string',
+      value: 'FORMAT',
+      what: 'instead of the format in the configuration',
+      choices: ['json', 'text'],
+    },
+  },
+  async run({ options, env, err }): Promise<ExitCode> {
+    const file = typeof options['config'] === 'string' ? options['config'] : DEFAULT_CONFIG;
+    const loaded = await readConfigFile(file, env);
+    if (!loaded.ok) {
+      err(formatProblems(loaded.problems));
+      return EXIT.usage;
+    }
+    const { config, warnings } = loaded;
+    const log = createLog({
+      level: (options['log-level'] as LogLevel | undefined) ?? config.log.level,
+      format: (options['log-format'] as LogFormat | undefined) ?? config.log.format,
+    });
+    for (const warning of warnings)
+      log.warn?.('configuration', { why: formatProblems([warning]).trim() });
+    const signals = listenForSignals(log);
+    const daemon = await startDaemon(config, env, log);
+    if ('problem' in daemon) {
+      log.error('cannot start', { why: daemon.problem });
+      return EXIT.failure;
+    }
+    await signals.stop;
+    return await stopDaemon(daemon, signals.again, log);
+  },
+};
+
+type Signals = { readonly stop: Promise<void>; readonly again: Promise<void> };
+
+/** The first SIGTERM or SIGINT asks for a clean stop, the next one for an end at once. */
+function listenForSignals(log: Log): Signals {
+  const first = Promise.withResolvers<void>();
+  const second = Promise.withResolvers<void>();
+  let asked = false;
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      log.info?.(asked ? 'stopping at once' : 'stopping', { signal });
+      (asked ? second : first).resolve();
+      asked = true;
+    });
+  }
+  // Whoever sends SIGHUP expects a service to live on.
+  process.on('SIGHUP', () =>
+    log.warn?.('SIGHUP is ignored: restart to read the configuration again'),
+  );
+  return { stop: first.promise, again: second.promise };
+}
+
+async function stopDaemon(daemon: Daemon, again: Promise<void>, log: Log): Promise<ExitCode> {
+  const ended = await Promise.race([
+    daemon.stop().then(() => 'clean' as const),
+    again.then(() => 'cut' as const),
+  ]);
+  log.info?.('stopped', { end: ended });
+  return ended === 'clean' ? EXIT.ok : EXIT.failure;
+}

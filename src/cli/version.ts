@@ -1,0 +1,34 @@
+/** `trousseau version`: what exactly is running. */
+import { COMMIT, VERSION } from '../version.ts';
+import { type Command, EXIT } from './command.ts';
+
+export const versionCommand: Command = {
+  name: 'version',
+  summary: 'print the version',
+  usage: ['trousseau version [--output text|json]'],
+  description: 'Prints the version, the commit that it was built from and the runtime inside.',
+  examples: [{ command: 'trousseau version --output json', what: 'for scripts and inventories' }],
+  options: {
+    output: {
+      type: 'string',
+      short: 'o',
+      value: 'FORMAT',
+      what: 'text (default) or json',
+      choices: ['text', 'json'],
+    },
+  },
+  async run({ options, out }) {
+    const facts = {
+      version: VERSION,
+      commit: COMMIT,
+      node: process.versions.node,
+      openssl: process.versions.openssl,
+    };
+    out(
+      options['output'] === 'json'
+        ? `${JSON.stringify(facts)}\n`
+        : `trousseau ${facts.version} (commit ${facts.commit}, Node ${facts.node}, OpenSSL ${facts.openssl})\n`,
+    );
+    return EXIT.ok;
+  },
+};

@@ -1,0 +1,48 @@
+/**
+ * The health table, decided in one place from the keyring's state alone: what Status announces and
+ * whether the node counts as ready.
+ *
+ * A valid key_id with a bad healthz lets kube-apiserver write on with the seed in its memory while
+ * its readiness shows the trouble; an error stops writes after three minutes (kubernetes#138950).
+ */
+import { fail, type Result, succeed } from '../providers/errors.ts';
+import type { KeyId } from './key-id.ts';
+import type { KeyringState } from './state.ts';
+
+/** `ok` is the one word that kube-apiserver takes for healthy. */
+export type Health = { readonly healthz: string; readonly keyId: KeyId };
+
+/**
+ * What Status says of a state.
+ *
+ * @param now milliseconds since the epoch
+ * @param outageGraceMs how long an outage keeps the last key_id; undefined means without limit
+ */
+export function healthOf(
+  state: KeyringState,
+  now: number,
+  outageGraceMs: number | undefined,
+): Result<Health> {
+  switch (state.kind) {
+    case 'starting':
+      return fail('unavailable', startingText(state.why?.message));
+    case 'ready':
+      return succeed({ healthz: 'ok', keyId: state.key.keyId });
+    case 'outage': {
+      const lasted = now - state.since;
+      const text = `provider unavailable for ${Math.round(lasted / 1000)} s: ${state.why.message}`;
+      if (outageGraceMs !== undefined && lasted > outageGraceMs) {
+        return fail('unavailable', `${text} (longer than outageGrace)`);
+      }
+      return succeed({ healthz: text, keyId: state.key.keyId });
+    }
+    case 'refused':
+      return { ok: false, error: state.why };
+  }
+}
+
+function startingText(why: string | undefined): string {
+  return why === undefined
+    ? 'the provider has not been reached yet'
+    : `the provider has not been reached yet: ${why}`;
+}

@@ -1,0 +1,136 @@
+/**
+ * Keeps the keyring's state true in the background, so that Status never leaves the process: reads
+ * the key now and then while all is well, often while it is not, and at once when a real call has
+ * shown that something changed.
+ */
+import { fail, type Result, succeed } from '../providers/errors.ts';
+import type { Provider } from '../providers/provider.ts';
+import { type Clock, sleep, type Timer } from '../system/clock.ts';
+import { selfTest } from './self-test.ts';
+import {
+  type AnnouncedKey,
+  announce,
+  isOlderView,
+  isTransient,
+  type KeyringState,
+  knownKey,
+} from './state.ts';
+
+/** One look may take this long; beyond it the provider counts as unavailable. */
+const PROBE_TIMEOUT_MS = 5_000;
+/** While something is wrong: first look again after this, then ever later up to the second. */
+const RETRY_FIRST_MS = 100;
+const RETRY_MOST_MS = 1_000;
+/** However often real calls ask for a look, they are this far apart. */
+const NUDGE_SPACING_MS = 250;
+const JITTER = 0.1;
+
+export type Watcher = {
+  start(): void;
+  stop(): void;
+  /** Looks at the provider soon; resolves when a look that began after this call has ended. */
+  nudge(): Promise<void>;
+};
+
+export type WatcherOptions = {
+  readonly provider: Provider;
+  /** How often the key is read while all is well, in milliseconds. */
+  readonly intervalMs: number;
+  readonly clock: Clock;
+  readonly state: () => KeyringState;
+  readonly report: (seen: Result<AnnouncedKey>) => void;
+};
+
+/** A watcher that has not started yet. */
+export function createWatcher(options: WatcherOptions): Watcher {
+  const { provider, clock } = options;
+  const lifetime = new AbortController();
+  let timer: Timer | undefined;
+  let looking: Promise<void> | undefined;
+  let next: Promise<void> | undefined;
+  let lastLookAt = Number.NEGATIVE_INFINITY;
+  let failures = 0;
+
+  const look = async (): Promise<void> => {
+    timer?.cancel();
+    lastLookAt = clock.now();
+    const seen = await observe(provider, options.state(), clock, lifetime.signal);
+    if (lifetime.signal.aborted) return;
+    options.report(seen);
+    failures = seen.ok ? 0 : failures + 1;
+    const wait = seen.ok
+      ? options.intervalMs
+      : Math.max(seen.error.retryAfterMs ?? 0, retryDelay(failures));
+    const jittered = wait * (1 - JITTER * clock.random());
+    timer = clock.setTimer(jittered, () => void begin());
+  };
+
+  const begin = (): Promise<void> => {
+    looking ??= look().finally(() => {
+      looking = undefined;
+    });
+    return looking;
+  };
+
+  const lookAgain = async (): Promise<void> => {
+    // A look under way may have begun before what the caller saw: the next one counts.
+    await looking;
+    const wait = lastLookAt + NUDGE_SPACING_MS - clock.now();
+    const alive = wait <= 0 || (await sleep(clock, wait, lifetime.signal));
+    next = undefined;
+    if (alive) await begin();
+  };
+
+  return {
+    start: () => void begin(),
+    stop(): void {
+      lifetime.abort();
+      timer?.cancel();
+    },
+    nudge(): Promise<void> {
+      if (lifetime.signal.aborted) return Promise.resolve();
+      next ??= lookAgain();
+      return next;
+    },
+  };
+}
+
+function retryDelay(failures: number): number {
+  return Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** Math.min(failures - 1, 10));
+}
+
+/** One look: describes the key and, where it is not the one announced and working, tries it out. */
+async function observe(
+  provider: Provider,
+  state: KeyringState,
+  clock: Clock,
+  lifetime: AbortSignal,
+): Promise<Result<AnnouncedKey>> {
+  const deadline = new AbortController();
+  const abort = (): void => deadline.abort();
+  const timer = clock.setTimer(PROBE_TIMEOUT_MS, abort);
+  lifetime.addEventListener('abort', abort, { once: true });
+  try {
+    const described = await provider.describe(deadline.signal);
+    if (!described.ok) return described;
+    const seen = announce(described.value);
+    const known = knownKey(state);
+    if (known !== undefined && isOlderView(described.value, known)) {
+      // Announcing the older version would let key_id flip back. Only where the newer one does
+      // not work any more has it really gone, as after a restore from a backup.
+      const stillThere = await selfTest(provider, known.version, deadline.signal);
+      if (stillThere.ok) return succeed(known);
+      if (isTransient(stillThere.error.kind)) return stillThere;
+    }
+    if (state.kind === 'ready' && state.key.keyId === seen.keyId) return succeed(seen);
+    const works = await selfTest(provider, seen.version, deadline.signal);
+    return works.ok ? succeed(seen) : works;
+  } catch (error) {
+    return fail('internal', `${provider.name} failed in a way that it never should`, {
+      cause: error,
+    });
+  } finally {
+    timer.cancel();
+    lifetime.removeEventListener('abort', abort);
+  }
+}

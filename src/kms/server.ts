@@ -1,0 +1,164 @@
+/** The gRPC server: methods made callable, connections taken in, and a stop that loses no call. */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import type { Http2Session, ServerHttp2Stream } from 'node:http2';
+import type { Duplex } from 'node:stream';
+import {
+  type handleUnaryCall,
+  Server,
+  ServerCredentials,
+  type ServerUnaryCall,
+  type ServiceDefinition,
+  status,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
+import type { Log } from '../observe/log.ts';
+import { type Clock, sleep } from '../system/clock.ts';
+import { callSignal } from './deadline.ts';
+import { MAX_MESSAGE_BYTES } from './limits.ts';
+import type { Answer, Method } from './method.ts';
+
+export type KmsServer = {
+  /** Takes in one accepted connection, from the first byte of the HTTP/2 preface on. */
+  connect(stream: Duplex): void;
+  /**
+   * Ends without losing a call: clients are told to go elsewhere, what runs is finished, and what
+   * has not ended within `limitMs` is cut off. The listener must have been closed before.
+   */
+  drain(limitMs: number): Promise<void>;
+};
+
+/** Time for a connection that was accepted just now to send its first call. */
+const ACCEPTED_SETTLE_MS = 5;
+/** Time for calls that a client sent before it saw the GOAWAY; RFC 9113, section 6.8. */
+const GOAWAY_SETTLE_MS = 60;
+const NO_ERROR = 0;
+const ALL_STREAMS = 2 ** 31 - 1;
+
+/** A server of these methods, on connections that are handed to it. */
+export function createKmsServer(
+  methods: readonly Method[],
+  { log, clock }: { readonly log: Log; readonly clock: Clock },
+): KmsServer {
+  const server = new Server({
+    'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+    'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
+    'grpc.enable_channelz': 0,
+  });
+  for (const method of methods) {
+    server.addService(definitionOf(method), implementationOf(method, log, clock));
+  }
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const sessions = new Set<Http2Session>();
+  const onStream = (message: unknown): void => {
+    const { session } = (message as { readonly stream: ServerHttp2Stream }).stream;
+    if (session === undefined || sessions.has(session)) return;
+    sessions.add(session);
+    session.once('close', () => sessions.delete(session));
+  };
+  subscribe(STREAM_CREATED, onStream);
+
+  return {
+    connect: (stream) => injector.injectConnection(stream),
+    async drain(limitMs) {
+      const limit = new AbortController();
+      const timer = clock.setTimer(limitMs, () => {
+        limit.abort();
+        server.forceShutdown();
+      });
+      await sleep(clock, ACCEPTED_SETTLE_MS, limit.signal);
+      for (const session of sessions) {
+        if (!session.destroyed) session.goaway(NO_ERROR, ALL_STREAMS);
+      }
+      await sleep(clock, GOAWAY_SETTLE_MS, limit.signal);
+      await new Promise<void>((resolve) => {
+        server.tryShutdown(() => resolve());
+        limit.signal.addEventListener('abort', () => resolve(), { once: true });
+        if (limit.signal.aborted) resolve();
+      });
+      timer.cancel();
+      unsubscribe(STREAM_CREATED, onStream);
+    },
+  };
+}
+
+const STREAM_CREATED = 'http2.server.stream.created';
+
+function definitionOf(method: Method): ServiceDefinition {
+  return {
+    [method.path]: {
+      path: method.path,
+      requestStream: false,
+      responseStream: false,
+      requestSerialize: asIs,
+      requestDeserialize: asIs,
+      responseSerialize: asIs,
+      responseDeserialize: asIs,
+    },
+  };
+}
+
+function asIs(bytes: Buffer): Buffer {
+  return bytes;
+}
+
+type UnaryCall = ServerUnaryCall<Buffer, Buffer>;
+type Callback = Parameters<handleUnaryCall<Buffer, Buffer>>[1];
+
+function implementationOf(method: Method, log: Log, clock: Clock): UntypedServiceImplementation {
+  const finish = (
+    call: UnaryCall,
+    callback: Callback,
+    answer: Answer<Uint8Array>,
+    began: number,
+  ) => {
+    const { reply, facts } = answer;
+    log.debug?.('kms call', {
+      method: method.path,
+      uid: facts?.uid?.slice(0, MAX_LOGGED_UID),
+      keyVersion: facts?.keyVersion,
+      ms: clock.now() - began,
+      outcome: reply.ok ? 'OK' : status[reply.failure.code],
+      why: reply.ok ? undefined : reply.failure.details,
+    });
+    if (call.cancelled) return;
+    if (reply.ok) callback(null, asBuffer(reply.message));
+    else callback(reply.failure);
+  };
+  const crash = (call: UnaryCall, callback: Callback, error: unknown, began: number): void => {
+    // The name alone: the message of an unexpected error might hold what was being worked on.
+    const name = error instanceof Error ? error.name : typeof error;
+    log.error('kms call failed unexpectedly', { method: method.path, error: name });
+    const details = `unexpected ${name} in the plugin; see its log`;
+    finish(
+      call,
+      callback,
+      { reply: { ok: false, failure: { code: status.INTERNAL, details } } },
+      began,
+    );
+  };
+  const serve = async (call: UnaryCall): Promise<Answer<Uint8Array>> => {
+    if ('local' in method.call) return method.call.local(call.request, call.getHost());
+    const { signal, release } = callSignal(call, clock);
+    try {
+      return await method.call.remote(call.request, { signal });
+    } finally {
+      release();
+    }
+  };
+  const handleCall: handleUnaryCall<Buffer, Buffer> = (call, callback) => {
+    const began = clock.now();
+    serve(call).then(
+      (answer) => finish(call, callback, answer, began),
+      (error: unknown) => crash(call, callback, error, began),
+    );
+  };
+  return { [method.path]: handleCall };
+}
+
+const MAX_LOGGED_UID = 64;
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes)
+    ? bytes
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

@@ -1,0 +1,14 @@
+/** Picks the command; nothing else. */
+import { configCommand } from './cli/config.ts';
+import { keyringCommand } from './cli/keyring.ts';
+import { runProgram } from './cli/run.ts';
+import { serveCommand } from './cli/serve.ts';
+import { versionCommand } from './cli/version.ts';
+
+const commands = [serveCommand, configCommand, keyringCommand, versionCommand];
+
+runProgram(commands, process.argv.slice(2), {
+  out: (text) => void process.stdout.write(text),
+  err: (text) => void process.stderr.write(text),
+  env: process.env,
+}).then((code) => process.exit(code));

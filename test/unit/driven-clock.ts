@@ -1,0 +1,45 @@
+/** A clock that stands still until a test moves it, so that nothing sleeps for real. */
+import type { Clock } from '../../src/system/clock.ts';
+
+export type DrivenClock = Clock & {
+  /** Moves on, firing what falls due in its order and letting each one's work settle. */
+  advance(ms: number): Promise<void>;
+  /** Timers that wait now: an owner that forgot one shows here. */
+  readonly pending: number;
+};
+
+/** A clock at `start` milliseconds; `random` is what chance gives, 0 unless said otherwise. */
+export function createDrivenClock(start = 0, random = 0): DrivenClock {
+  let now = start;
+  const timers = new Set<{ at: number; callback: () => void }>();
+  return {
+    now: () => now,
+    random: () => random,
+    setTimer(ms, callback) {
+      const timer = { at: now + Math.max(0, ms), callback };
+      timers.add(timer);
+      return { cancel: () => void timers.delete(timer) };
+    },
+    async advance(ms) {
+      const end = now + ms;
+      await settle();
+      for (;;) {
+        const due = [...timers].filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
+        if (due === undefined) break;
+        timers.delete(due);
+        now = Math.max(now, due.at);
+        due.callback();
+        await settle();
+      }
+      now = end;
+    },
+    get pending() {
+      return timers.size;
+    },
+  };
+}
+
+/** Lets every promise that can go on go on. */
+export function settle(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

@@ -1,0 +1,114 @@
+/**
+ * A provider in memory, for what the keyring decides: it keeps the promises of provider.ts and can
+ * be told to fail. Its ciphertexts look like Vault's, `fake:vN:<base64>`.
+ */
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { fail, type ProviderErrorKind, type Result, succeed } from '../../src/providers/errors.ts';
+import type { KeyVersion, Provider } from '../../src/providers/provider.ts';
+
+export type FakeProvider = Provider & {
+  /** What each method is to answer instead of its work; absent means it works. */
+  readonly failing: {
+    all?: ProviderErrorKind;
+    describe?: ProviderErrorKind;
+    encrypt?: ProviderErrorKind;
+    decrypt?: ProviderErrorKind;
+  };
+  readonly calls: { describe: number; encrypt: number; decrypt: number };
+  /** Makes a new version; `at` is its creation time in milliseconds. */
+  rotate(at: number): void;
+  /** Deletes the key and makes it again under the same name. */
+  recreate(at: number): void;
+  /** What describe answers as the newest version, for a standby that lags behind. */
+  pretendLatest: number | undefined;
+  /** What encrypt writes into its ciphertexts instead of the truth. */
+  tamper: ((ciphertext: Uint8Array) => Uint8Array) | undefined;
+};
+
+export function createFakeProvider(name = 'fake', createdAt = 1_000): FakeProvider {
+  let keys = new Map<number, { secret: Buffer; createdAt: number }>();
+  const add = (at: number): void => {
+    keys.set(keys.size + 1, { secret: randomBytes(32), createdAt: at });
+  };
+  add(createdAt);
+  const problem = (of: 'describe' | 'encrypt' | 'decrypt'): ReturnType<typeof fail> | undefined => {
+    provider.calls[of] += 1;
+    const kind = provider.failing[of] ?? provider.failing.all;
+    return kind === undefined ? undefined : fail(kind, `${name} was told to fail: ${kind}`);
+  };
+  const provider: FakeProvider = {
+    name,
+    failing: {},
+    calls: { describe: 0, encrypt: 0, decrypt: 0 },
+    pretendLatest: undefined,
+    tamper: undefined,
+    start: () => undefined,
+    stop: async () => undefined,
+    rotate: add,
+    recreate(at) {
+      keys = new Map();
+      add(at);
+    },
+    async describe() {
+      const failed = problem('describe');
+      if (failed !== undefined) return failed;
+      const latest = provider.pretendLatest ?? keys.size;
+      const versions = [...keys]
+        .slice(0, latest)
+        .map(([version, key]): KeyVersion => ({ version, createdAt: key.createdAt }));
+      const current = versions.at(-1);
+      if (current === undefined) return fail('denied', 'the key has no version');
+      return succeed({
+        path: ['fake', name],
+        versions,
+        current,
+        minDecryptionVersion: 1,
+        facts: { type: 'aes256-gcm', deletable: false, exportable: false },
+      });
+    },
+    async encrypt(plaintexts, version) {
+      const failed = problem('encrypt');
+      const key = keys.get(version);
+      return plaintexts.map((plaintext): Result<Uint8Array> => {
+        if (failed !== undefined) return failed;
+        if (key === undefined) return fail('invalid', `there is no version ${version}`);
+        const iv = randomBytes(12);
+        const cipher = createCipheriv('aes-256-gcm', key.secret, iv);
+        const sealed = Buffer.concat([
+          iv,
+          cipher.update(plaintext),
+          cipher.final(),
+          cipher.getAuthTag(),
+        ]);
+        const ciphertext = Buffer.from(`fake:v${version}:${sealed.toString('base64')}`);
+        return succeed(provider.tamper?.(ciphertext) ?? ciphertext);
+      });
+    },
+    async decrypt(ciphertexts) {
+      const failed = problem('decrypt');
+      return ciphertexts.map((ciphertext): Result<Uint8Array> => {
+        if (failed !== undefined) return failed;
+        const key = keys.get(provider.versionOf(ciphertext) ?? 0);
+        if (key === undefined) return fail('invalid', 'the ciphertext names no known version');
+        const sealed = Buffer.from(
+          Buffer.from(ciphertext).toString().split(':')[2] ?? '',
+          'base64',
+        );
+        try {
+          const decipher = createDecipheriv('aes-256-gcm', key.secret, sealed.subarray(0, 12));
+          decipher.setAuthTag(sealed.subarray(-16));
+          return succeed(
+            Buffer.concat([decipher.update(sealed.subarray(12, -16)), decipher.final()]),
+          );
+        } catch {
+          return fail('invalid', 'the ciphertext does not authenticate');
+        }
+      });
+    },
+    versionOf(ciphertext) {
+      const match = /^fake:v(\d+):/.exec(Buffer.from(ciphertext).toString('latin1'));
+      return match === null ? undefined : Number(match[1]);
+    },
+  };
+  return provider;
+}
