@@ -30,7 +30,7 @@ export function ciphertextProblem(ciphertext: Uint8Array, max: number): string |
     return 'the ciphertext is empty: what it stood for was lost when it was written, and cannot be recovered';
   }
   if (ciphertext.length > max) {
-    return `the ciphertext has ${ciphertext.length} bytes, at most ${max} are allowed`;
+    return `the ciphertext has ${ciphertext.length} bytes, kube-apiserver stores at most ${max}`;
   }
   return undefined;
 }

@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { healthOf } from '../../../src/keyring/health.ts';
+import { announce, type KeyringState, nextState } from '../../../src/keyring/state.ts';
+import { fail, type ProviderErrorKind, succeed } from '../../../src/providers/errors.ts';
+import type { KeyDescription } from '../../../src/providers/provider.ts';
+
+const description: KeyDescription = {
+  path: ['fake', 'key'],
+  versions: [{ version: 1, createdAt: 0 }],
+  current: { version: 1, createdAt: 0 },
+  minDecryptionVersion: 1,
+  facts: { type: 'aes256-gcm', deletable: false, exportable: false },
+};
+const key = announce(description);
+const outage = fail('unavailable', 'sealed').error;
+const refusal = fail('denied', 'no policy').error;
+
+const states: Record<KeyringState['kind'], KeyringState> = {
+  starting: { kind: 'starting', since: 0, why: undefined },
+  ready: { kind: 'ready', key },
+  outage: { kind: 'outage', key, since: 5, why: outage },
+  refused: { kind: 'refused', key, since: 5, why: refusal },
+};
+
+describe('what one look at the provider makes of each state', () => {
+  const transient: ProviderErrorKind[] = ['unavailable', 'throttled', 'internal'];
+  const definitive: ProviderErrorKind[] = ['denied', 'unauthenticated', 'invalid'];
+  const table: [KeyringState['kind'], readonly ProviderErrorKind[], KeyringState['kind']][] = [
+    ['starting', transient, 'starting'],
+    ['ready', transient, 'outage'],
+    ['outage', transient, 'outage'],
+    ['refused', transient, 'refused'],
+    ['starting', definitive, 'refused'],
+    ['ready', definitive, 'refused'],
+    ['outage', definitive, 'refused'],
+    ['refused', definitive, 'refused'],
+  ];
+  for (const [before, kinds, after] of table) {
+    for (const kind of kinds) {
+      it(`${before}, then ${kind}: ${after}`, () => {
+        assert.equal(nextState(states[before], fail(kind, 'why'), 9).kind, after);
+      });
+    }
+  }
+  for (const before of Object.values(states)) {
+    it(`${before.kind}, then a good answer: ready`, () => {
+      assert.deepEqual(nextState(before, succeed(key), 9), { kind: 'ready', key });
+    });
+  }
+
+  it('remembers when the trouble began', () => {
+    assert.deepEqual(nextState(states.outage, fail('throttled', 'why'), 9), {
+      kind: 'outage',
+      key,
+      since: 5,
+      why: { kind: 'throttled', message: 'why' },
+    });
+  });
+});
+
+describe('what Status says of each state', () => {
+  it('starting: an error, since there is no key_id to announce', () => {
+    assert.deepEqual(
+      healthOf(states.starting, 9, undefined),
+      fail('unavailable', 'the provider has not been reached yet'),
+    );
+  });
+
+  it('ready: ok', () => {
+    assert.deepEqual(
+      healthOf(states.ready, 9, undefined),
+      succeed({ healthz: 'ok', keyId: key.keyId }),
+    );
+  });
+
+  it('outage: the last key_id, with what is wrong', () => {
+    assert.deepEqual(
+      healthOf(states.outage, 12_005, undefined),
+      succeed({ healthz: 'provider unavailable for 12 s: sealed', keyId: key.keyId }),
+    );
+  });
+
+  it('outage for longer than outageGrace: an error; exactly as long: not yet', () => {
+    assert.equal(healthOf(states.outage, 12_005, 12_000).ok, true);
+    assert.equal(healthOf(states.outage, 12_006, 12_000).ok, false);
+  });
+
+  it('refused: the refusal itself', () => {
+    assert.deepEqual(healthOf(states.refused, 9, undefined), { ok: false, error: refusal });
+  });
+});
