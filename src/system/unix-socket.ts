@@ -29,6 +29,8 @@ export type SocketOptions = {
 const GROUP_OR_WORLD_WRITE = 0o022;
 const DIRECTORY_MODE = 0o750;
 const PROBE_TIMEOUT_MS = 1_000;
+/** Connections that wait to be accepted; a unix socket refuses more at once with EAGAIN. */
+const BACKLOG = 4_096;
 
 /**
  * Makes the server listen on the socket, created with no more rights than `mode` from its first
@@ -59,7 +61,7 @@ export async function listenOnSocket(
   // Node binds within listen(), so the umask holds for exactly that.
   const umask = process.umask(0o177);
   try {
-    server.listen(path);
+    server.listen({ path, backlog: BACKLOG });
   } finally {
     process.umask(umask);
   }

@@ -1,76 +1,9 @@
 import assert from 'node:assert/strict';
-import { connect as connectSession } from 'node:http2';
-import { connect as connectTo, createServer } from 'node:net';
-import { join } from 'node:path';
-import { describe, it, type TestContext } from 'node:test';
-import { healthOf } from '../../../src/keyring/health.ts';
-import { createKeyring } from '../../../src/keyring/keyring.ts';
-import { acceptConnection } from '../../../src/kms/authority/connection.ts';
-import { createKmsClient, type KmsClient } from '../../../src/kms/client.ts';
-import { createKmsServer, type KmsServer } from '../../../src/kms/server.ts';
-import * as v1beta1 from '../../../src/kms/v1beta1.ts';
-import * as v2 from '../../../src/kms/v2.ts';
-import { createLog } from '../../../src/observe/log.ts';
-import { systemClock } from '../../../src/system/clock.ts';
-import { createFakeProvider, type FakeProvider } from '../fake-provider.ts';
-import { temporaryFolder } from '../temporary-folder.ts';
-
-type Setup = {
-  readonly client: KmsClient;
-  readonly provider: FakeProvider;
-  readonly socket: string;
-  readonly kms: KmsServer;
-  readonly lines: string[];
-  readonly stopListening: () => Promise<void>;
-};
+import { describe, it } from 'node:test';
+import { serveKms } from './kms-under-test.ts';
 
 const PLAIN = Buffer.from('a data key of thirty-two bytes!!');
 const NONE: ReadonlyMap<string, Uint8Array> = new Map();
-
-async function setUp(t: TestContext): Promise<Setup> {
-  const socket = join(temporaryFolder(t), 'kms.sock');
-  const lines: string[] = [];
-  const log = createLog({ level: 'debug', format: 'json', write: (line) => void lines.push(line) });
-  const provider = createFakeProvider();
-  const keyring = createKeyring({
-    writer: provider,
-    readers: [provider],
-    watchIntervalMs: 30_000,
-    clock: systemClock,
-    log,
-  });
-  const kms = createKmsServer(
-    [
-      v1beta1.versionMethod({ name: 'Trousseau', version: '3.0.0' }),
-      v1beta1.encryptMethod(keyring),
-      v1beta1.decryptMethod(keyring),
-      v2.statusMethod(() => healthOf(keyring.state(), systemClock.now(), undefined)),
-      v2.encryptMethod(keyring),
-      v2.decryptMethod(keyring),
-    ],
-    { log, clock: systemClock },
-  );
-  const listener = createServer((connection) => acceptConnection(connection, kms.connect));
-  await new Promise<void>((resolve) => listener.listen(socket, resolve));
-  keyring.start();
-  const client = createKmsClient(socket, 2_000);
-  const stopListening = (): Promise<void> =>
-    new Promise((resolve) => listener.close(() => resolve()));
-  t.after(async () => {
-    client.close();
-    const closing = listener.listening ? stopListening() : undefined;
-    await kms.drain(500);
-    await keyring.stop();
-    await closing;
-  });
-  await eventually(async () => (await client.v2.status()).healthz === 'ok');
-  return { client, provider, socket, kms, lines, stopListening };
-}
-
-/** Asks again until it holds; the test's own time-out is the bound. */
-async function eventually(holds: () => Promise<boolean>): Promise<void> {
-  while (!(await holds().catch(() => false))) await new Promise((resolve) => setImmediate(resolve));
-}
 
 function refusal(code: string, details: RegExp): (error: unknown) => boolean {
   return (error) => {
@@ -81,7 +14,7 @@ function refusal(code: string, details: RegExp): (error: unknown) => boolean {
 
 describe('KMS v1', () => {
   it('answers Version with exactly v1beta1 and a semantic version', async (t) => {
-    const { client } = await setUp(t);
+    const { client } = await serveKms(t);
     assert.deepEqual(await client.v1.version(), {
       version: 'v1beta1',
       runtime_name: 'Trousseau',
@@ -90,14 +23,14 @@ describe('KMS v1', () => {
   });
 
   it('encrypts and decrypts', async (t) => {
-    const { client } = await setUp(t);
+    const { client } = await serveKms(t);
     const { cipher } = await client.v1.encrypt(PLAIN);
     assert.match(Buffer.from(cipher).toString(), /^fake:v1:/);
     assert.deepEqual(Buffer.from((await client.v1.decrypt(cipher)).plain), PLAIN);
   });
 
   it('takes no more than 64 KiB, and no more than kube-apiserver can store the ciphertext of', async (t) => {
-    const { client } = await setUp(t);
+    const { client } = await serveKms(t);
     const large = Buffer.alloc(48_000, 7);
     const { cipher } = await client.v1.encrypt(large);
     assert.deepEqual(Buffer.from((await client.v1.decrypt(cipher)).plain), large);
@@ -114,7 +47,7 @@ describe('KMS v1', () => {
 
 describe('KMS v2', () => {
   it('answers Status, Encrypt and Decrypt under one key_id', async (t) => {
-    const { client } = await setUp(t);
+    const { client } = await serveKms(t);
     const status = await client.v2.status();
     const encrypted = await client.v2.encrypt(PLAIN, 'uid-1');
     assert.equal(status.version, 'v2');
@@ -124,7 +57,7 @@ describe('KMS v2', () => {
   });
 
   it('decrypts under any key_id and with annotations of others', async (t) => {
-    const { client } = await setUp(t);
+    const { client } = await serveKms(t);
     const { ciphertext } = await client.v2.encrypt(PLAIN, 'uid');
     const annotations = new Map([['v2.kleidi.beezy.dev', Buffer.from('1')]]);
     for (const key_id of ['2', 'kleidi-kms-plugin', '1700000000']) {
@@ -154,7 +87,7 @@ describe('KMS v2', () => {
   ];
   for (const [name, ciphertext, key_id, annotations, details] of bad) {
     it(`answers ${name} with INVALID_ARGUMENT`, async (t) => {
-      const { client } = await setUp(t);
+      const { client } = await serveKms(t);
       await assert.rejects(
         client.v2.decrypt({ ciphertext, uid: 'u', key_id, annotations }),
         refusal('INVALID_ARGUMENT', details),
@@ -163,7 +96,7 @@ describe('KMS v2', () => {
   }
 
   it('answers with a failure, never with an empty ciphertext, when the provider fails', async (t) => {
-    const { client, provider } = await setUp(t);
+    const { client, provider } = await serveKms(t);
     provider.failing.encrypt = 'denied';
     await assert.rejects(
       client.v2.encrypt(PLAIN, 'u'),
@@ -176,7 +109,7 @@ describe('KMS v2', () => {
 
 describe('what a call leaves behind', () => {
   it('is one debug line with its uid, duration, key version and outcome, and nothing that was in it', async (t) => {
-    const { client, lines } = await setUp(t);
+    const { client, lines } = await serveKms(t);
     const encrypted = await client.v2.encrypt(PLAIN, 'uid-77');
     await client.v2.decrypt({ ...encrypted, uid: 'uid-78' });
     const calls = lines.map((line) => JSON.parse(line)).filter(({ uid }) => uid !== undefined);
@@ -205,54 +138,9 @@ describe('what a call leaves behind', () => {
   });
 });
 
-describe('a client that does not keep to the protocol', () => {
-  const hostile: [string, (socket: string) => Promise<void>][] = [
-    ['an unknown method', (socket) => unknownMethod(socket, '/v2.KeyManagementService/Steal')],
-    ['an unknown service', (socket) => unknownMethod(socket, '/v3.KeyManagementService/Status')],
-  ];
-  for (const [name, act] of hostile) {
-    it(`is answered UNIMPLEMENTED: ${name}`, async (t) => {
-      const { client, socket } = await setUp(t);
-      await act(socket);
-      assert.equal((await client.v2.status()).healthz, 'ok');
-    });
-  }
-
-  it('is told that its message is too large', async (t) => {
-    const { client } = await setUp(t);
-    await assert.rejects(
-      client.v1.encrypt(Buffer.alloc(1 << 20)),
-      refusal('RESOURCE_EXHAUSTED', /larger than max/),
-    );
-    assert.equal((await client.v2.status()).healthz, 'ok');
-  });
-});
-
-function unknownMethod(socket: string, path: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const session = connectSession('http://localhost', {
-      createConnection: () => connectTo(socket),
-    });
-    const stream = session.request({
-      ':method': 'POST',
-      ':path': path,
-      'content-type': 'application/grpc',
-      te: 'trailers',
-    });
-    stream.on('response', (headers) => {
-      session.close();
-      const UNIMPLEMENTED = '12';
-      if (headers['grpc-status'] === UNIMPLEMENTED) resolve();
-      else reject(new Error(`grpc-status ${headers['grpc-status']}`));
-    });
-    stream.on('error', reject);
-    stream.end(Buffer.alloc(5));
-  });
-}
-
 describe('a stop', () => {
   it('loses no call of a client that keeps calling', async (t) => {
-    const { client, kms, stopListening } = await setUp(t);
+    const { client, kms, stopListening } = await serveKms(t);
     const calls = Array.from({ length: 200 }, (_, i) => client.v2.encrypt(PLAIN, `uid-${i}`));
     await Promise.race(calls);
     const closing = stopListening();

@@ -1,0 +1,80 @@
+/** What is built for the tests, as data: the real servers, and Kubernetes' own KMS clients. */
+
+/** One program, built from a module as the module proxy serves it. */
+export type Target = {
+  /** Module with the server; our own go.mod starts as a copy of its go.mod. */
+  readonly module: string;
+  readonly version: string;
+  /** The module's hash as in go.sum; with it goes the go.sum that it brings along. */
+  readonly sum: string;
+  /** Folders of test/servers/go that are built: the first is `main`, others are packages of it. */
+  readonly sources: readonly [string, ...string[]];
+  /** The version that stands in for modules which the go.mod takes from its own tree. */
+  readonly siblings?: string;
+  readonly tags?: readonly string[];
+  /** Variables that are set at link time. */
+  readonly variables?: Readonly<Record<string, string>>;
+};
+
+export const TARGETS = {
+  'vault-newest': {
+    module: 'github.com/hashicorp/vault',
+    version: 'v1.21.1',
+    sum: 'h1:4bYxh55jSitPOs5+iPshEdDhBLeXCm6BjGDIV1vYzys=',
+    sources: ['vault-newest'],
+    tags: ['minimal'],
+  },
+  'kube-apiserver': {
+    module: 'k8s.io/kubernetes',
+    version: 'v1.36.3',
+    sum: 'h1:qDQdoMiluAE2Eab6Fa52YV+WjiGz9mZFFoagEA6cI+o=',
+    sources: ['kube-apiserver'],
+    siblings: 'v0.36.3',
+    variables: {
+      // Without a version it takes itself for 0.0 and turns every feature off.
+      'k8s.io/component-base/version.gitVersion': 'v1.36.3',
+      'k8s.io/component-base/version.gitMajor': '1',
+      'k8s.io/component-base/version.gitMinor': '36',
+    },
+  },
+  'vault-oldest': {
+    module: 'github.com/hashicorp/vault',
+    version: 'v1.9.3',
+    sum: 'h1:dc3moxoDHuT1gMwKsyqo0STIV+6X+kJVcfQGRCv7UTg=',
+    sources: ['vault-oldest'],
+  },
+  etcd: {
+    module: 'go.etcd.io/etcd/server/v3',
+    version: 'v3.6.13',
+    sum: 'h1:gEGFSiJlYwzhvhZjfglj1oqe2LG8bmX47hSizwedAOs=',
+    sources: ['etcd'],
+  },
+  'kms-client-1.36': {
+    module: 'k8s.io/apiserver',
+    version: 'v0.36.3',
+    sum: 'h1:MGSg2SkdfuytiDEcRylT5mQFmmSsbx90XFUO67Y4bsQ=',
+    sources: ['kms-client-1.36', 'lineclient'],
+  },
+  'kms-client-1.27': {
+    module: 'k8s.io/apiserver',
+    version: 'v0.27.16',
+    sum: 'h1:s3+lMqISTj5l/ZH/BvhdbiMfIoTF3/lrAN99BHccLmk=',
+    sources: ['kms-client-1.27', 'lineclient'],
+  },
+  'kms-client-1.22': {
+    module: 'k8s.io/apiserver',
+    version: 'v0.22.17',
+    sum: 'h1:wtAvpnfv24sHf4YqZ7dP6mWB8u4vdohViPK3uEw8Cwo=',
+    sources: ['kms-client-1.22', 'lineclient'],
+  },
+} as const satisfies Readonly<Record<string, Target>>;
+
+export type TargetName = keyof typeof TARGETS;
+
+/** In the order in which they are built. */
+export const TARGET_NAMES = Object.keys(TARGETS) as readonly TargetName[];
+
+/** The target of that name, as the general type. */
+export function target(name: TargetName): Target {
+  return TARGETS[name];
+}
