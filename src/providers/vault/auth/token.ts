@@ -1,0 +1,66 @@
+/**
+ * A token that somebody else has made: out of a file, or out of a KV secret.
+ * https://developer.hashicorp.com/vault/api-docs/auth/token#lookup-a-token-self
+ */
+import type { AuthConfig } from '../../../config/schema.ts';
+import { fail, type Result, succeed } from '../../errors.ts';
+import { failureOf } from '../http.ts';
+import { readCredentials } from './credentials-login.ts';
+import type { AuthMethod, Login, ReadSecret, Send } from './login.ts';
+
+/** Takes the token as it stands in the file now. */
+export function token(
+  { tokenFile }: NonNullable<AuthConfig['token']>,
+  readSecret: ReadSecret,
+): AuthMethod {
+  return {
+    name: 'token',
+    advice: `the token in ${tokenFile} was revoked, has expired, or lacks the policy: write a new token to that file`,
+    credentials: () => readCredentials({ token: tokenFile }, readSecret),
+    login: (credentials, send, signal) => lookUp(credentials['token'] ?? '', send, signal),
+  };
+}
+
+/**
+ * The life of a token that we have not made. One that may not look itself up is taken as it is:
+ * using it will show whether it is good.
+ */
+export async function lookUp(
+  value: string,
+  send: Send,
+  signal: AbortSignal,
+): Promise<Result<Login>> {
+  const unknown: Login = {
+    token: value,
+    ttlMs: Number.POSITIVE_INFINITY,
+    renewable: false,
+    own: false,
+  };
+  const request = {
+    method: 'GET',
+    path: 'auth/token/lookup-self',
+    token: value,
+    what: 'looking up the token',
+  } as const;
+  const replied = await send(request, signal);
+  if (!replied.ok) return replied;
+  const failure = failureOf(request, replied.value, Date.now());
+  if (failure !== undefined) {
+    return failure.error.kind === 'unauthenticated' ? succeed(unknown) : failure;
+  }
+  const { data } = replied.value.body;
+  if (typeof data !== 'object' || data === null)
+    return fail('internal', 'looking up the token: the answer holds no data');
+  const { ttl, renewable, num_uses } = data as Record<string, unknown>;
+  if (typeof num_uses === 'number' && num_uses > 0) {
+    return fail(
+      'denied',
+      `looking up the token: it is limited to ${num_uses} uses, which a daemon uses up: make one without num_uses`,
+    );
+  }
+  return succeed({
+    ...unknown,
+    ttlMs: typeof ttl === 'number' && ttl > 0 ? ttl * 1000 : Number.POSITIVE_INFINITY,
+    renewable: renewable === true,
+  });
+}

@@ -1,0 +1,23 @@
+/** Userpass. https://developer.hashicorp.com/vault/api-docs/auth/userpass */
+import type { AuthConfig } from '../../../config/schema.ts';
+import { postLogin, readCredentials } from './credentials-login.ts';
+import type { AuthMethod, ReadSecret } from './login.ts';
+
+/** Logs in with a name and a password out of a file. */
+export function userpass(
+  { mount, username, passwordFile }: NonNullable<AuthConfig['userpass']>,
+  readSecret: ReadSecret,
+): AuthMethod {
+  return {
+    name: 'userpass',
+    advice: `Vault does not take the password in ${passwordFile} for ${username}`,
+    credentials: () => readCredentials({ password: passwordFile }, readSecret),
+    login: (credentials, send, signal) =>
+      postLogin(
+        `${mount}/login/${encodeURIComponent(username)}`,
+        { password: credentials['password'] },
+        send,
+        signal,
+      ),
+  };
+}
