@@ -71,7 +71,7 @@ function keyringOf(config: ResolvedConfig, env: Environment, log: Log, clock: Cl
           clock,
           readSecret: (place) => readSecretFile(place, env),
         })
-      : createLocalProvider(provider.name, provider.local, providerLog);
+      : createLocalProvider(provider.name, provider.local, { log: providerLog, env });
   });
   const writer = readers.find(({ name }) => name === config.write[0]);
   if (writer === undefined)

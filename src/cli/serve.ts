@@ -1,9 +1,9 @@
 /** `trousseau serve`: the daemon, from its configuration to its clean end. */
 import { readConfigFile } from '../config/load.ts';
+import { formatProblems } from '../config/problem.ts';
 import { createLog, LOG_LEVELS, type Log, type LogFormat, type LogLevel } from '../observe/log.ts';
 import { type Command, EXIT, type ExitCode } from './command.ts';
 import { type Daemon, startDaemon } from './daemon.ts';
-import { formatProblems } from './problems.ts';
 
 const DEFAULT_CONFIG = '/etc/trousseau/config.yaml';
 

@@ -1,6 +1,6 @@
 /** `trousseau version`: what exactly is running. */
 import { COMMIT, VERSION } from '../version.ts';
-import { type Command, EXIT } from './command.ts';
+import { type Command, EXIT, OUTPUT_OPTION } from './command.ts';
 
 export const versionCommand: Command = {
   name: 'version',
@@ -9,13 +9,7 @@ export const versionCommand: Command = {
   description: 'Prints the version, the commit that it was built from and the runtime inside.',
   examples: [{ command: 'trousseau version --output json', what: 'for scripts and inventories' }],
   options: {
-    output: {
-      type: 'string',
-      short: 'o',
-      value: 'FORMAT',
-      what: 'text (default) or json',
-      choices: ['text', 'json'],
-    },
+    output: OUTPUT_OPTION,
   },
   async run({ options, out }) {
     const facts = {

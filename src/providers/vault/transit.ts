@@ -4,9 +4,9 @@
  */
 import type { VaultConfig } from '../../config/schema.ts';
 import type { Clock } from '../../system/clock.ts';
+import { ciphertextForm } from '../ciphertext.ts';
 import { fail, type Result, succeed } from '../errors.ts';
 import type { KeyDescription } from '../provider.ts';
-import { parseCiphertext } from './ciphertext.ts';
 import type { VaultClient } from './client.ts';
 import { itemErrorOf } from './errors.ts';
 import { failureOf, type VaultReply } from './http.ts';
@@ -34,6 +34,9 @@ type Operation = {
 
 const ENCRYPT: Operation = { name: 'encrypt', what: 'encrypting', answerField: 'ciphertext' };
 const DECRYPT: Operation = { name: 'decrypt', what: 'decrypting', answerField: 'plaintext' };
+
+/** `vault:v<version>:<base64 of nonce, sealed bytes and tag>` */
+export const transitForm = ciphertextForm('vault');
 
 /** What AES-GCM and ChaCha20-Poly1305 add to a plaintext: a nonce of 12 and a tag of 16 bytes. */
 const AEAD_OVERHEAD = 28;
@@ -103,7 +106,7 @@ export function createTransit(client: VaultClient, place: Place, clock: Clock): 
       const results: Result<Uint8Array>[] = ciphertexts.map(() => NOT_WHOLE);
       const asked: { readonly at: number; readonly item: object }[] = [];
       for (const [at, ciphertext] of ciphertexts.entries()) {
-        const parsed = parseCiphertext(ciphertext);
+        const parsed = transitForm.parse(ciphertext);
         if (parsed === undefined || parsed.bytes <= AEAD_OVERHEAD) continue;
         asked.push({ at, item: { ciphertext: ascii(ciphertext) } });
       }
@@ -157,7 +160,7 @@ function checkedCiphertext(
   plaintextBytes: number,
 ): Result<Uint8Array> {
   const ciphertext = Buffer.from(text, 'latin1');
-  const parsed = parseCiphertext(ciphertext);
+  const parsed = transitForm.parse(ciphertext);
   if (parsed === undefined)
     return fail('internal', 'encrypting: Vault answered something that is no ciphertext');
   if (parsed.version !== version) {

@@ -8,11 +8,10 @@ import type { Provider } from '../provider.ts';
 import { createAddresses } from './addresses.ts';
 import type { ReadSecret } from './auth/login.ts';
 import { authMethod } from './auth/method.ts';
-import { versionOf } from './ciphertext.ts';
 import { createVaultClient } from './client.ts';
 import { createVaultConnection, type TlsMaterial } from './http.ts';
 import { createSession } from './session.ts';
-import { createTransit } from './transit.ts';
+import { createTransit, transitForm } from './transit.ts';
 
 /** The settings of one Vault, its addresses filled in from the environment where they were not given. */
 export type VaultOptions = Omit<VaultConfig, 'addresses'> & {
@@ -56,7 +55,7 @@ export function createVaultProvider(
     describe: transit.describe,
     encrypt: transit.encrypt,
     decrypt: transit.decrypt,
-    versionOf,
+    versionOf: transitForm.versionOf,
   };
 }
 

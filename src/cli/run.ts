@@ -1,0 +1,109 @@
+/** Finds the command, reads its options, and helps where either is not known. */
+import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { nearest } from '../config/nearest.ts';
+import { VERSION } from '../version.ts';
+import {
+  type Command,
+  type CommandOption,
+  EXIT,
+  type ExitCode,
+  type Invocation,
+} from './command.ts';
+import { commandHelp, programHelp } from './help.ts';
+
+const HELP: CommandOption = { type: 'boolean', short: 'h', what: 'print this help' };
+
+/** Runs the command that the arguments name; answers the exit code. */
+export async function runProgram(
+  commands: readonly Command[],
+  argv: readonly string[],
+  io: Pick<Invocation, 'out' | 'err' | 'env'>,
+): Promise<ExitCode> {
+  const [name, ...rest] = argv;
+  if (name === undefined) {
+    io.err(programHelp(commands));
+    return EXIT.usage;
+  }
+  if (name === '--version') {
+    io.out(`trousseau ${VERSION}\n`);
+    return EXIT.ok;
+  }
+  if (name === '--help' || name === '-h' || (name === 'help' && rest.length === 0)) {
+    io.out(programHelp(commands));
+    return EXIT.ok;
+  }
+  const wanted = name === 'help' ? (rest[0] ?? '') : name;
+  const command = commands.find((known) => known.name === wanted);
+  if (command === undefined) {
+    io.err(
+      unknown(
+        'command',
+        wanted,
+        commands.map((known) => known.name),
+        'trousseau --help',
+      ),
+    );
+    return EXIT.usage;
+  }
+  if (name === 'help') {
+    io.out(commandHelp(command));
+    return EXIT.ok;
+  }
+  const parsed = parseOptions(command, rest);
+  if ('problem' in parsed) {
+    io.err(parsed.problem);
+    return EXIT.usage;
+  }
+  if (parsed.options['help'] === true) {
+    io.out(commandHelp(command));
+    return EXIT.ok;
+  }
+  return await command.run({ ...io, ...parsed });
+}
+
+type Parsed = Pick<Invocation, 'options' | 'positionals'>;
+
+function parseOptions(command: Command, args: readonly string[]): Parsed | { problem: string } {
+  const known: Readonly<Record<string, CommandOption>> = { ...command.options, help: HELP };
+  const options: NonNullable<ParseArgsConfig['options']> = {};
+  for (const [name, { type, short }] of Object.entries(known)) {
+    options[name] = short === undefined ? { type } : { type, short };
+  }
+  const more = `trousseau ${command.name} --help`;
+  let values: Parsed['options'];
+  let positionals: readonly string[];
+  try {
+    const parsed = parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
+    values = parsed.values as Parsed['options'];
+    positionals = parsed.positionals;
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === undefined || !code.startsWith('ERR_PARSE_ARGS')) throw error;
+    const option = /Unknown option '--?([^']*)'/.exec(message)?.[1];
+    return {
+      problem:
+        option === undefined
+          ? `${message.split('. ')[0]}; see ${more}\n`
+          : unknown('option', option, Object.keys(known), more),
+    };
+  }
+  for (const [name, { choices }] of Object.entries(known)) {
+    const value = values[name];
+    if (typeof value === 'string' && choices !== undefined && !choices.includes(value)) {
+      return { problem: `--${name} must be one of ${choices.join(', ')}; see ${more}\n` };
+    }
+  }
+  return { options: values, positionals };
+}
+
+function unknown(
+  kind: 'command' | 'option',
+  word: string,
+  known: readonly string[],
+  more: string,
+): string {
+  const dashes = kind === 'option' ? '--' : '';
+  const near = nearest(word, known);
+  const meant = near === undefined ? '' : ` (did you mean ${dashes}${near}?)`;
+  return `there is no ${kind} ${dashes}${word}${meant}; see ${more}\n`;
+}

@@ -1,0 +1,107 @@
+/** From the text of a file to a configuration that can run, or to everything that is wrong with it. */
+import { open } from 'node:fs/promises';
+import * as v from 'valibot';
+import {
+  type Environment,
+  environmentWarnings,
+  type ResolvedConfig,
+  resolved,
+  withEnvironment,
+} from './environment.ts';
+import { explain, type Issue } from './issues.ts';
+import { type ConfigProblem, formatField } from './problem.ts';
+import { checkRelations } from './relations.ts';
+import { configSchema } from './schema.ts';
+import { type Position, parseYaml } from './yaml.ts';
+
+export type ConfigResult =
+  | {
+      readonly ok: true;
+      readonly config: ResolvedConfig;
+      readonly warnings: readonly ConfigProblem[];
+    }
+  | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
+
+const MAX_BYTES = 1 << 20;
+
+/** Reads a configuration; never throws and never rejects. */
+export async function readConfigFile(file: string, env: Environment): Promise<ConfigResult> {
+  const text = await readText(file);
+  return typeof text === 'string' ? loadConfig(text, file, env) : wholeFile(file, text.problem);
+}
+
+/** Checks the text of a configuration; `file` is for the messages. Pure. */
+export function loadConfig(text: string, file: string, env: Environment): ConfigResult {
+  const yaml = parseYaml(text);
+  if (!yaml.ok) {
+    return {
+      ok: false,
+      problems: yaml.problems.map((problem) => ({ file, field: '', ...problem })),
+    };
+  }
+  if (yaml.data === null || yaml.data === undefined) return wholeFile(file, 'it is empty');
+  const problemOf = ({ path, message }: Issue): ConfigProblem => {
+    const position: Position | undefined = yaml.positionOf(path);
+    return {
+      file,
+      line: position?.line,
+      column: position?.column,
+      field: formatField(path),
+      message,
+    };
+  };
+  const parsed = v.safeParse(configSchema, yaml.data);
+  if (!parsed.success)
+    return { ok: false, problems: parsed.issues.map((issue) => problemOf(explain(issue))) };
+  const config = withEnvironment(parsed.output, env);
+  const findings = checkRelations(config);
+  const errors = findings.filter(({ severity }) => severity === 'error');
+  if (errors.length > 0) return { ok: false, problems: errors.map(problemOf) };
+  const warnings = [
+    ...findings.map(problemOf),
+    ...environmentWarnings(config, env).map((message) => ({
+      file,
+      line: undefined,
+      column: undefined,
+      field: '',
+      message,
+    })),
+  ];
+  return { ok: true, config: resolved(config), warnings };
+}
+
+function wholeFile(file: string, message: string): ConfigResult {
+  return {
+    ok: false,
+    problems: [{ file, line: undefined, column: undefined, field: '', message }],
+  };
+}
+
+async function readText(path: string): Promise<string | { readonly problem: string }> {
+  try {
+    const file = await open(path, 'r');
+    try {
+      const stats = await file.stat();
+      if (!stats.isFile()) return { problem: 'it is not a file' };
+      if (stats.size > MAX_BYTES)
+        return {
+          problem: `it has ${stats.size} bytes, which is far too large for a configuration`,
+        };
+      return new TextDecoder('utf-8', { fatal: true }).decode(await file.readFile());
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    switch (code) {
+      case 'ENOENT':
+        return { problem: 'it does not exist; name another one with --config' };
+      case 'EACCES':
+        return { problem: 'it cannot be read by this user' };
+      case 'ERR_ENCODING_INVALID_ENCODED_DATA':
+        return { problem: 'it is not UTF-8 text' };
+      default:
+        return { problem: `it cannot be read: ${code ?? 'unknown error'}` };
+    }
+  }
+}

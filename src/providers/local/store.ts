@@ -1,0 +1,145 @@
+/** Keyring files on disk: who may read them, what seals them, and how they are replaced. */
+import { constants } from 'node:fs';
+import { type FileHandle, lstat, open } from 'node:fs/promises';
+import { ifMissing, readSecretBytes, writeFileAtomically } from '../../system/files.ts';
+import { withLockFile } from '../../system/lock-file.ts';
+import {
+  type Keyring,
+  type KeyringProblem,
+  newKeyring,
+  parse,
+  rotated,
+  serialise,
+} from './keyring-file.ts';
+import { type SealSecret, sealKey } from './seal.ts';
+
+/** Where a keyring is, and where the secret that opens it is. */
+export type KeyringPlace = {
+  readonly keyringFile: string;
+  readonly passphraseFile?: string | undefined;
+  readonly sealKeyFile?: string | undefined;
+};
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const MODE = 0o600;
+const OTHERS = 0o077;
+const MAX_BYTES = 4 << 20;
+
+/** A keyring and the state of its file, by which a change is noticed. */
+export type LoadedKeyring = { readonly keyring: Keyring; readonly stamp: string };
+
+/** Whether the file is another one than it was; undefined where there is none. */
+export async function stampOf({ keyringFile }: KeyringPlace): Promise<string | undefined> {
+  const stats = await lstat(keyringFile).catch(ifMissing);
+  return stats === undefined
+    ? undefined
+    : `${stats.dev}:${stats.ino}:${stats.size}:${stats.mtimeMs}:${stats.ctimeMs}`;
+}
+
+/** Reads and opens the keyring, or says in a sentence what is wrong and what to do. */
+export async function loadKeyring(
+  place: KeyringPlace,
+  env: Environment,
+): Promise<LoadedKeyring | KeyringProblem> {
+  const { keyringFile } = place;
+  const about = (problem: string): KeyringProblem => ({
+    problem: `keyring ${keyringFile}: ${problem}`,
+  });
+  let file: FileHandle;
+  try {
+    // Not through a link: whoever may change the link would choose the key.
+    file = await open(keyringFile, constants.O_RDONLY | constants.O_NOFOLLOW);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT')
+      return about(`it does not exist: make one with trousseau keyring init ${keyringFile}`);
+    if (code === 'ELOOP') return about('it is a symbolic link: name the file itself');
+    return about(`it cannot be read: ${code}`);
+  }
+  try {
+    const stamp = await stampOf(place);
+    const stats = await file.stat();
+    if (!stats.isFile()) return about('it is not a regular file');
+    if ((stats.mode & OTHERS) !== 0)
+      return about(`others may read or change it: chmod 0600 ${keyringFile}`);
+    if (stats.size > MAX_BYTES) return about('it is far too large for a keyring');
+    const text = await file.readFile('utf8');
+    const secret = await sealSecret(place, env);
+    const parsed = await parse(text, secret);
+    return 'problem' in parsed ? about(parsed.problem) : { keyring: parsed, stamp: stamp ?? '' };
+  } catch (error) {
+    return about(error instanceof Error ? error.message : 'it cannot be read');
+  } finally {
+    await file.close();
+  }
+}
+
+/** Makes a keyring with one key. Never replaces a file that is there. */
+export async function initKeyring(
+  place: KeyringPlace,
+  env: Environment,
+  now: number,
+): Promise<Keyring | KeyringProblem> {
+  return await exclusively(place, async () => {
+    if ((await stampOf(place)) !== undefined) {
+      return {
+        problem: `${place.keyringFile} exists already: a keyring is never overwritten; rotate it, or name another file`,
+      };
+    }
+    const keyring = newKeyring(now);
+    await writeFileAtomically(
+      place.keyringFile,
+      await serialise(keyring, await sealSecret(place, env)),
+      MODE,
+    );
+    return keyring;
+  });
+}
+
+/** Adds a version, which encrypts from now on. */
+export async function rotateKeyring(
+  place: KeyringPlace,
+  env: Environment,
+  now: number,
+): Promise<Keyring | KeyringProblem> {
+  return await exclusively(place, async () => {
+    const loaded = await loadKeyring(place, env);
+    if ('problem' in loaded) return loaded;
+    const keyring = rotated(loaded.keyring, now);
+    await writeFileAtomically(
+      place.keyringFile,
+      await serialise(keyring, await sealSecret(place, env)),
+      MODE,
+    );
+    return keyring;
+  });
+}
+
+async function exclusively(
+  { keyringFile }: KeyringPlace,
+  work: () => Promise<Keyring | KeyringProblem>,
+): Promise<Keyring | KeyringProblem> {
+  try {
+    const done = await withLockFile(`${keyringFile}.lock`, work);
+    return 'locked' in done ? { problem: `${keyringFile}: ${done.locked}` } : done;
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const why =
+      code === 'ENOENT' ? 'its directory does not exist: make it first' : (code ?? message);
+    return { problem: `cannot write ${keyringFile}: ${why}` };
+  }
+}
+
+async function sealSecret(place: KeyringPlace, env: Environment): Promise<SealSecret | undefined> {
+  const { passphraseFile, sealKeyFile } = place;
+  if (sealKeyFile !== undefined) {
+    return { kind: 'key', bytes: sealKey(await readSecretBytes(sealKeyFile, env)) };
+  }
+  if (passphraseFile === undefined) return undefined;
+  const passphrase = (await readSecretBytes(passphraseFile, env))
+    .toString('utf8')
+    .replace(/\r?\n$/, '');
+  if (passphrase === '') throw new Error(`the passphrase in ${passphraseFile} is empty`);
+  return { kind: 'passphrase', bytes: Buffer.from(passphrase) };
+}

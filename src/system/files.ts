@@ -1,0 +1,97 @@
+/** Files that hold secrets: reading them, and replacing them without ever leaving half of one. */
+import { randomBytes } from 'node:crypto';
+import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const CREDENTIAL_PREFIX = 'credential:';
+const MAX_SECRET_BYTES = 64 * 1024;
+
+/**
+ * The path of a secret: an absolute path, or `credential:NAME` for a systemd credential of the
+ * unit (systemd.exec(5), LoadCredential=).
+ *
+ * @throws a sentence where the process was started without credentials
+ */
+export function secretPath(place: string, env: Environment): string {
+  if (!place.startsWith(CREDENTIAL_PREFIX)) return place;
+  const directory = env['CREDENTIALS_DIRECTORY'];
+  if (directory === undefined || directory === '') {
+    throw new Error(
+      `${place} needs a systemd credential: start it as a unit with LoadCredential=${place.slice(CREDENTIAL_PREFIX.length)}:...`,
+    );
+  }
+  return join(directory, place.slice(CREDENTIAL_PREFIX.length));
+}
+
+/**
+ * The bytes of a secret, read anew, through links too, as mounted Secrets are swapped by one.
+ *
+ * @throws a sentence that names the file and never what is in it
+ */
+export async function readSecretBytes(place: string, env: Environment): Promise<Buffer> {
+  const path = secretPath(place, env);
+  let file: FileHandle | undefined;
+  try {
+    file = await open(path, 'r');
+    const { size } = await file.stat();
+    if (size > MAX_SECRET_BYTES) throw new Error(`is larger than ${MAX_SECRET_BYTES} bytes`);
+    return await file.readFile();
+  } catch (error) {
+    throw new Error(`cannot read ${path}: ${reasonOf(error)}`, { cause: error });
+  } finally {
+    await file?.close();
+  }
+}
+
+/** A secret as text, without the line feed that editors and `echo` put at its end. */
+export async function readSecretFile(place: string, env: Environment): Promise<string> {
+  return (await readSecretBytes(place, env)).toString('utf8').replace(/\r?\n$/, '');
+}
+
+/**
+ * Replaces a file as a whole: whoever reads it sees all of the old one or all of the new one, also
+ * after a power failure. The owner of the file that is replaced stays its owner.
+ */
+export async function writeFileAtomically(path: string, data: string, mode: number): Promise<void> {
+  const directory = dirname(path);
+  const temporary = join(directory, `.${basename(path)}.${randomBytes(6).toString('hex')}`);
+  const previous = await stat(path).catch(ifMissing);
+  const file = await open(temporary, 'wx', mode);
+  try {
+    await file.chmod(mode);
+    if (previous !== undefined && process.getuid?.() === 0)
+      await file.chown(previous.uid, previous.gid);
+    await file.writeFile(data);
+    await file.sync();
+    await file.close();
+    await rename(temporary, path);
+  } catch (error) {
+    await file.close().catch(() => undefined); // it may be closed already; the first error counts
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  const folder = await open(directory, 'r');
+  await folder.sync().finally(() => folder.close());
+}
+
+/** Undefined for a file that is not there; rejects for every other reason. */
+export function ifMissing(error: unknown): undefined {
+  if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+  throw error;
+}
+
+function reasonOf(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  switch (code) {
+    case 'ENOENT':
+      return 'it does not exist';
+    case 'EACCES':
+      return 'permission denied: it must be readable by the user that runs this';
+    case undefined:
+      return message;
+    default:
+      return code;
+  }
+}
