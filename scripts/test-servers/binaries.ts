@@ -11,7 +11,9 @@ const GO_SOURCES = join(import.meta.dirname, '../../test/servers/go');
 /** The folder that outlives a checkout; TROUSSEAU_TEST_CACHE moves it. */
 export function cacheFolder(): string {
   const { TROUSSEAU_TEST_CACHE, XDG_CACHE_HOME } = process.env;
-  return TROUSSEAU_TEST_CACHE || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'trousseau-test');
+  return (
+    TROUSSEAU_TEST_CACHE || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'trousseau-test')
+  );
 }
 
 /** The Go files of a target: path inside its module, and content. The first folder is the root. */
@@ -35,7 +37,7 @@ export function binary(name: TargetName): string {
   return join(cacheFolder(), 'bin', `${name}-${version}-${hash}`);
 }
 
-/** The paths of all programs that the tests start; they are there after `make test-servers`. */
+/** The paths of all programs that the tests start; `scripts/build-test-servers.ts` puts them there. */
 export function testServers(): Readonly<Record<TargetName, string>> {
   const paths = TARGET_NAMES.map((name) => [name, binary(name)] as const);
   return Object.fromEntries(paths) as Record<TargetName, string>;

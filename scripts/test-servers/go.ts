@@ -81,8 +81,7 @@ export async function go(
       child.on('error', reject);
       child.on('close', (code, signal) => {
         if (code === 0) resolve(stdout);
-        else
-          reject(new Error(`go ${args.join(' ')} failed (${signal ?? code}):\n${tail(stderr)}`));
+        else reject(new Error(`go ${args.join(' ')} failed (${signal ?? code}):\n${tail(stderr)}`));
       });
     });
   } finally {
@@ -92,5 +91,8 @@ export async function go(
 
 function tail(text: string): string {
   const lines = text.trimEnd().split('\n');
-  return lines.filter((line) => !line.startsWith('go: downloading')).slice(-TAIL_LINES).join('\n');
+  return lines
+    .filter((line) => !line.startsWith('go: downloading'))
+    .slice(-TAIL_LINES)
+    .join('\n');
 }

@@ -170,7 +170,9 @@ export function createKeyring(options: KeyringOptions): Keyring {
       // The announced version may just have been taken away: look once before saying no.
       const before = knownKey(state)?.keyId;
       await Promise.race([watcher.nudge(), aborted(signal)]);
-      return knownKey(state)?.keyId === before ? outcome : await attempt();
+      if (knownKey(state)?.keyId !== before) return await attempt();
+      // Vault answers 403 to an encrypt with a missing key; the look knows better what is wrong.
+      return state.kind === 'refused' ? { ok: false, error: state.why } : outcome;
     },
     async decrypt(ciphertext, signal) {
       const attempt = async (): Promise<Result<Uint8Array>> => {

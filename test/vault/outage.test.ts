@@ -114,7 +114,7 @@ for (const release of RELEASES) {
       stop.abort();
       const { served, refused, wrong } = await loading;
       assert.equal(wrong, 0);
-      assert.ok(served > 1_000, `${served} served`);
+      assert.ok(served > 100, `${served} served`);
       assert.ok(refused.length > 0);
       assert.deepEqual(
         [...new Set(refused.map((error) => /\d+ [A-Z_]+/.exec(error)?.[0]))],

@@ -10,6 +10,10 @@ type Meaning = {
   readonly advice: string;
 };
 
+/** What to do where the key is not there. Making another one would hide the loss. */
+export const KEY_IS_GONE =
+  'the key does not exist: check mount, key and namespace, or restore the key from a backup; do not make a new one in its place';
+
 /** By what Vault says, whatever the status is: 1.9.3 answers 500 where newer ones answer 400. */
 const BY_MESSAGE: readonly (readonly [RegExp, Meaning])[] = [
   [
@@ -28,21 +32,21 @@ const BY_MESSAGE: readonly (readonly [RegExp, Meaning])[] = [
         "the ciphertext's version lies below the key's min_decryption_version: lower it, or write the object again from a backup",
     },
   ],
-  [
-    /encryption key not found|key not found/i,
-    {
-      kind: 'denied',
-      advice:
-        'the key does not exist: check mount, key and namespace, or restore the key from a backup; do not make a new one in its place',
-    },
-  ],
+  [/encryption key not found|key not found/i, { kind: 'denied', advice: KEY_IS_GONE }],
   [
     /no handler for route|unsupported path|route entry not found/i,
     { kind: 'denied', advice: 'nothing is mounted there: check mount and namespace' },
   ],
   [/namespace not found|unknown namespace/i, { kind: 'denied', advice: 'check namespace' }],
   [
-    /encryption is higher than the latest|version is too high|invalid ciphertext|invalid key version|base64|version .* (?:higher|not found)|unable to decode|no such version|ciphertext/i,
+    /version is too new|version is too high/i,
+    {
+      kind: 'invalid',
+      advice: 'the key never had that version; was it deleted and made again under the same name?',
+    },
+  ],
+  [
+    /encryption is higher than the latest|invalid ciphertext|invalid key version|base64|version .* (?:higher|not found)|unable to decode|no such version|ciphertext/i,
     { kind: 'invalid', advice: 'Vault cannot read it' },
   ],
   [/Vault is sealed/i, { kind: 'unavailable', advice: 'unseal it' }],

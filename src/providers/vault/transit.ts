@@ -8,7 +8,7 @@ import { ciphertextForm } from '../ciphertext.ts';
 import { fail, type Result, succeed } from '../errors.ts';
 import type { KeyDescription } from '../provider.ts';
 import type { VaultClient } from './client.ts';
-import { itemErrorOf } from './errors.ts';
+import { itemErrorOf, KEY_IS_GONE } from './errors.ts';
 import { failureOf, type VaultReply } from './http.ts';
 import { describeKey } from './key.ts';
 
@@ -85,10 +85,12 @@ export function createTransit(client: VaultClient, place: Place, clock: Clock): 
       } as const;
       const replied = await client.request(request, signal);
       if (!replied.ok) return replied;
-      return (
-        failureOf(request, replied.value, clock.now()) ??
-        describeKey(replied.value.body['data'], place)
-      );
+      const { status, body } = replied.value;
+      // A missing key is 404 without a word, a missing mount 404 with "no handler for route".
+      if (status === NOT_FOUND && isEmpty(body['errors'])) {
+        return fail('denied', `${request.what}: ${KEY_IS_GONE}`);
+      }
+      return failureOf(request, replied.value, clock.now()) ?? describeKey(body['data'], place);
     },
 
     async encrypt(plaintexts, version, signal) {
@@ -123,6 +125,12 @@ export function createTransit(client: VaultClient, place: Place, clock: Clock): 
       return results;
     },
   };
+}
+
+const NOT_FOUND = 404;
+
+function isEmpty(errors: unknown): boolean {
+  return !Array.isArray(errors) || errors.length === 0;
 }
 
 const NOT_WHOLE = fail(
