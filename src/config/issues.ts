@@ -74,6 +74,26 @@ function hint(field: string | undefined, input: unknown): string {
   return '';
 }
 
+/** Lists that stand where a mapping must: valibot takes a list for an object without fields. */
+export function misplacedLists(
+  data: unknown,
+  path: FieldPath = [],
+  schema?: SchemaNode,
+): readonly Issue[] {
+  const node = bare(schema ?? (configSchema as unknown as SchemaNode));
+  if (node?.entries !== undefined) {
+    if (Array.isArray(data))
+      return [{ path, message: 'must be a mapping of fields; found a list' }];
+    if (typeof data !== 'object' || data === null) return [];
+    return Object.entries(node.entries).flatMap(([key, entry]) =>
+      misplacedLists((data as Readonly<Record<string, unknown>>)[key], [...path, key], entry),
+    );
+  }
+  const { item } = node ?? {};
+  if (item === undefined || !Array.isArray(data)) return [];
+  return data.flatMap((value, i) => misplacedLists(value, [...path, i], item));
+}
+
 type SchemaNode = {
   readonly entries?: Readonly<Record<string, SchemaNode>>;
   readonly wrapped?: SchemaNode;

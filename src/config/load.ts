@@ -8,7 +8,7 @@ import {
   resolved,
   withEnvironment,
 } from './environment.ts';
-import { explain, type Issue } from './issues.ts';
+import { explain, type Issue, misplacedLists } from './issues.ts';
 import { type ConfigProblem, formatField } from './problem.ts';
 import { checkRelations } from './relations.ts';
 import { configSchema } from './schema.ts';
@@ -50,6 +50,8 @@ export function loadConfig(text: string, file: string, env: Environment): Config
       message,
     };
   };
+  const lists = misplacedLists(yaml.data);
+  if (lists.length > 0) return { ok: false, problems: lists.map(problemOf) };
   const parsed = v.safeParse(configSchema, yaml.data);
   if (!parsed.success)
     return { ok: false, problems: parsed.issues.map((issue) => problemOf(explain(issue))) };
