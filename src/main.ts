@@ -7,7 +7,7 @@ import { versionCommand } from './cli/version.ts';
 
 const commands = [serveCommand, configCommand, keyringCommand, versionCommand];
 
-runProgram(commands, process.argv.slice(2), {
+void runProgram(commands, process.argv.slice(2), {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
   env: process.env,

@@ -20,7 +20,7 @@ let etcd: Etcd;
 let api: KubeApiserver;
 
 const nameOf = (i: number): string => `secret-${i}`;
-const valueOf = (i: number): string => `the value of secret ${i}`;
+const contentOf = (i: number): string => `the value of secret ${i}`;
 
 async function stored(name: string): Promise<Buffer> {
   const value = await etcd.range(`/registry/secrets/default/${name}`);
@@ -29,7 +29,8 @@ async function stored(name: string): Promise<Buffer> {
 }
 
 async function readAll(): Promise<void> {
-  for (let i = 0; i < SECRETS; i += 1) assert.equal(await api.secrets.read(nameOf(i)), valueOf(i));
+  for (let i = 0; i < SECRETS; i += 1)
+    assert.equal(await api.secrets.read(nameOf(i)), contentOf(i));
 }
 
 describe('a real kube-apiserver and a real Vault, KMS v2', { timeout: 360_000 }, () => {
@@ -54,13 +55,13 @@ describe('a real kube-apiserver and a real Vault, KMS v2', { timeout: 360_000 },
   });
 
   it('Secrets are written and read, and lie encrypted in etcd', async () => {
-    for (let i = 0; i < SECRETS; i += 1) await api.secrets.create(nameOf(i), valueOf(i));
+    for (let i = 0; i < SECRETS; i += 1) await api.secrets.create(nameOf(i), contentOf(i));
     await readAll();
     for (let i = 0; i < SECRETS; i += 1) {
       const value = await stored(nameOf(i));
       assert.equal(value.subarray(0, PREFIX.length).toString(), PREFIX);
-      assert.equal(value.includes(valueOf(i)), false);
-      assert.equal(value.includes(Buffer.from(valueOf(i)).toString('base64')), false);
+      assert.equal(value.includes(contentOf(i)), false);
+      assert.equal(value.includes(Buffer.from(contentOf(i)).toString('base64')), false);
     }
   });
 
