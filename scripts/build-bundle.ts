@@ -45,7 +45,8 @@ self=$0
 here=\${self%/*}/lib
 ulimit -c 0
 unset NODE_OPTIONS NODE_REPL_EXTERNAL_MODULE NODE_PATH NODE_V8_COVERAGE
-export UV_THREADPOOL_SIZE=1 MALLOC_ARENA_MAX=1
+# Two threads: libuv gives name look-ups at most half of them, so that one that hangs leaves files readable.
+export UV_THREADPOOL_SIZE=2 MALLOC_ARENA_MAX=1
 exec "$here/node" ${NODE_FLAGS.join(' ')} "$here/trousseau.cjs" "$@"
 `;
 
@@ -76,7 +77,7 @@ const PARTS: Readonly<Record<string, string>> = {
   // Its index loads fetch, caches, WebSockets and mocks too: 20 ms at every start.
   undici: `
     const Dispatcher = require('undici/lib/dispatcher/dispatcher');
-    Dispatcher.prototype.request = require('undici/lib/api/api-request');
+    Dispatcher.prototype.connect = require('undici/lib/api/api-connect'); // of a proxy's tunnel
     exports.Pool = require('undici/lib/dispatcher/pool');
     exports.ProxyAgent = require('undici/lib/dispatcher/proxy-agent');`,
   // grpc-js needs it for channelz and ORCA alone, which are not used here.

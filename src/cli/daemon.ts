@@ -26,6 +26,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 /** How long calls under way have at a stop; systemd and people expect an end within 5 s. */
 const DRAIN_LIMIT_MS = 4_000;
+const MAX_PORT = 65_535;
 
 /** Starts everything, or says why a socket cannot be had. */
 export async function startDaemon(
@@ -80,6 +81,10 @@ function keyringOf(config: ResolvedConfig, env: Environment, log: Log, clock: Cl
     writer,
     readers,
     watchIntervalMs: config.health.watchInterval,
+    cache: config.decryptCache && {
+      maxEntries: config.decryptCache.maxEntries,
+      maxAgeMs: config.decryptCache.maxAge,
+    },
     clock,
     log,
   });
@@ -112,13 +117,16 @@ async function listenAdmin(
   if (address !== undefined) {
     const at = address.lastIndexOf(':');
     const host = address.slice(0, at).replace(/^\[|\]$/g, '');
+    const port = Number(address.slice(at + 1));
+    if (port > MAX_PORT)
+      return { problem: `admin.address ${address}: no port is above ${MAX_PORT}` };
     return await new Promise((resolve) => {
       admin.once('error', (error: NodeJS.ErrnoException) =>
         resolve({
           problem: `cannot listen on admin.address ${address}: ${error.code ?? error.message}`,
         }),
       );
-      admin.listen(Number(address.slice(at + 1)), host, () => resolve(undefined));
+      admin.listen(port, host, () => resolve(undefined));
     });
   }
   if (socket === undefined) return undefined;

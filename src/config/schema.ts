@@ -116,6 +116,8 @@ const vault = v.strictObject({
   allowPlainHTTP: v.optional(v.boolean(), false),
   /** The longest that one request may take, under the caller's own deadline. */
   requestTimeout: v.optional(duration, '2s'),
+  /** Whether a decrypt that is slower than nearly all is asked of a second address too. */
+  hedge: v.optional(v.boolean(), true),
   auth,
 });
 
@@ -192,6 +194,16 @@ export const configSchema = v.strictObject({
   ),
   providers: v.pipe(v.array(provider), v.minLength(1, 'must name at least one provider')),
   write: v.optional(v.array(text)),
+  /** Keeps what was decrypted in memory, encrypted, for when the provider is away; off without it. */
+  decryptCache: v.optional(
+    v.strictObject({
+      maxEntries: v.optional(
+        v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(100_000)),
+        1000,
+      ),
+      maxAge: v.optional(duration, '1h'),
+    }),
+  ),
 });
 
 /** The configuration as it was read, durations in milliseconds, modes as numbers. */

@@ -3,28 +3,20 @@
  * provider by name and nothing of gRPC.
  */
 import type { Log } from '../observe/log.ts';
-import { fail, type ProviderError, type Result, succeed } from '../providers/errors.ts';
+import {
+  fail,
+  type ProviderError,
+  type ProviderErrorKind,
+  type Result,
+  succeed,
+} from '../providers/errors.ts';
 import type { Provider } from '../providers/provider.ts';
 import type { Clock } from '../system/clock.ts';
-import type { KeyId } from './key-id.ts';
+import { type CacheLimits, createDecryptCache } from './cache.ts';
+import { createOperations, type Encrypted, type Verification } from './operations.ts';
 import { patiently } from './patience.ts';
-import { verifyDecrypts } from './self-test.ts';
 import { type AnnouncedKey, isTransient, type KeyringState, knownKey, nextState } from './state.ts';
 import { createWatcher } from './watcher.ts';
-
-/** A fresh ciphertext and the key that made it. */
-export type Encrypted = {
-  readonly ciphertext: Uint8Array;
-  readonly keyId: KeyId;
-  readonly version: number;
-};
-
-/** How much of a fresh ciphertext is proven before it is answered. */
-export type Verification =
-  /** Decrypted again and compared. */
-  | 'decrypt'
-  /** Prefix, version and length, which the provider checks of every reply. */
-  | 'form';
 
 export type Keyring = {
   /** Begins to watch the key; returns at once, whatever the providers do. */
@@ -41,6 +33,8 @@ export type Keyring = {
   decrypt(ciphertext: Uint8Array, signal: AbortSignal): Promise<Result<Uint8Array>>;
   /** The key version that a ciphertext names, for logs; undefined where nobody knows its form. */
   versionOf(ciphertext: Uint8Array): number | undefined;
+  /** How many calls wait for a free request to a provider. */
+  queued(): number;
 };
 
 export type KeyringOptions = {
@@ -50,6 +44,8 @@ export type KeyringOptions = {
   readonly readers: readonly Provider[];
   /** How often the key is read while all is well, in milliseconds. */
   readonly watchIntervalMs: number;
+  /** Keeps what was decrypted for when the provider is away; undefined for not at all. */
+  readonly cache?: CacheLimits | undefined;
   readonly clock: Clock;
   readonly log: Log;
 };
@@ -59,11 +55,14 @@ export function createKeyring(options: KeyringOptions): Keyring {
   const { writer, readers, clock, log } = options;
   let state: KeyringState = { kind: 'starting', since: clock.now(), why: undefined };
   const waiting = new Set<() => void>();
+  const operations = createOperations(writer, readers, clock);
+  const cache = options.cache && createDecryptCache(options.cache, clock);
 
   const report = (seen: Result<AnnouncedKey>): void => {
     const before = state;
     state = nextState(before, seen, clock.now());
     logChange(log, before, state, clock.now());
+    if (state.kind === 'refused') cache?.clear();
     // A look that succeeded, or that made up its mind, is what waiting calls wait for.
     if (state.kind === 'ready' || state.kind !== before.kind) {
       const wake = [...waiting];
@@ -109,37 +108,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
   /** What a real call saw is news for the watcher, good or bad. */
   const learnFrom = (outcome: Result<unknown>): void => {
     const healthy = state.kind === 'ready';
-    if (outcome.ok ? !healthy : healthy && outcome.error.kind !== 'invalid') void watcher.nudge();
-  };
-
-  const encryptOnce = async (
-    key: AnnouncedKey,
-    plaintext: Uint8Array,
-    verification: Verification,
-    signal: AbortSignal,
-  ): Promise<Result<Encrypted>> => {
-    const encrypted = first(writer, await writer.encrypt([plaintext], key.version, signal));
-    if (!encrypted.ok) return encrypted;
-    if (verification === 'decrypt') {
-      const verified = await verifyDecrypts(writer, encrypted.value, plaintext, signal);
-      if (!verified.ok) return verified;
-    }
-    return succeed({ ciphertext: encrypted.value, keyId: key.keyId, version: key.version });
-  };
-
-  const decryptOnce = async (
-    ciphertext: Uint8Array,
-    signal: AbortSignal,
-  ): Promise<Result<Uint8Array>> => {
-    let worst: Result<Uint8Array> | undefined;
-    for (const reader of readers) {
-      if (reader.versionOf(ciphertext) === undefined) continue;
-      const outcome = first(reader, await reader.decrypt([ciphertext], signal));
-      if (outcome.ok) return outcome;
-      // As long as one that might have the key was not reached, nothing definitive can be said.
-      if (worst === undefined || (!worst.ok && !isTransient(worst.error.kind))) worst = outcome;
-    }
-    return worst ?? fail('invalid', unknownForm(readers));
+    if (outcome.ok ? !healthy : healthy && concernsAll(outcome.error.kind)) void watcher.nudge();
   };
 
   return {
@@ -149,6 +118,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
     },
     async stop(): Promise<void> {
       watcher.stop();
+      await operations.idle();
+      cache?.clear();
       await Promise.all(readers.map((reader) => reader.stop()));
     },
     state: () => state,
@@ -156,12 +127,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
       const key = await announcedKey(signal);
       if (!key.ok) return key;
       const attempt = async (): Promise<Result<Encrypted>> => {
-        const outcome = await encryptOnce(
-          knownKey(state) ?? key.value,
-          plaintext,
-          verification,
-          signal,
-        );
+        const current = knownKey(state) ?? key.value;
+        const outcome = await operations.encrypt(current, plaintext, verification, signal);
         learnFrom(outcome);
         return outcome;
       };
@@ -175,8 +142,10 @@ export function createKeyring(options: KeyringOptions): Keyring {
       return state.kind === 'refused' ? { ok: false, error: state.why } : outcome;
     },
     async decrypt(ciphertext, signal) {
+      const cached = cache?.get(ciphertext);
+      if (cached !== undefined) return succeed(cached);
       const attempt = async (): Promise<Result<Uint8Array>> => {
-        const outcome = await decryptOnce(ciphertext, signal);
+        const outcome = await operations.decrypt(ciphertext, signal);
         learnFrom(outcome);
         return outcome;
       };
@@ -185,6 +154,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
       if (version !== undefined && state.kind === 'ready' && version > state.key.version) {
         void watcher.nudge();
       }
+      if (outcome.ok && state.kind !== 'refused') cache?.put(ciphertext, outcome.value);
       return outcome;
     },
     versionOf(ciphertext) {
@@ -194,7 +164,13 @@ export function createKeyring(options: KeyringOptions): Keyring {
       }
       return undefined;
     },
+    queued: operations.queued,
   };
+}
+
+/** Whether a failure says something of the provider, and not only of one call. */
+function concernsAll(kind: ProviderErrorKind): boolean {
+  return kind !== 'invalid' && kind !== 'overloaded';
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
@@ -204,19 +180,10 @@ function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-function first(provider: Provider, results: readonly Result<Uint8Array>[]): Result<Uint8Array> {
-  return results[0] ?? fail('internal', `${provider.name} answered no item`);
-}
-
 function notReached(name: string, why: ProviderError | undefined): string {
   return why === undefined
     ? `${name} has not been reached yet`
     : `${name} has not been reached yet: ${why.message}`;
-}
-
-function unknownForm(readers: readonly Provider[]): string {
-  const names = readers.map((reader) => reader.name).join(', ');
-  return `the ciphertext is not of a form that a configured provider (${names}) writes; it is empty, cut, damaged, or another plugin's`;
 }
 
 function logChange(log: Log, before: KeyringState, after: KeyringState, now: number): void {

@@ -9,7 +9,8 @@ const FIRST_WAIT_MS = 50;
 const MOST_WAIT_MS = 500;
 
 /**
- * Attempts until the outcome is one that waiting cannot change or the signal aborts; then the last outcome stands.
+ * Attempts until the outcome is one that waiting cannot change or the signal aborts; then the last
+ * outcome stands, and what an earlier attempt failed of where the last one was cut short.
  * `recovered` resolves as soon as there is reason to believe that the provider is back, so that a
  * waiting call does not sit out its back-off.
  */
@@ -20,9 +21,12 @@ export async function patiently<T>(
   signal: AbortSignal,
 ): Promise<Result<T>> {
   let wait = FIRST_WAIT_MS;
+  let before: Result<T> | undefined;
   for (;;) {
     const outcome = await attempt();
-    if (outcome.ok || !mayPass(outcome.error.kind) || signal.aborted) return outcome;
+    if (outcome.ok || !mayPass(outcome.error.kind)) return outcome;
+    if (signal.aborted) return before ?? outcome;
+    before = outcome;
     const asked = outcome.error.retryAfterMs;
     const pause = asked ?? wait * (1 - clock.random() / 2);
     wait = Math.min(MOST_WAIT_MS, wait * 2);

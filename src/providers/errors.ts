@@ -9,6 +9,8 @@ export type ProviderErrorKind =
   | 'unavailable'
   /** The provider asked for fewer requests: try again after `retryAfterMs`. */
   | 'throttled'
+  /** More calls wait for the provider than this process takes: nothing was tried. */
+  | 'overloaded'
   /** The session is not accepted: log in again, once. */
   | 'unauthenticated'
   /** Definitive: a policy says no, or the key is gone. Trying again cannot help. */

@@ -114,7 +114,7 @@ describe('TLS to Vault', { timeout: 120_000 }, () => {
     const other = await createAuthority(dir, 'other');
     const server = await authority.issue('server', {
       commonName: 'vault',
-      hosts: ['vault.example'],
+      hosts: ['vault.example', '127.0.0.1'],
     });
     await using vault = await startSealableVault({
       release: 'newest',

@@ -2,7 +2,7 @@
 import type { Clock } from '../../system/clock.ts';
 import { fail, type Result } from '../errors.ts';
 import type { Addresses } from './addresses.ts';
-import { failureOf, type VaultReply, type VaultRequest } from './http.ts';
+import { failureOf, type VaultReply, type VaultRequest } from './reply.ts';
 import type { Session } from './session.ts';
 
 export type VaultClient = {

@@ -82,6 +82,8 @@ const SERVER_FAULT: Meaning = {
 const UNEXPECTED: Meaning = { kind: 'internal', advice: 'Vault does not answer so' };
 
 const MAX_QUOTED = 200;
+/** Vault's sentences are far shorter, and what follows must not cost time without bounds. */
+const MAX_READ = 2_000;
 
 /**
  * What an answer of 400 or more means.
@@ -97,9 +99,10 @@ export function errorOf(
   retryAfter: string | undefined,
   now: number,
 ): Extract<Result<never>, { ok: false }> {
-  const said = quote(messages.join('; '));
+  const text = messages.join('; ').slice(0, MAX_READ);
+  const said = quote(text);
   // What a rate limit, a standby or a policy says is its status alone.
-  const byMessage = [403, 412, 429].includes(status) ? undefined : meaningOf(messages.join(' '));
+  const byMessage = [403, 412, 429].includes(status) ? undefined : meaningOf(text);
   const { kind, advice } =
     byMessage ?? BY_STATUS[status] ?? (status >= 500 ? SERVER_FAULT : UNEXPECTED);
   const message = `${what}: Vault answered ${status}${said === '' ? '' : ` (${said})`}: ${advice}`;
@@ -109,7 +112,7 @@ export function errorOf(
 
 /** What the message of one item in a batch means. */
 export function itemErrorOf(what: string, message: string): Extract<Result<never>, { ok: false }> {
-  const { kind, advice } = meaningOf(message) ?? {
+  const { kind, advice } = meaningOf(message.slice(0, MAX_READ)) ?? {
     kind: 'invalid' as const,
     advice: 'Vault does not take it',
   };
@@ -123,23 +126,39 @@ function meaningOf(message: string): Meaning | undefined {
 /** A wait in milliseconds; undefined where the header is missing or says nothing sensible. */
 export function retryAfterMs(header: string | undefined, now: number): number | undefined {
   if (header === undefined) return undefined;
-  const ms = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - now;
+  // Date.parse takes nearly anything with a number in it for a date.
+  const ms = /^\d+$/.test(header)
+    ? Number(header) * 1000
+    : HTTP_DATE.test(header)
+      ? Date.parse(header) - now
+      : Number.NaN;
   return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), MAX_RETRY_AFTER_MS) : undefined;
 }
 
 const MAX_RETRY_AFTER_MS = 60_000;
+const HTTP_DATE = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*, .* GMT$/;
 
-/** What Vault said on one short line, without anything that looks like a token or a ciphertext. */
+/**
+ * What Vault said on one short line, without anything that looks like a token, a secret id, a
+ * ciphertext or a key.
+ */
 export function quote(text: string): string {
   const line = text
-    .replace(/\b(?:hv[sbr]|[sbr])\.[A-Za-z0-9_-]{8,}/g, '[token]')
+    .slice(0, MAX_READ)
+    .replace(/(?:hv[sbr]|\b[sbr])\.[A-Za-z0-9_-]{8,}/g, '[token]')
     .replace(/vault:v\d+:[A-Za-z0-9+/=]*/g, '[ciphertext]')
     .replace(/eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_.-]+/g, '[jwt]')
+    .replace(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/gi, '[id]')
+    .replace(BASE64_OF_A_KEY, '[base64]')
     .replace(/\d+ errors? occurred:/g, '')
-    .replace(/[\s*]+/g, ' ')
+    .replace(/[\s\p{C}*]+/gu, ' ')
     .trim();
   return line.length > MAX_QUOTED ? `${line.slice(0, MAX_QUOTED)}...` : line;
 }
+
+/** Long, and with figures and letters of both cases in it, which tells it from a path. */
+const BASE64_OF_A_KEY =
+  /(?=[a-z0-9+/]*[A-Z])(?=[A-Z0-9+/]*[a-z])(?=[A-Za-z+/]*\d)[A-Za-z0-9+/]{24,}={0,2}/g;
 
 /** What a request that brought no answer means, by the error that Node or undici gave. */
 export function connectionErrorOf(

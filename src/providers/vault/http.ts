@@ -1,123 +1,98 @@
-/**
- * One request to one Vault server: connections, TLS, the CONNECT proxy, time-outs, and what came
- * back as plain data. Decides nothing about what an answer means.
- */
-import { getCACertificates } from 'node:tls';
-import { type Dispatcher, Pool, ProxyAgent } from 'undici';
+/** One request to one Vault server, and its whole answer within a time limit. */
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Dispatcher } from 'undici';
 import type { VaultConfig } from '../../config/schema.ts';
 import { type Clock, sleep } from '../../system/clock.ts';
 import { fail, type Result, succeed } from '../errors.ts';
-import { codeOf, connectionErrorOf, errorOf } from './errors.ts';
-import { proxyFor } from './proxy.ts';
-
-export type VaultRequest = {
-  readonly method: 'GET' | 'POST';
-  /** Without `/v1/`, e.g. `transit/encrypt/kubernetes`. */
-  readonly path: string;
-  readonly token?: string;
-  readonly body?: object;
-  /** The request in a few words, for the sentence of an error, e.g. `encrypting`. */
-  readonly what: string;
-  /** What must not be sent twice: the unwrapping of a token that works once. */
-  readonly once?: boolean;
-};
-
-/** A whole answer, whatever its status is. */
-export type VaultReply = {
-  readonly status: number;
-  readonly body: Readonly<Record<string, unknown>>;
-  readonly retryAfter: string | undefined;
-};
-
-/** PEM, as read from the files of the configuration. */
-export type TlsMaterial = { readonly ca?: string; readonly cert?: string; readonly key?: string };
+import { createDispatcher, type DispatcherOptions } from './dispatcher.ts';
+import { codeOf, connectionErrorOf } from './errors.ts';
+import { parseBody, type VaultReply, type VaultRequest } from './reply.ts';
+import { nameOf } from './server.ts';
 
 export type VaultConnection = {
-  readonly address: string;
-  /** An answer of any status, or why none came. */
-  request(request: VaultRequest, signal: AbortSignal): Promise<Result<VaultReply>>;
+  /**
+   * An answer of any status, or why none came.
+   *
+   * @param limitMs how long it may take in all, in milliseconds
+   */
+  request(request: VaultRequest, limitMs: number, signal: AbortSignal): Promise<Result<VaultReply>>;
   close(): Promise<void>;
 };
 
-/** Enough for several batches at once; more would only make smaller batches. */
-const CONNECTIONS = 8;
+export type ConnectionOptions = DispatcherOptions & {
+  readonly config: Pick<VaultConfig, 'namespace' | 'tls' | 'proxy' | 'requestTimeout'>;
+  readonly clock: Clock;
+  /** Whether one more request is all right now; see retry-budget.ts. */
+  readonly mayRetry: () => boolean;
+};
+
 const MAX_REPLY_BYTES = 8 << 20;
-/** Vault's listener closes idle connections after five minutes. */
-const KEEP_ALIVE_MS = 60_000;
 /** How often a request is sent again because its keep-alive connection had just been closed. */
 const STALE_RETRIES = 2;
-
-export type ConnectionOptions = {
-  readonly address: string;
-  readonly config: Pick<VaultConfig, 'namespace' | 'tls' | 'proxy' | 'requestTimeout'>;
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly tls: TlsMaterial;
-  readonly clock: Clock;
-};
+const CLOSE_LIMIT_MS = 1_000;
 
 /** Connections to one server; nothing is opened before the first request. */
 export function createVaultConnection(options: ConnectionOptions): VaultConnection {
-  const { address, config, clock } = options;
-  const dispatcher = dispatcherFor(options);
-  const base = new URL(address);
-  const prefix = `${base.pathname.replace(/\/+$/, '')}/v1/`;
-  const headers = {
-    'x-vault-request': 'true',
-    ...(config.namespace === undefined ? {} : { 'x-vault-namespace': config.namespace }),
-  };
+  const { target, config, clock, mayRetry } = options;
+  const dispatcher = createDispatcher(options);
+  const { origin, pathname } = new URL(target.url);
+  const prefix = `${pathname.replace(/\/+$/, '')}/v1/`;
+  const { namespace } = config;
 
-  const sendOnce = async (
-    request: VaultRequest,
-    signal: AbortSignal,
-  ): Promise<Result<VaultReply>> => {
-    const {
-      statusCode,
-      headers: answered,
-      body,
-    } = await dispatcher.request({
-      origin: base.origin,
+  const optionsOf = (request: VaultRequest): Dispatcher.DispatchOptions => {
+    const { body, token } = request;
+    const headers: Record<string, string> = { 'x-vault-request': 'true' };
+    if (namespace !== undefined && request.root !== true) headers['x-vault-namespace'] = namespace;
+    if (token !== undefined) headers['x-vault-token'] = token;
+    if (body !== undefined) headers['content-type'] = 'application/json';
+    const json = body === undefined || typeof body === 'string' ? body : JSON.stringify(body);
+    return {
+      origin,
       method: request.method,
       path: prefix + request.path,
-      headers: {
-        ...headers,
-        ...(request.token === undefined ? {} : { 'x-vault-token': request.token }),
-        ...(request.body === undefined ? {} : { 'content-type': 'application/json' }),
-      },
-      body: request.body === undefined ? null : JSON.stringify(request.body),
-      signal,
-    });
-    const parsed = parse(await body.text(), String(answered['content-type'] ?? ''));
-    if (typeof parsed === 'string') {
-      return fail(
-        'unavailable',
-        `${request.what}: ${address} answers ${statusCode}, but not as Vault does: ${parsed}`,
-      );
+      headers,
+      body: json ?? null,
+    };
+  };
+
+  /** Rejects with the error of Node or undici where no whole answer comes. */
+  const exchange = async (request: VaultRequest, limit: Limit): Promise<Result<VaultReply>> => {
+    const answer = await dispatch(dispatcher, optionsOf(request), limit);
+    const body = parseBody(answer.text, String(answer.headers['content-type'] ?? ''));
+    if (!body.ok) {
+      const told = `${request.what}: ${nameOf(target)} answers ${answer.status}, but not as Vault does`;
+      return fail(body.error.kind, `${told}: ${body.error.message}`);
     }
-    const retryAfter = answered['retry-after']?.toString();
-    return succeed({ status: statusCode, body: parsed, retryAfter });
+    const retryAfter = answer.headers['retry-after']?.toString();
+    return succeed({ status: answer.status, body: body.value, retryAfter });
   };
 
   return {
-    address,
-    async request(request, signal) {
-      const limit = new AbortController();
-      const abort = (): void => limit.abort();
-      const timer = clock.setTimer(config.requestTimeout, abort);
-      signal.addEventListener('abort', abort, { once: true });
-      if (signal.aborted) abort();
+    async request(request, limitMs, signal) {
+      const limit: Limit = { expired: undefined, onExpire: undefined };
+      const expire = (name: string): void => {
+        limit.expired ??= named(name);
+        limit.onExpire?.(limit.expired);
+      };
+      const late = (): void => expire('TimeoutError');
+      const aborted = (): void => expire('AbortError');
+      const timer = clock.setTimer(limitMs, late);
+      signal.addEventListener('abort', aborted);
+      if (signal.aborted) aborted();
       try {
         for (let retries = request.once ? 0 : STALE_RETRIES; ; retries -= 1) {
           try {
-            return await sendOnce(request, limit.signal);
+            return await exchange(request, limit);
           } catch (error) {
             // A server that closed an idle connection is no outage: what is sent here again can be.
-            if (retries > 0 && isClosedConnection(error) && !limit.signal.aborted) continue;
-            return connectionErrorOf(request.what, address, error);
+            const again = retries > 0 && limit.expired === undefined && isClosedConnection(error);
+            if (!again || !mayRetry())
+              return connectionErrorOf(request.what, nameOf(target), error);
           }
         }
       } finally {
         timer.cancel();
-        signal.removeEventListener('abort', abort);
+        signal.removeEventListener('abort', aborted);
       }
     },
     async close() {
@@ -131,69 +106,73 @@ export function createVaultConnection(options: ConnectionOptions): VaultConnecti
   };
 }
 
-const CLOSE_LIMIT_MS = 1_000;
+/** What ends a request from outside: its time limit, or its caller who leaves. */
+type Limit = { expired: Error | undefined; onExpire: ((error: Error) => void) | undefined };
 
-/** The failure of an answer of 400 or more, as an error; undefined where it is none. */
-export function failureOf(
-  request: VaultRequest,
-  reply: VaultReply,
-  now: number,
-): Extract<Result<never>, { ok: false }> | undefined {
-  if (reply.status < 300) return undefined;
-  const { errors } = reply.body;
-  const messages = Array.isArray(errors)
-    ? errors.filter((e): e is string => typeof e === 'string')
-    : [];
-  return errorOf(request.what, reply.status, messages, reply.retryAfter, now);
+type Answer = {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly text: string;
+};
+
+/** undici's own callbacks: its promises cost a stream and an AbortSignal for each request. */
+function dispatch(
+  dispatcher: Dispatcher,
+  options: Dispatcher.DispatchOptions,
+  limit: Limit,
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    let controller: Dispatcher.DispatchController | undefined;
+    let status = 0;
+    let headers: IncomingHttpHeaders = {};
+    let size = 0;
+    const chunks: Buffer[] = [];
+    const stop = (error: Error): void => {
+      controller?.abort(error);
+      reject(error);
+    };
+    if (limit.expired !== undefined) return reject(limit.expired);
+    limit.onExpire = stop;
+    dispatcher.dispatch(options, {
+      onRequestStart(started) {
+        controller = started;
+        if (limit.expired !== undefined) started.abort(limit.expired);
+      },
+      onResponseStart(_controller, statusCode, answered) {
+        status = statusCode;
+        headers = answered;
+      },
+      onResponseData(_controller, chunk) {
+        size += chunk.length;
+        if (size > MAX_REPLY_BYTES) stop(named('UND_ERR_RES_EXCEEDED_MAX_SIZE'));
+        else chunks.push(chunk);
+      },
+      onResponseEnd() {
+        resolve({ status, headers, text: textOf(chunks) });
+      },
+      onResponseError(_controller, error) {
+        reject(error);
+      },
+    });
+  });
 }
 
-function dispatcherFor({ address, config, env, tls }: ConnectionOptions): Dispatcher {
-  const connect = {
-    ...tls,
-    // A file of one's own does not add to the authorities that the system trusts: it replaces them.
-    ca: tls.ca ?? systemAuthorities(),
-    ...(config.tls.serverName === undefined ? {} : { servername: config.tls.serverName }),
-    minVersion: 'TLSv1.2' as const,
-    rejectUnauthorized: true,
-    timeout: config.requestTimeout,
-  };
-  const pool = {
-    connections: CONNECTIONS,
-    pipelining: 1,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    maxResponseSize: MAX_REPLY_BYTES,
-    // The time-out of the whole request is ours, and finer than undici's clock of a second.
-    headersTimeout: 0,
-    bodyTimeout: 0,
-  };
-  const proxy = proxyFor(address, config.proxy, env);
-  if (proxy === undefined) return new Pool(new URL(address).origin, { ...pool, connect });
-  return new ProxyAgent({ ...pool, uri: proxy, requestTls: connect, proxyTunnel: true });
+/** The whole text; the bytes may have held plaintexts, and are overwritten. */
+function textOf(chunks: readonly Buffer[]): string {
+  const [first] = chunks;
+  const whole = chunks.length === 1 && first !== undefined ? first : Buffer.concat(chunks);
+  const text = whole.toString('utf8');
+  whole.fill(0);
+  if (chunks.length > 1) for (const chunk of chunks) chunk.fill(0);
+  return text;
 }
 
-function systemAuthorities(): string[] {
-  return [...new Set([...getCACertificates('default'), ...getCACertificates('system')])];
+function named(name: string): Error {
+  const error = new Error(name);
+  error.name = name;
+  return error;
 }
 
 function isClosedConnection(error: unknown): boolean {
   return ['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'].includes(codeOf(error));
-}
-
-/** The body as an object, or in words why it is nothing that Vault sends. */
-function parse(text: string, contentType: string): VaultReply['body'] | string {
-  if (text === '') return {};
-  if (!contentType.startsWith('application/json')) {
-    return `content type ${contentType.slice(0, 60) || 'missing'}; is there a proxy in between?`;
-  }
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text);
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    return 'what it sent is not JSON';
-  }
-  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
-    return 'what it sent is no JSON object';
-  }
-  return parsed as VaultReply['body'];
 }

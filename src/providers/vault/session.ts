@@ -9,8 +9,8 @@ import type { Clock, Timer } from '../../system/clock.ts';
 import { fail, type ProviderError, type Result, succeed } from '../errors.ts';
 import { loginOf } from './auth/credentials-login.ts';
 import type { AuthMethod, Credentials, Login, Send } from './auth/login.ts';
-import { failureOf } from './http.ts';
 import { renewalDelay, retryDelay, shrinks } from './renewal.ts';
+import { failureOf } from './reply.ts';
 
 export type Session = {
   /** The token to use now; logs in where there is none. */
@@ -40,6 +40,8 @@ const LOGIN_TIMEOUT_MS = 10_000;
 const REVOKE_TIMEOUT_MS = 1_000;
 /** A fresh token that was rejected is no reason to log in again at once: the policy is at fault. */
 const RELOGIN_SPACING_MS = 10_000;
+/** One that worked elsewhere may have been revoked; when that comes in a row, the policy is at fault. */
+const RELOGINS_IN_A_ROW = 3;
 /** Credentials that Vault refused are sent again ever more rarely: it locks users out. */
 const REFUSED_FIRST_MS = 1_000;
 const REFUSED_MOST_MS = 30_000;
@@ -65,12 +67,16 @@ export function createSession(options: SessionOptions): Session {
   let pending: Promise<Result<string>> | undefined;
   let refused: Refused | undefined;
   let replacedAt = Number.NEGATIVE_INFINITY;
+  let replacedInARow = 0;
   let lastCredentials: string | undefined;
   /** Whether Vault has accepted the token in use for anything yet. */
   let worked = false;
   let timer: Timer | undefined;
 
-  /** A limit of its own, since a login serves more callers than the one that began it. */
+  /**
+   * A limit of its own, since a login serves more callers than the one that began it. The end of
+   * the session ends what runs then; what is begun afterwards, the revocation, has its time.
+   */
   const limited = async <T>(ms: number, work: (signal: AbortSignal) => Promise<T>): Promise<T> => {
     const limit = new AbortController();
     const abort = (): void => limit.abort();
@@ -85,6 +91,7 @@ export function createSession(options: SessionOptions): Session {
   };
 
   const logIn = async (): Promise<Result<string>> => {
+    if (lifetime.signal.aborted) return fail('unavailable', 'the session has ended');
     const read = await method.credentials();
     if (!read.ok) return read;
     const fingerprint = fingerprintOf(read.value);
@@ -141,14 +148,15 @@ export function createSession(options: SessionOptions): Session {
     const now = held;
     if (now === undefined || lifetime.signal.aborted) return;
     const outcome = now.login.renewable ? await renew(now) : await shareLogin();
-    if (outcome.ok || lifetime.signal.aborted) return;
+    if (outcome.ok || held !== now || lifetime.signal.aborted) return;
     log.warn?.('token not renewed yet', { method: method.name, why: outcome.error.message });
     const left = now.expiresAt - clock.now();
     if (left > 0) timer = clock.setTimer(retryDelay(left, clock.random()), () => void prolong());
   };
 
   /** https://developer.hashicorp.com/vault/api-docs/auth/token#renew-a-token-self */
-  const renew = async ({ login, grantedMs }: Held): Promise<Result<string>> => {
+  const renew = async (renewing: Held): Promise<Result<string>> => {
+    const { login, grantedMs } = renewing;
     const request = {
       method: 'POST',
       path: 'auth/token/renew-self',
@@ -157,6 +165,8 @@ export function createSession(options: SessionOptions): Session {
       what: 'renewing the token',
     } as const;
     const replied = await limited(LOGIN_TIMEOUT_MS, (signal) => send(request, signal));
+    // Another token came into use meanwhile: what became of this one is of no interest any more.
+    if (held !== renewing) return succeed(login.token);
     if (!replied.ok) return replied;
     const failure = failureOf(request, replied.value, clock.now());
     if (failure !== undefined) {
@@ -166,6 +176,7 @@ export function createSession(options: SessionOptions): Session {
     const renewed = loginOf(replied.value);
     if (!renewed.ok) return renewed;
     // Near its greatest life a token is given ever less: from then on only a new login helps.
+    if (!Number.isFinite(renewed.value.ttlMs)) return await shareLogin();
     const exhausted = shrinks(renewed.value.ttlMs, grantedMs);
     log.debug?.('token renewed', { ttlSeconds: secondsOf(renewed.value.ttlMs), last: exhausted });
     const { ttlMs } = renewed.value;
@@ -192,14 +203,19 @@ export function createSession(options: SessionOptions): Session {
       if (inUse !== undefined && inUse !== rejected) return succeed(inUse);
       const denied = fail('denied', `${why.message}; ${method.advice}`);
       if (pending === undefined) {
-        const soon = !worked && clock.now() - replacedAt < RELOGIN_SPACING_MS;
+        const sinceLast = clock.now() - replacedAt;
+        if (sinceLast >= RELOGIN_SPACING_MS) replacedInARow = 0;
+        const tooMany = !worked || replacedInARow >= RELOGINS_IN_A_ROW;
+        const soon = sinceLast < RELOGIN_SPACING_MS && tooMany;
         if (soon && !(await credentialsChanged())) return denied;
         replacedAt = clock.now();
+        replacedInARow += 1;
       }
       const again = await unlessAborted(shareLogin(), signal);
       return again.ok && again.value === rejected ? denied : again;
     },
     async stop() {
+      lifetime.abort();
       timer?.cancel();
       const last = held?.login;
       held = undefined;
@@ -213,8 +229,6 @@ export function createSession(options: SessionOptions): Session {
         } as const;
         await limited(REVOKE_TIMEOUT_MS, (signal) => send(request, signal));
       }
-      lifetime.abort();
-      timer?.cancel();
     },
   };
 }

@@ -9,7 +9,10 @@ import { createAddresses } from './addresses.ts';
 import type { ReadSecret } from './auth/login.ts';
 import { authMethod } from './auth/method.ts';
 import { createVaultClient } from './client.ts';
-import { createVaultConnection, type TlsMaterial } from './http.ts';
+import type { TlsMaterial } from './dispatcher.ts';
+import { createVaultConnection } from './http.ts';
+import { resolveTargets, systemLookup } from './resolve.ts';
+import { createRetryBudget } from './retry-budget.ts';
 import { createSession } from './session.ts';
 import { createTransit, transitForm } from './transit.ts';
 
@@ -31,10 +34,17 @@ export function createVaultProvider(
   options: VaultOptions,
   { log, env, clock, readSecret }: VaultDependencies,
 ): Provider {
+  const budget = createRetryBudget();
   const addresses = createAddresses({
-    addresses: options.addresses,
+    resolve: () => resolveTargets(options.addresses, options.proxy, env, systemLookup, clock),
     readTls: () => readTls(options, readSecret),
-    connect: (address, tls) => createVaultConnection({ address, config: options, env, tls, clock }),
+    connect: (target, tls) =>
+      createVaultConnection({ target, config: options, env, tls, clock, mayRetry: budget.take }),
+    requestTimeoutMs: options.requestTimeout,
+    hedge: options.hedge,
+    budget,
+    clock,
+    log,
   });
   const session = createSession({
     method: authMethod(options.auth, readSecret),

@@ -1,7 +1,7 @@
 /** AppRole. https://developer.hashicorp.com/vault/api-docs/auth/approle */
 import type { AuthConfig } from '../../../config/schema.ts';
 import { fail, type Result, succeed } from '../../errors.ts';
-import { failureOf } from '../http.ts';
+import { failureOf } from '../reply.ts';
 import { postLogin, readCredentials } from './credentials-login.ts';
 import type { AuthMethod, ReadSecret, Send } from './login.ts';
 

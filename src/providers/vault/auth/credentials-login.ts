@@ -3,7 +3,7 @@
  * https://developer.hashicorp.com/vault/api-docs/auth
  */
 import { fail, type Result, succeed } from '../../errors.ts';
-import { failureOf, type VaultReply } from '../http.ts';
+import { failureOf, type VaultReply } from '../reply.ts';
 import type { Credentials, Login, ReadSecret, Send } from './login.ts';
 
 /** Reads the named files; the failure says which one cannot be read. */

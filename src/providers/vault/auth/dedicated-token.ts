@@ -5,7 +5,7 @@
  */
 import type { AuthConfig } from '../../../config/schema.ts';
 import { fail, type Result, succeed } from '../../errors.ts';
-import { failureOf } from '../http.ts';
+import { failureOf } from '../reply.ts';
 import type { AuthMethod, Send } from './login.ts';
 import { lookUp } from './token.ts';
 

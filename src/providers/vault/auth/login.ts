@@ -1,6 +1,6 @@
 /** What every way of logging in has in common. */
 import type { Result } from '../../errors.ts';
-import type { VaultReply, VaultRequest } from '../http.ts';
+import type { VaultReply, VaultRequest } from '../reply.ts';
 
 /** A token and its life, as Vault told it. */
 export type Login = {

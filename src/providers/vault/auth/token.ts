@@ -4,7 +4,7 @@
  */
 import type { AuthConfig } from '../../../config/schema.ts';
 import { fail, type Result, succeed } from '../../errors.ts';
-import { failureOf } from '../http.ts';
+import { failureOf } from '../reply.ts';
 import { readCredentials } from './credentials-login.ts';
 import type { AuthMethod, Login, ReadSecret, Send } from './login.ts';
 

@@ -1,0 +1,77 @@
+/**
+ * What was decrypted lately, so that kube-apiserver can start again while the provider is away.
+ *
+ * Bounded in number and age, and held encrypted under a key of this process: a copy of some of its
+ * memory shows no plaintext without the key that lies elsewhere in it. It is emptied as soon as the
+ * provider says no, and answers nothing from then on.
+ */
+import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto';
+import type { Clock } from '../system/clock.ts';
+
+export type DecryptCache = {
+  /** The plaintext, a copy of the caller's own; undefined where it is not known or too old. */
+  get(ciphertext: Uint8Array): Uint8Array | undefined;
+  put(ciphertext: Uint8Array, plaintext: Uint8Array): void;
+  clear(): void;
+  size(): number;
+};
+
+export type CacheLimits = { readonly maxEntries: number; readonly maxAgeMs: number };
+
+type Entry = {
+  readonly nonce: Buffer;
+  readonly sealed: Buffer;
+  readonly tag: Buffer;
+  readonly at: number;
+};
+
+const CIPHER = 'aes-256-gcm';
+const KEY_BYTES = 32;
+const NONCE_BYTES = 12;
+
+/** An empty cache under a fresh key. */
+export function createDecryptCache(
+  { maxEntries, maxAgeMs }: CacheLimits,
+  clock: Clock,
+): DecryptCache {
+  let key = randomBytes(KEY_BYTES);
+  /** In the order of their last use, oldest first. */
+  const entries = new Map<string, Entry>();
+
+  // Keyed, so that the map tells nobody which of etcd's objects were read.
+  const nameOf = (ciphertext: Uint8Array): string =>
+    createHmac('sha256', key).update(ciphertext).digest('base64');
+
+  return {
+    get(ciphertext) {
+      if (entries.size === 0) return undefined;
+      const name = nameOf(ciphertext);
+      const entry = entries.get(name);
+      if (entry === undefined) return undefined;
+      entries.delete(name);
+      if (clock.now() - entry.at >= maxAgeMs) return undefined;
+      entries.set(name, entry);
+      const decipher = createDecipheriv(CIPHER, key, entry.nonce).setAuthTag(entry.tag);
+      const plaintext = decipher.update(entry.sealed);
+      decipher.final();
+      return plaintext;
+    },
+    put(ciphertext, plaintext) {
+      const name = nameOf(ciphertext);
+      entries.delete(name);
+      const nonce = randomBytes(NONCE_BYTES);
+      const cipher = createCipheriv(CIPHER, key, nonce);
+      const sealed = cipher.update(plaintext);
+      cipher.final();
+      entries.set(name, { nonce, sealed, tag: cipher.getAuthTag(), at: clock.now() });
+      const oldest = entries.keys().next().value;
+      if (entries.size > maxEntries && oldest !== undefined) entries.delete(oldest);
+    },
+    clear() {
+      entries.clear();
+      key.fill(0);
+      key = randomBytes(KEY_BYTES);
+    },
+    size: () => entries.size,
+  };
+}

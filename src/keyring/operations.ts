@@ -1,0 +1,128 @@
+/** One try of each operation at the providers, in batches with whatever else is waiting. */
+import { timingSafeEqual } from 'node:crypto';
+import { fail, type Result, succeed } from '../providers/errors.ts';
+import type { Provider } from '../providers/provider.ts';
+import type { Clock } from '../system/clock.ts';
+import { type Batcher, createBatcher } from './batcher.ts';
+import type { KeyId } from './key-id.ts';
+import { type AnnouncedKey, isTransient } from './state.ts';
+
+/** A fresh ciphertext and the key that made it. */
+export type Encrypted = {
+  readonly ciphertext: Uint8Array;
+  readonly keyId: KeyId;
+  readonly version: number;
+};
+
+/** How much of a fresh ciphertext is proven before it is answered. */
+export type Verification =
+  /** Decrypted again and compared. */
+  | 'decrypt'
+  /** Prefix, version and length, which the provider checks of every reply. */
+  | 'form';
+
+export type Operations = {
+  /** Encrypts under exactly this key. */
+  encrypt(
+    key: AnnouncedKey,
+    plaintext: Uint8Array,
+    verification: Verification,
+    signal: AbortSignal,
+  ): Promise<Result<Encrypted>>;
+  /** Asks the readers in their order, until one can decrypt it. */
+  decrypt(ciphertext: Uint8Array, signal: AbortSignal): Promise<Result<Uint8Array>>;
+  /** How many items wait for a free request. */
+  queued(): number;
+  /** Resolves when nothing is queued or under way. */
+  idle(): Promise<void>;
+};
+
+/** What the providers can do, with one queue for each of them and each direction. */
+export function createOperations(
+  writer: Provider,
+  readers: readonly Provider[],
+  clock: Clock,
+): Operations {
+  const encrypting = createBatcher({
+    what: `encrypting with ${writer.name}`,
+    send: (items, version, signal) => writer.encrypt(items, version, signal),
+    clock,
+  });
+  const decrypting = new Map(
+    readers.map((reader): [Provider, Batcher] => [
+      reader,
+      createBatcher({
+        what: `decrypting with ${reader.name}`,
+        send: (items, _group, signal) => reader.decrypt(items, signal),
+        clock,
+      }),
+    ]),
+  );
+  const batchers = [encrypting, ...decrypting.values()];
+
+  const decryptWith = (
+    batcher: Batcher,
+    ciphertext: Uint8Array,
+    signal: AbortSignal,
+  ): Promise<Result<Uint8Array>> =>
+    batcher.submit({ bytes: ciphertext, group: 0, shareAs: nameOf(ciphertext) }, signal);
+
+  return {
+    async encrypt(key, plaintext, verification, signal) {
+      const { version, keyId } = key;
+      // Never shared: equal plaintexts must give different ciphertexts.
+      const item = { bytes: plaintext, group: version, shareAs: undefined };
+      const encrypted = await encrypting.submit(item, signal);
+      if (!encrypted.ok) return encrypted;
+      if (verification === 'decrypt') {
+        const batcher = decrypting.get(writer);
+        const decrypted =
+          batcher === undefined
+            ? fail('internal', `${writer.name} encrypts, but is not among those that decrypt`)
+            : await decryptWith(batcher, encrypted.value, signal);
+        const verified = sameAs(plaintext, decrypted, writer.name);
+        if (!verified.ok) return verified;
+      }
+      return succeed({ ciphertext: encrypted.value, keyId, version });
+    },
+    async decrypt(ciphertext, signal) {
+      let worst: Result<Uint8Array> | undefined;
+      for (const [reader, batcher] of decrypting) {
+        if (reader.versionOf(ciphertext) === undefined) continue;
+        const outcome = await decryptWith(batcher, ciphertext, signal);
+        if (outcome.ok) return outcome;
+        // As long as one that might have the key was not reached, nothing definitive can be said.
+        if (worst === undefined || (!worst.ok && !isTransient(worst.error.kind))) worst = outcome;
+      }
+      return worst ?? fail('invalid', unknownForm(readers));
+    },
+    queued: () => batchers.reduce((sum, batcher) => sum + batcher.queued(), 0),
+    async idle() {
+      await Promise.all(batchers.map((batcher) => batcher.idle()));
+    },
+  };
+}
+
+/** Succeeds where exactly this plaintext came back; wipes what came back. */
+export function sameAs(
+  plaintext: Uint8Array,
+  decrypted: Result<Uint8Array>,
+  name: string,
+): Result<void> {
+  if (!decrypted.ok) return decrypted;
+  const { value } = decrypted;
+  const same = value.length === plaintext.length && timingSafeEqual(value, plaintext);
+  value.fill(0);
+  return same
+    ? succeed(undefined)
+    : fail('internal', `${name} decrypted a fresh ciphertext to something else`);
+}
+
+function nameOf({ buffer, byteOffset, length }: Uint8Array): string {
+  return Buffer.from(buffer, byteOffset, length).toString('latin1');
+}
+
+function unknownForm(readers: readonly Provider[]): string {
+  const names = readers.map((reader) => reader.name).join(', ');
+  return `the ciphertext is not of a form that a configured provider (${names}) writes; it is empty, cut, damaged, or another plugin's`;
+}

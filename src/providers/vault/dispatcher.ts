@@ -1,0 +1,70 @@
+/** Connections to one server, direct or through an HTTP CONNECT proxy, as undici makes them. */
+import type { LookupFunction } from 'node:net';
+import { getCACertificates } from 'node:tls';
+import { type Dispatcher, Pool, ProxyAgent } from 'undici';
+import type { VaultConfig } from '../../config/schema.ts';
+import { proxyFor } from './proxy.ts';
+
+/** PEM, as read from the files of the configuration. */
+export type TlsMaterial = { readonly ca?: string; readonly cert?: string; readonly key?: string };
+
+/** One server: a URL of the configuration, and which of the addresses behind its name. */
+export type Target = {
+  readonly url: string;
+  /** Undefined where the name has one address, or where a proxy looks it up. */
+  readonly ip: string | undefined;
+};
+
+export type DispatcherOptions = {
+  readonly target: Target;
+  readonly config: Pick<VaultConfig, 'tls' | 'proxy' | 'requestTimeout'>;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly tls: TlsMaterial;
+};
+
+/** As many as requests that the batcher has under way at most, and a few of the watcher's. */
+const CONNECTIONS = 20;
+/** Vault's listener closes idle connections after five minutes. */
+const KEEP_ALIVE_MS = 60_000;
+
+/** A dispatcher that has opened no connection yet. */
+export function createDispatcher({ target, config, env, tls }: DispatcherOptions): Dispatcher {
+  const { ip, url } = target;
+  const connect = {
+    ...tls,
+    // A file of one's own does not add to the authorities that the system trusts: it replaces them.
+    ca: tls.ca ?? systemAuthorities(),
+    ...(config.tls.serverName === undefined ? {} : { servername: config.tls.serverName }),
+    ...(ip === undefined ? {} : { lookup: always(ip) }),
+    minVersion: 'TLSv1.2' as const,
+    rejectUnauthorized: true,
+    timeout: config.requestTimeout,
+    // One request on each connection: a connection that hangs holds up one batch, not all.
+    allowH2: false,
+  };
+  const pool = {
+    connections: CONNECTIONS,
+    pipelining: 1,
+    allowH2: false,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    // The time-out of the whole request is ours, and finer than undici's clock of a second.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+  };
+  const proxy = proxyFor(url, config.proxy, env);
+  if (proxy === undefined) return new Pool(new URL(url).origin, { ...pool, connect });
+  return new ProxyAgent({ ...pool, uri: proxy, requestTls: connect, proxyTunnel: true });
+}
+
+function systemAuthorities(): string[] {
+  return [...new Set([...getCACertificates('default'), ...getCACertificates('system')])];
+}
+
+/** The name stays what certificates are checked against; only the way to it is fixed. */
+function always(ip: string): LookupFunction {
+  const family = ip.includes(':') ? 6 : 4;
+  return (_hostname, { all }, callback) => {
+    if (all === true) callback(null, [{ address: ip, family }]);
+    else callback(null, ip, family);
+  };
+}

@@ -1,0 +1,106 @@
+/**
+ * Which server is asked first: the one that works, until a more preferred one has been good for a
+ * while. While the most preferred is not the one in use, those before it are asked for their health
+ * now and then, one at a time.
+ */
+import type { Clock, Timer } from '../../system/clock.ts';
+import type { VaultRequest } from './reply.ts';
+import type { Server } from './server.ts';
+
+export type Preference = {
+  /** The servers in the order in which they are to be asked now; never empty where there are any. */
+  order(): readonly Server[];
+  /** A server answered; it is asked first from now on. */
+  worked(server: Server): void;
+  /** The servers are other ones now. */
+  reset(): void;
+  stop(): void;
+};
+
+export type PreferenceOptions = {
+  readonly servers: () => readonly Server[];
+  readonly moved: (server: Server, why: 'failover' | 'preferred again') => void;
+  readonly clock: Clock;
+};
+
+/** With the watcher's own looks this keeps below four requests a minute. */
+const PROBE_INTERVAL_MS = 30_000;
+const PROBE_LIMIT_MS = 2_000;
+/** How many looks in a row must be good. */
+const GOOD_LOOKS = 2;
+/** sys/health of an active node, a standby that forwards, and a performance standby. */
+const GOOD: readonly number[] = [200, 429, 473];
+
+/** https://developer.hashicorp.com/vault/api-docs/system/health */
+const HEALTH: VaultRequest = {
+  method: 'GET',
+  path: 'sys/health',
+  what: 'looking at its health',
+  root: true,
+};
+
+/** Prefers the first server. */
+export function createPreference({ servers, moved, clock }: PreferenceOptions): Preference {
+  const lifetime = new AbortController();
+  let current: Server | undefined;
+  let timer: Timer | undefined;
+  let turn = 0;
+  let looks = new Map<Server, number>();
+
+  const inUse = (): Server | undefined => current ?? servers()[0];
+
+  const schedule = (): void => {
+    if (timer !== undefined || lifetime.signal.aborted || inUse() === servers()[0]) return;
+    timer = clock.setTimer(PROBE_INTERVAL_MS, () => void probe());
+  };
+
+  const probe = async (): Promise<void> => {
+    const using = inUse();
+    const before = servers().slice(0, using === undefined ? 0 : servers().indexOf(using));
+    const server = before[turn % Math.max(1, before.length)];
+    turn += 1;
+    if (server !== undefined) await look(server);
+    timer = undefined;
+    schedule();
+  };
+
+  const look = async (server: Server): Promise<void> => {
+    const result = await server.connection.request(HEALTH, PROBE_LIMIT_MS, lifetime.signal);
+    if (lifetime.signal.aborted || !servers().includes(server)) return;
+    const good = result.ok && GOOD.includes(result.value.status);
+    looks.set(server, good ? (looks.get(server) ?? 0) + 1 : 0);
+    if ((looks.get(server) ?? 0) < GOOD_LOOKS) return;
+    server.circuit.succeeded();
+    current = server;
+    looks = new Map();
+    moved(server, 'preferred again');
+  };
+
+  return {
+    order() {
+      const using = inUse();
+      if (using === undefined) return [];
+      const all = [using, ...servers().filter((server) => server !== using)];
+      const open = all.filter(({ circuit }) => circuit.permits());
+      // Where none is believed to work, the one that was left alone for longest is as good as any.
+      return open.length > 0
+        ? open
+        : all.sort((a, b) => a.circuit.openUntil() - b.circuit.openUntil());
+    },
+    worked(server) {
+      if (server === inUse()) return;
+      current = server;
+      looks = new Map();
+      moved(server, 'failover');
+      schedule();
+    },
+    reset() {
+      if (current !== undefined && !servers().includes(current)) current = undefined;
+      looks = new Map();
+    },
+    stop() {
+      lifetime.abort();
+      timer?.cancel();
+    },
+  };
+}

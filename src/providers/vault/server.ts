@@ -1,0 +1,15 @@
+/** One server of a Vault, and what is known of it. */
+import type { Circuit } from './circuit.ts';
+import type { Target } from './dispatcher.ts';
+import type { VaultConnection } from './http.ts';
+
+export type Server = {
+  readonly target: Target;
+  readonly connection: VaultConnection;
+  readonly circuit: Circuit;
+};
+
+/** A server as people know it, and which of several addresses of its name it is. */
+export function nameOf({ url, ip }: Target): string {
+  return ip === undefined ? url : `${url} (${ip})`;
+}

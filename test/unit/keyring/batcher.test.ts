@@ -1,0 +1,281 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { type BatchItem, createBatcher } from '../../../src/keyring/batcher.ts';
+import { fail, type Result, succeed } from '../../../src/providers/errors.ts';
+import { createDrivenClock } from '../driven-clock.ts';
+
+type Sent = {
+  readonly items: readonly string[];
+  readonly group: number;
+  readonly signal: AbortSignal;
+  answer(results?: readonly Result<Uint8Array>[]): void;
+};
+
+/** Long enough for what was answered in one turn to leave in the next. */
+async function turn(): Promise<void> {
+  await nextTurn();
+  await nextTurn();
+}
+
+const NEVER = new AbortController().signal;
+
+function item(text: string, more: Partial<BatchItem> = {}): BatchItem {
+  return { bytes: Buffer.from(text), group: 0, shareAs: undefined, ...more };
+}
+
+/** A batcher whose requests are answered by hand; by themselves they answer what they were sent. */
+function underTest(limits?: { readonly batch: number; readonly queue: number }) {
+  const sent: Sent[] = [];
+  const clock = createDrivenClock();
+  const batcher = createBatcher({
+    what: 'decrypting with fake',
+    clock,
+    ...(limits === undefined ? {} : { limits }),
+    send: (items, group, signal) =>
+      new Promise((resolve) => {
+        sent.push({
+          items: items.map((bytes) => Buffer.from(bytes).toString()),
+          group,
+          signal,
+          answer: (results) => resolve(results ?? items.map((bytes) => succeed(bytes.slice()))),
+        });
+      }),
+  });
+  return { batcher, sent, clock };
+}
+
+/** Keeps both slots busy, so that what comes next queues. */
+async function occupy({ batcher, sent }: ReturnType<typeof underTest>): Promise<void> {
+  for (const text of ['first', 'second']) {
+    void batcher.submit(item(text), NEVER);
+    await turn();
+  }
+  assert.equal(sent.length, 2);
+}
+
+async function textOf(result: Promise<Result<Uint8Array>>): Promise<string> {
+  const { ok, ...rest } = await result;
+  return ok && 'value' in rest ? Buffer.from(rest.value).toString() : JSON.stringify(rest);
+}
+
+describe('calls at a batcher', () => {
+  it('that arrive in one turn of the event loop leave together, in their order', async () => {
+    const { batcher, sent } = underTest();
+    const results = ['a', 'b', 'c'].map((text) => batcher.submit(item(text), NEVER));
+    assert.equal(sent.length, 0);
+    await turn();
+    assert.deepEqual(
+      sent.map(({ items }) => items),
+      [['a', 'b', 'c']],
+    );
+    sent[0]?.answer();
+    assert.deepEqual(await Promise.all(results.map(textOf)), ['a', 'b', 'c']);
+  });
+
+  it('queue while all slots are busy, and leave together at the next free one', async () => {
+    const test = underTest();
+    await occupy(test);
+    const results = ['a', 'b', 'c'].map((text) => test.batcher.submit(item(text), NEVER));
+    await turn();
+    assert.equal(test.sent.length, 2);
+    assert.equal(test.batcher.queued(), 3);
+    test.sent[0]?.answer();
+    await turn();
+    assert.deepEqual(test.sent[2]?.items, ['a', 'b', 'c']);
+    test.sent[2]?.answer();
+    assert.deepEqual(await Promise.all(results.map(textOf)), ['a', 'b', 'c']);
+  });
+
+  it('are cut into batches of the greatest size', async () => {
+    const { batcher, sent } = underTest({ batch: 2, queue: 10 });
+    for (const text of ['a', 'b', 'c']) void batcher.submit(item(text), NEVER);
+    await turn();
+    assert.deepEqual(
+      sent.map(({ items }) => items),
+      [['a', 'b'], ['c']],
+    );
+  });
+
+  it('of different key versions never share a request', async () => {
+    const { batcher, sent } = underTest();
+    void batcher.submit(item('a', { group: 1 }), NEVER);
+    void batcher.submit(item('b', { group: 1 }), NEVER);
+    void batcher.submit(item('c', { group: 2 }), NEVER);
+    await turn();
+    assert.deepEqual(
+      sent.map(({ items, group }) => ({ items, group })),
+      [
+        { items: ['a', 'b'], group: 1 },
+        { items: ['c'], group: 2 },
+      ],
+    );
+  });
+
+  it('each get the failure of their own item', async () => {
+    const { batcher, sent } = underTest();
+    const good = batcher.submit(item('a'), NEVER);
+    const bad = batcher.submit(item('b'), NEVER);
+    await turn();
+    sent[0]?.answer([succeed(Buffer.from('a')), fail('invalid', 'damaged')]);
+    assert.equal((await good).ok, true);
+    assert.match(await textOf(bad), /damaged/);
+  });
+
+  it('get an error where the provider left out an item or threw', async () => {
+    const { batcher, sent } = underTest();
+    const results = ['a', 'b'].map((text) => batcher.submit(item(text), NEVER));
+    await turn();
+    sent[0]?.answer([succeed(Buffer.from('a'))]);
+    assert.equal((await results[0])?.ok, true);
+    assert.match(await textOf(results[1] ?? Promise.reject()), /left out an item/);
+    const throwing = createBatcher({
+      what: 'decrypting with fake',
+      clock: createDrivenClock(),
+      send: () => Promise.reject(new Error('the secret of the day')),
+    });
+    const outcome = await throwing.submit(item('a'), NEVER);
+    assert.ok(!outcome.ok && outcome.error.kind === 'internal');
+    assert.doesNotMatch(outcome.error.message, /secret/);
+  });
+});
+
+describe('calls for the same ciphertext', () => {
+  const same = (): BatchItem => item('x', { shareAs: 'x' });
+
+  it('share one item, queued or under way, and each gets bytes of its own', async () => {
+    const { batcher, sent } = underTest();
+    const first = batcher.submit(same(), NEVER);
+    const second = batcher.submit(same(), NEVER);
+    await turn();
+    const third = batcher.submit(same(), NEVER);
+    await turn();
+    assert.deepEqual(
+      sent.map(({ items }) => items),
+      [['x']],
+    );
+    sent[0]?.answer();
+    const results = await Promise.all([first, second, third]);
+    for (const result of results) {
+      assert.ok(result.ok);
+      assert.equal(Buffer.from(result.value).toString(), 'x');
+      result.value.fill(0);
+    }
+  });
+
+  it('ask again once the shared one was answered', async () => {
+    const { batcher, sent } = underTest();
+    void batcher.submit(same(), NEVER);
+    await turn();
+    sent[0]?.answer();
+    await turn();
+    void batcher.submit(same(), NEVER);
+    await turn();
+    assert.equal(sent.length, 2);
+  });
+
+  it('go on for the others when one of the callers leaves', async () => {
+    const { batcher, sent } = underTest();
+    const caller = new AbortController();
+    const leaving = batcher.submit(same(), caller.signal);
+    const staying = batcher.submit(same(), NEVER);
+    await turn();
+    caller.abort();
+    assert.match(await textOf(leaving), /deadline/);
+    assert.equal(sent[0]?.signal.aborted, false);
+    sent[0]?.answer();
+    assert.equal(await textOf(staying), 'x');
+  });
+
+  it('do not join one that all its callers have left', async () => {
+    const { batcher, sent } = underTest();
+    const caller = new AbortController();
+    void batcher.submit(same(), caller.signal);
+    await turn();
+    caller.abort();
+    const later = batcher.submit(same(), NEVER);
+    await turn();
+    assert.equal(sent.length, 2);
+    sent[0]?.answer([fail('unavailable', 'aborted')]);
+    sent[1]?.answer();
+    assert.equal(await textOf(later), 'x');
+  });
+});
+
+describe('a caller whose deadline passes', () => {
+  it('leaves the queue at once, and nothing is sent for it', async () => {
+    const test = underTest();
+    await occupy(test);
+    const caller = new AbortController();
+    const leaving = test.batcher.submit(item('a'), caller.signal);
+    const staying = test.batcher.submit(item('b'), NEVER);
+    caller.abort();
+    assert.match(await textOf(leaving), /deadline/);
+    test.sent[0]?.answer();
+    await turn();
+    assert.deepEqual(test.sent[2]?.items, ['b']);
+    test.sent[2]?.answer();
+    assert.equal(await textOf(staying), 'b');
+  });
+
+  it('does not end a request that others wait for; the last one does', async () => {
+    const { batcher, sent } = underTest();
+    const callers = [new AbortController(), new AbortController()] as const;
+    for (const { signal } of callers) void batcher.submit(item('a'), signal);
+    await turn();
+    callers[0].abort();
+    assert.equal(sent[0]?.signal.aborted, false);
+    callers[1].abort();
+    assert.equal(sent[0]?.signal.aborted, true);
+  });
+
+  it('before it asks, is told so and nothing is sent', async () => {
+    const { batcher, sent } = underTest();
+    assert.match(await textOf(batcher.submit(item('a'), AbortSignal.abort())), /deadline/);
+    await turn();
+    assert.equal(sent.length, 0);
+  });
+});
+
+describe('a queue', () => {
+  it('that is full refuses at once with overloaded', async () => {
+    const test = underTest({ batch: 2, queue: 2 });
+    await occupy(test);
+    void test.batcher.submit(item('a'), NEVER);
+    void test.batcher.submit(item('b'), NEVER);
+    const outcome = await test.batcher.submit(item('c'), NEVER);
+    assert.ok(!outcome.ok && outcome.error.kind === 'overloaded');
+  });
+
+  it('stands still as long as the provider asked to be left alone', async () => {
+    const { batcher, sent, clock } = underTest();
+    const refused = batcher.submit(item('a'), NEVER);
+    await turn();
+    sent[0]?.answer([fail('throttled', 'too many', { retryAfterMs: 2_000 })]);
+    assert.match(await textOf(refused), /too many/);
+    const waiting = batcher.submit(item('b'), NEVER);
+    await clock.advance(1_999);
+    await turn();
+    assert.equal(sent.length, 1);
+    await clock.advance(1);
+    await turn();
+    assert.equal(sent.length, 2);
+    sent[1]?.answer();
+    assert.equal(await textOf(waiting), 'b');
+  });
+
+  it('says when it is idle', async () => {
+    const { batcher, sent } = underTest();
+    await batcher.idle();
+    void batcher.submit(item('a'), NEVER);
+    let idle = false;
+    const becoming = batcher.idle().then(() => {
+      idle = true;
+    });
+    await turn();
+    assert.equal(idle, false);
+    sent[0]?.answer();
+    await becoming;
+    assert.equal(batcher.queued(), 0);
+  });
+});

@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { createDecryptCache } from '../../../src/keyring/cache.ts';
+import { createKeyring } from '../../../src/keyring/keyring.ts';
+import { silentLog } from '../../../src/observe/log.ts';
+import { createDrivenClock, settle } from '../driven-clock.ts';
+import { createFakeProvider } from '../fake-provider.ts';
+
+const bytes = (text: string): Buffer => Buffer.from(text);
+
+function underTest(maxEntries = 3) {
+  const clock = createDrivenClock();
+  return { clock, cache: createDecryptCache({ maxEntries, maxAgeMs: 60_000 }, clock) };
+}
+
+describe('a decrypt cache', () => {
+  it('answers what was put into it, each time with bytes of the caller', () => {
+    const { cache } = underTest();
+    const plaintext = bytes('a plaintext');
+    cache.put(bytes('one'), plaintext);
+    plaintext.fill(0);
+    cache.get(bytes('one'))?.fill(0);
+    assert.deepEqual(cache.get(bytes('one')), bytes('a plaintext'));
+    assert.equal(cache.get(bytes('two')), undefined);
+  });
+
+  it('forgets what is older than its maximum age', async () => {
+    const { cache, clock } = underTest();
+    cache.put(bytes('one'), bytes('1'));
+    await clock.advance(59_999);
+    assert.notEqual(cache.get(bytes('one')), undefined);
+    await clock.advance(1);
+    assert.equal(cache.get(bytes('one')), undefined);
+    assert.equal(cache.size(), 0);
+  });
+
+  it('drops what was not used for longest when it is full', () => {
+    const { cache } = underTest(2);
+    cache.put(bytes('one'), bytes('1'));
+    cache.put(bytes('two'), bytes('2'));
+    cache.get(bytes('one'));
+    cache.put(bytes('three'), bytes('3'));
+    assert.equal(cache.get(bytes('two')), undefined);
+    assert.deepEqual(cache.get(bytes('one')), bytes('1'));
+    assert.equal(cache.size(), 2);
+  });
+
+  it('answers nothing once it was emptied, and can be filled again', () => {
+    const { cache } = underTest();
+    cache.put(bytes('one'), bytes('1'));
+    cache.clear();
+    assert.equal(cache.get(bytes('one')), undefined);
+    cache.put(bytes('one'), bytes('1'));
+    assert.deepEqual(cache.get(bytes('one')), bytes('1'));
+  });
+
+  it('holds an empty plaintext too', () => {
+    const { cache } = underTest();
+    cache.put(bytes('one'), bytes(''));
+    assert.deepEqual(cache.get(bytes('one')), bytes(''));
+  });
+});
+
+describe('a keyring with a decrypt cache', () => {
+  const patience = (): AbortSignal => new AbortController().signal;
+
+  async function keyringUnderTest() {
+    const provider = createFakeProvider();
+    const clock = createDrivenClock(1_000_000);
+    const keyring = createKeyring({
+      writer: provider,
+      readers: [provider],
+      watchIntervalMs: 30_000,
+      cache: { maxEntries: 10, maxAgeMs: 3_600_000 },
+      clock,
+      log: silentLog,
+    });
+    keyring.start();
+    await settle();
+    const encrypted = await keyring.encrypt(bytes('a seed'), 'form', patience());
+    assert.ok(encrypted.ok);
+    const { ciphertext } = encrypted.value;
+    assert.equal((await keyring.decrypt(ciphertext, patience())).ok, true);
+    return { provider, clock, keyring, ciphertext };
+  }
+
+  it('decrypts in an outage what it decrypted before', async () => {
+    const { provider, clock, keyring, ciphertext } = await keyringUnderTest();
+    provider.failing.all = 'unavailable';
+    await clock.advance(31_000);
+    assert.equal(keyring.state().kind, 'outage');
+    const decrypted = await keyring.decrypt(ciphertext, patience());
+    assert.ok(decrypted.ok);
+    assert.deepEqual(Buffer.from(decrypted.value), bytes('a seed'));
+  });
+
+  it('decrypts nothing from memory once the provider has said no', async () => {
+    const { provider, clock, keyring, ciphertext } = await keyringUnderTest();
+    provider.failing.all = 'denied';
+    await clock.advance(31_000);
+    assert.equal(keyring.state().kind, 'refused');
+    const refused = await keyring.decrypt(ciphertext, patience());
+    assert.ok(!refused.ok && refused.error.kind === 'denied');
+  });
+});
