@@ -41,11 +41,13 @@ lint: node_modules/.installed ## Format, lint, import directions, types (Node an
 .PHONY: test-unit
 test-unit: lint dist/trousseau ## All that needs no Go and no real servers
 	$(NODE) scripts/test.ts unit
+	$(NODE) scripts/test.ts daemon
 
 .PHONY: test
 test: lint dist/trousseau ## Everything, with real Vault, etcd and kube-apiserver (needs Go)
 	$(NODE) scripts/build-test-servers.ts
-	$(NODE) scripts/test.ts unit vault e2e
+	$(NODE) scripts/test.ts unit
+	$(NODE) scripts/test.ts daemon vault e2e
 
 .PHONY: bench
 bench: dist/trousseau ## Measure, and write docs/benchmarks.md

@@ -49,6 +49,12 @@ export const TARGETS = {
     sum: 'h1:gEGFSiJlYwzhvhZjfglj1oqe2LG8bmX47hSizwedAOs=',
     sources: ['etcd'],
   },
+  toxiproxy: {
+    module: 'github.com/Shopify/toxiproxy/v2',
+    version: 'v2.12.0',
+    sum: 'h1:d1x++lYZg/zijXPPcv7PH0MvHMzEI5aX/YuUi/Sw+yg=',
+    sources: ['toxiproxy'],
+  },
   'kms-client-1.36': {
     module: 'k8s.io/apiserver',
     version: 'v0.36.3',

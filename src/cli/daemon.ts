@@ -1,5 +1,5 @@
 /** The composition root: builds the parts of the daemon in the order in which they depend on each other, and stops them in reverse. */
-import { createServer, type Server } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import type { ResolvedConfig } from '../config/environment.ts';
 import { healthOf } from '../keyring/health.ts';
 import { createKeyring, type Keyring } from '../keyring/keyring.ts';
@@ -38,7 +38,12 @@ export async function startDaemon(
   const keyring = keyringOf(config, env, log, clock);
   const health = () => healthOf(keyring.state(), clock.now(), config.health.outageGrace);
   const kms = createKmsServer(methodsOf(config, keyring, health), { log, clock });
-  const listener = createServer((socket) => acceptConnection(socket, kms.connect));
+  const connections = new Set<Socket>();
+  const listener = createServer((socket) => {
+    connections.add(socket);
+    socket.once('close', () => connections.delete(socket));
+    acceptConnection(socket, kms.connect);
+  });
   const { socket: path, mode, group } = config.listen;
   const refused = await listenOnSocket(listener, { path, mode, group });
   if (refused !== undefined) return refused;
@@ -54,6 +59,8 @@ export async function startDaemon(
     async stop() {
       const closing = closed(listener);
       await kms.drain(DRAIN_LIMIT_MS);
+      // What is open still has never made a call.
+      for (const socket of connections) socket.destroy();
       await closing;
       await keyring.stop();
       admin.closeAllConnections();

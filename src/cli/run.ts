@@ -79,12 +79,13 @@ function parseOptions(command: Command, args: readonly string[]): Parsed | { pro
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === undefined || !code.startsWith('ERR_PARSE_ARGS')) throw error;
-    const option = /Unknown option '--?([^']*)'/.exec(message)?.[1];
+    const option = /Unknown option '([^']*)'/.exec(message)?.[1];
+    const names = Object.keys(known).map((name) => `--${name}`);
     return {
       problem:
         option === undefined
-          ? `${message.split('. ')[0]}; see ${more}\n`
-          : unknown('option', option, Object.keys(known), more),
+          ? `${message.split(/\.\s/)[0]}; see ${more}\n`
+          : unknown('option', option, names, more),
     };
   }
   for (const [name, { choices }] of Object.entries(known)) {
@@ -102,8 +103,7 @@ function unknown(
   known: readonly string[],
   more: string,
 ): string {
-  const dashes = kind === 'option' ? '--' : '';
   const near = nearest(word, known);
-  const meant = near === undefined ? '' : ` (did you mean ${dashes}${near}?)`;
-  return `there is no ${kind} ${dashes}${word}${meant}; see ${more}\n`;
+  const meant = near === undefined ? '' : ` (did you mean ${near}?)`;
+  return `there is no ${kind} ${word}${meant}; see ${more}\n`;
 }

@@ -12,8 +12,9 @@ export const serveCommand: Command = {
   summary: 'run the KMS plugin',
   usage: ['trousseau serve [--config FILE] [--log-level LEVEL] [--log-format FORMAT]'],
   description:
-    'Answers kube-apiserver on a unix socket until SIGTERM or SIGINT. The socket is there at once, ' +
-    'whatever the providers do; the process does not end because one of them is down, sealed or refusing.',
+    'Answers kube-apiserver on a unix socket until SIGTERM or SIGINT. The socket is there at once,\n' +
+    'whatever the providers do; the process does not end because one of them is down, sealed or\n' +
+    'refusing.',
   examples: [
     { command: 'trousseau serve', what: `run with ${DEFAULT_CONFIG}` },
     {
@@ -41,11 +42,18 @@ export const serveCommand: Command = {
       choices: ['json', 'text'],
     },
   },
-  async run({ options, env, err }): Promise<ExitCode> {
+  async run({ options, positionals, env, err }): Promise<ExitCode> {
+    if (positionals.length > 0) {
+      err(
+        'it takes no arguments: name the configuration with --config; see trousseau serve --help\n',
+      );
+      return EXIT.usage;
+    }
     const file = typeof options['config'] === 'string' ? options['config'] : DEFAULT_CONFIG;
     const loaded = await readConfigFile(file, env);
     if (!loaded.ok) {
       err(formatProblems(loaded.problems));
+      if (options['config'] === undefined) err('name another configuration with --config\n');
       return EXIT.usage;
     }
     const { config, warnings } = loaded;

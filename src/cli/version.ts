@@ -11,7 +11,11 @@ export const versionCommand: Command = {
   options: {
     output: OUTPUT_OPTION,
   },
-  async run({ options, out }) {
+  async run({ options, positionals, out, err }) {
+    if (positionals.length > 0) {
+      err('it takes no arguments; see trousseau version --help\n');
+      return EXIT.usage;
+    }
     const facts = {
       version: VERSION,
       commit: COMMIT,

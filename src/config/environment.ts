@@ -2,7 +2,8 @@
  * Where the configuration is silent, the environment of Vault's own tools holds.
  * https://developer.hashicorp.com/vault/docs/commands#environment-variables
  */
-import type { Config, LocalConfig, VaultConfig } from './schema.ts';
+import * as v from 'valibot';
+import { type Config, environmentSchemas, type LocalConfig, type VaultConfig } from './schema.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -19,17 +20,15 @@ export type ResolvedConfig = Omit<Config, 'providers' | 'write'> & {
   readonly write: readonly string[];
 };
 
-/** The configuration with VAULT_ADDR, VAULT_NAMESPACE and VAULT_CACERT filled in. */
+/** The configuration with VAULT_ADDR, VAULT_NAMESPACE and VAULT_CACERT filled in where they are right. */
 export function withEnvironment(config: Config, env: Environment): Config {
   const providers = config.providers.map((provider) => {
     if (provider.vault === undefined) return provider;
     const { vault } = provider;
-    const addresses =
-      vault.addresses ?? (set(env['VAULT_ADDR']) ? [env['VAULT_ADDR'] ?? ''] : undefined);
-    const namespace =
-      vault.namespace ??
-      (set(env['VAULT_NAMESPACE']) ? env['VAULT_NAMESPACE']?.replace(/^\/+|\/+$/g, '') : undefined);
-    const caFile = vault.tls.caFile ?? (set(env['VAULT_CACERT']) ? env['VAULT_CACERT'] : undefined);
+    const address = inEnvironment('VAULT_ADDR', env);
+    const addresses = vault.addresses ?? (address === undefined ? undefined : [address]);
+    const namespace = vault.namespace ?? inEnvironment('VAULT_NAMESPACE', env);
+    const caFile = vault.tls.caFile ?? inEnvironment('VAULT_CACERT', env);
     return {
       ...provider,
       vault: {
@@ -41,6 +40,47 @@ export function withEnvironment(config: Config, env: Environment): Config {
     };
   });
   return { ...config, providers };
+}
+
+/** What is wrong with the variables that a configuration leaves room for; never says their values. */
+export function environmentErrors(config: Config, env: Environment): readonly string[] {
+  const vaults = config.providers.flatMap(({ vault }) => (vault === undefined ? [] : [vault]));
+  const used: readonly Variable[] = [
+    ...(vaults.some(({ addresses }) => addresses === undefined) ? ['VAULT_ADDR' as const] : []),
+    ...(vaults.some(({ namespace }) => namespace === undefined)
+      ? ['VAULT_NAMESPACE' as const]
+      : []),
+    ...(vaults.some(({ tls }) => tls.caFile === undefined) ? ['VAULT_CACERT' as const] : []),
+  ];
+  const wrong = used.flatMap((name) => {
+    const parsed = parse(name, env);
+    return parsed === undefined || parsed.success ? [] : [`${name} ${parsed.issues[0].message}`];
+  });
+  const proxies = vaults.length === 0 ? [] : (['HTTPS_PROXY', 'https_proxy'] as const);
+  return [
+    ...wrong,
+    ...proxies
+      .filter((name) => set(env[name]) && !isProxy(env[name] ?? ''))
+      .map((name) => `${name} must be a URL such as http://proxy.example:3128`),
+  ];
+}
+
+/** As curl has it, a proxy without a scheme is one that speaks http. */
+function isProxy(value: string): boolean {
+  const url = URL.parse(value.includes('://') ? value : `http://${value}`);
+  return url !== null && ['http:', 'https:'].includes(url.protocol) && url.hostname !== '';
+}
+
+type Variable = keyof typeof environmentSchemas;
+
+function parse(name: Variable, env: Environment) {
+  const value = env[name];
+  return set(value) ? v.safeParse(environmentSchemas[name], value) : undefined;
+}
+
+function inEnvironment(name: Variable, env: Environment): string | undefined {
+  const parsed = parse(name, env);
+  return parsed?.success === true ? parsed.output : undefined;
 }
 
 /** What of the environment has no effect here although people expect one. */

@@ -10,8 +10,11 @@ export type Issue = { readonly path: FieldPath; readonly message: string };
 const SHOWN: ReadonlySet<string> = new Set([
   ...['apiVersion', 'kind', 'level', 'format', 'mode', 'apis', 'kvVersion'],
   ...['watchInterval', 'outageGrace', 'requestTimeout', 'secretIDWrapped', 'allowPlainHTTP'],
+  ...['hedge', 'maxEntries', 'maxAge'],
 ]);
 const MAX_SHOWN = 40;
+/** Tokens and keys have long runs without a break; what is right in these fields has none. */
+const LIKE_A_SECRET = /[A-Za-z0-9+_-]{16,}/;
 
 /** What an issue means. */
 export function explain(issue: v.BaseIssue<unknown>): Issue {
@@ -61,13 +64,18 @@ function found(field: string | undefined, input: unknown): string {
   if (field === undefined || !SHOWN.has(field))
     return typeof input === 'string' ? 'some other text' : `a ${typeof input}`;
   const text = JSON.stringify(input) ?? String(input);
-  return text.length > MAX_SHOWN ? 'something much longer' : text;
+  if (text.length > MAX_SHOWN) return 'something much longer';
+  return LIKE_A_SECRET.test(text) ? 'some other text' : text;
 }
 
 /** For what YAML makes of values that look right to people. */
 function hint(field: string | undefined, input: unknown): string {
   if (field === 'mode' && typeof input === 'number') return ' (quote it: "0600")';
-  if (typeof input === 'number' && field !== undefined && /Interval|Grace|Timeout/.test(field))
+  if (
+    typeof input === 'number' &&
+    field !== undefined &&
+    /Interval|Grace|Timeout|maxAge/.test(field)
+  )
     return ' (write the unit too: 30s)';
   if (typeof input === 'string' && field?.endsWith('File'))
     return ' (name a file; the secret itself never stands here)';

@@ -3,6 +3,7 @@ import { open } from 'node:fs/promises';
 import * as v from 'valibot';
 import {
   type Environment,
+  environmentErrors,
   environmentWarnings,
   type ResolvedConfig,
   resolved,
@@ -55,6 +56,8 @@ export function loadConfig(text: string, file: string, env: Environment): Config
   const parsed = v.safeParse(configSchema, yaml.data);
   if (!parsed.success)
     return { ok: false, problems: parsed.issues.map((issue) => problemOf(explain(issue))) };
+  const inEnvironment = environmentErrors(parsed.output, env);
+  if (inEnvironment.length > 0) return wholeFile('environment', inEnvironment.join('; '));
   const config = withEnvironment(parsed.output, env);
   const findings = checkRelations(config);
   const errors = findings.filter(({ severity }) => severity === 'error');
@@ -97,7 +100,7 @@ async function readText(path: string): Promise<string | { readonly problem: stri
     const { code } = error as NodeJS.ErrnoException;
     switch (code) {
       case 'ENOENT':
-        return { problem: 'it does not exist; name another one with --config' };
+        return { problem: 'it does not exist' };
       case 'EACCES':
         return { problem: 'it cannot be read by this user' };
       case 'ERR_ENCODING_INVALID_ENCODED_DATA':

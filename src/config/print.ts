@@ -8,7 +8,7 @@ const SHOWN_ROLE_ID = 4;
 
 /** The effective configuration as plain data in the form of the file: durations and modes as text. */
 export function printable(config: ResolvedConfig): object {
-  const { apiVersion, kind, listen, admin, log, health, providers, write } = config;
+  const { apiVersion, kind, listen, admin, log, health, providers, write, decryptCache } = config;
   return {
     apiVersion,
     kind,
@@ -38,6 +38,9 @@ export function printable(config: ResolvedConfig): object {
       };
     }),
     write,
+    ...(decryptCache === undefined
+      ? {}
+      : { decryptCache: { ...decryptCache, maxAge: formatDuration(decryptCache.maxAge) } }),
   };
 }
 

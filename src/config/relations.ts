@@ -59,7 +59,13 @@ function* checkListen({ listen, admin }: Config): Generator<Finding> {
   }
 }
 
-function* checkTimes({ health, providers }: Config): Generator<Finding> {
+function* checkTimes({ health, providers, decryptCache }: Config): Generator<Finding> {
+  if (
+    decryptCache !== undefined &&
+    (decryptCache.maxAge < 1_000 || decryptCache.maxAge > 86_400_000)
+  ) {
+    yield error(['decryptCache', 'maxAge'], 'must be between 1s and 24h');
+  }
   if (health.watchInterval < 1_000 || health.watchInterval > 300_000) {
     yield error(['health', 'watchInterval'], 'must be between 1s and 5m');
   }
@@ -98,7 +104,7 @@ function* checkVault(at: FieldPath, vault: VaultConfig): Generator<Finding> {
   for (const [i, address] of addresses.entries()) {
     const where = [...at, 'addresses', i];
     if (addresses.indexOf(address) !== i) yield error(where, 'is there twice');
-    if (address.startsWith('http:') && !isLoopback(address)) {
+    if (isPlain(address) && !isLoopback(address)) {
       yield vault.allowPlainHTTP
         ? {
             path: where,
@@ -133,7 +139,7 @@ function* checkVault(at: FieldPath, vault: VaultConfig): Generator<Finding> {
       );
     }
   }
-  if (auth.cert !== undefined && addresses.some((address) => address.startsWith('http:'))) {
+  if (auth.cert !== undefined && addresses.some(isPlain)) {
     yield error(
       [...at, 'auth', 'cert'],
       'needs https: the certificate belongs to the TLS connection',
@@ -165,6 +171,11 @@ function* checkWrite({ write, providers }: Config): Generator<Finding> {
       );
     }
   }
+}
+
+/** The scheme of a URL may be written in capitals too. */
+function isPlain(address: string): boolean {
+  return new URL(address).protocol === 'http:';
 }
 
 function isLoopback(address: string): boolean {

@@ -147,6 +147,15 @@ const mode = v.pipe(
   v.transform((s) => Number.parseInt(s, 8)),
 );
 
+const MOST_CACHED = 100_000;
+
+/** What is taken from the environment where the file is silent. */
+export const environmentSchemas = {
+  VAULT_ADDR: url,
+  VAULT_NAMESPACE: mountPath,
+  VAULT_CACERT: path,
+};
+
 /** The whole file. Relations between fields are checked in load.ts, where lines can be named. */
 export const configSchema = v.strictObject({
   apiVersion: v.literal('trousseau.io/v1'),
@@ -198,7 +207,12 @@ export const configSchema = v.strictObject({
   decryptCache: v.optional(
     v.strictObject({
       maxEntries: v.optional(
-        v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(100_000)),
+        v.pipe(
+          v.number(),
+          v.integer('must be a whole number'),
+          v.minValue(1, 'must be at least 1'),
+          v.maxValue(MOST_CACHED, `must be at most ${MOST_CACHED}`),
+        ),
         1000,
       ),
       maxAge: v.optional(duration, '1h'),

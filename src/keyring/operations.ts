@@ -4,8 +4,9 @@ import { fail, type Result, succeed } from '../providers/errors.ts';
 import type { Provider } from '../providers/provider.ts';
 import type { Clock } from '../system/clock.ts';
 import { type Batcher, createBatcher } from './batcher.ts';
+import { firstGood } from './first-good.ts';
 import type { KeyId } from './key-id.ts';
-import { type AnnouncedKey, isTransient } from './state.ts';
+import type { AnnouncedKey } from './state.ts';
 
 /** A fresh ciphertext and the key that made it. */
 export type Encrypted = {
@@ -86,15 +87,16 @@ export function createOperations(
       return succeed({ ciphertext: encrypted.value, keyId, version });
     },
     async decrypt(ciphertext, signal) {
-      let worst: Result<Uint8Array> | undefined;
-      for (const [reader, batcher] of decrypting) {
-        if (reader.versionOf(ciphertext) === undefined) continue;
-        const outcome = await decryptWith(batcher, ciphertext, signal);
-        if (outcome.ok) return outcome;
-        // As long as one that might have the key was not reached, nothing definitive can be said.
-        if (worst === undefined || (!worst.ok && !isTransient(worst.error.kind))) worst = outcome;
-      }
-      return worst ?? fail('invalid', unknownForm(readers));
+      const able = [...decrypting].filter(([reader]) => reader.versionOf(ciphertext) !== undefined);
+      const [first, ...others] = able;
+      if (first === undefined) return fail('invalid', unknownForm(readers));
+      if (others.length === 0) return await decryptWith(first[1], ciphertext, signal);
+      const attempts = able.map(
+        ([, batcher]) =>
+          (within: AbortSignal): Promise<Result<Uint8Array>> =>
+            decryptWith(batcher, ciphertext, within),
+      );
+      return await firstGood(attempts, clock, signal);
     },
     queued: () => batchers.reduce((sum, batcher) => sum + batcher.queued(), 0),
     async idle() {

@@ -24,11 +24,18 @@ const RETRY_MOST_MS = 1_000;
 /** However often real calls ask for a look, they are this far apart. */
 const NUDGE_SPACING_MS = 250;
 const JITTER = 0.1;
+/** While all is well every so many looks the key is tried out too, not only read. */
+const TRY_OUT_EVERY = 10;
+/** So many looks in a row must show an older view of the key before it is believed. */
+const OLDER_VIEWS = 5;
 
 export type Watcher = {
   start(): void;
   stop(): void;
-  /** Looks at the provider soon; resolves when a look that began after this call has ended. */
+  /**
+   * Looks at the provider soon, and tries the key out; resolves when a look that began after this
+   * call has ended.
+   */
   nudge(): Promise<void>;
 };
 
@@ -50,11 +57,19 @@ export function createWatcher(options: WatcherOptions): Watcher {
   let next: Promise<void> | undefined;
   let lastLookAt = Number.NEGATIVE_INFINITY;
   let failures = 0;
+  let looks = 0;
+  let nudged = false;
+  let olderViews = 0;
 
   const look = async (): Promise<void> => {
     timer?.cancel();
     lastLookAt = clock.now();
-    const seen = await observe(provider, options.state(), clock, lifetime.signal);
+    looks += 1;
+    const tryOut = nudged || looks % TRY_OUT_EVERY === 0;
+    nudged = false;
+    const before: Before = { state: options.state(), tryOut, olderViews };
+    const { seen, older } = await observe(provider, before, clock, lifetime.signal);
+    olderViews = older ? olderViews + 1 : 0;
     if (lifetime.signal.aborted) return;
     options.report(seen);
     failures = seen.ok ? 0 : failures + 1;
@@ -78,6 +93,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
     const wait = lastLookAt + NUDGE_SPACING_MS - clock.now();
     const alive = wait <= 0 || (await sleep(clock, wait, lifetime.signal));
     next = undefined;
+    nudged = true;
     if (alive) await begin();
   };
 
@@ -99,38 +115,61 @@ function retryDelay(failures: number): number {
   return Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** Math.min(failures - 1, 10));
 }
 
+type Before = {
+  readonly state: KeyringState;
+  /** Whether a key that is announced already is to be tried out again. */
+  readonly tryOut: boolean;
+  /** How many looks before this one showed an older view of the key. */
+  readonly olderViews: number;
+};
+
+type Look = { readonly seen: Result<AnnouncedKey>; readonly older: boolean };
+
 /** One look: describes the key and, where it is not the one announced and working, tries it out. */
 async function observe(
   provider: Provider,
-  state: KeyringState,
+  before: Before,
   clock: Clock,
   lifetime: AbortSignal,
-): Promise<Result<AnnouncedKey>> {
+): Promise<Look> {
   const deadline = new AbortController();
   const abort = (): void => deadline.abort();
   const timer = clock.setTimer(PROBE_TIMEOUT_MS, abort);
   lifetime.addEventListener('abort', abort, { once: true });
   try {
-    const described = await provider.describe(deadline.signal);
-    if (!described.ok) return described;
-    const seen = announce(described.value);
-    const known = knownKey(state);
-    if (known !== undefined && isOlderView(described.value, known)) {
-      // Announcing the older version would let key_id flip back. Only where the newer one does
-      // not work any more has it really gone, as after a restore from a backup.
-      const stillThere = await selfTest(provider, known.version, deadline.signal);
-      if (stillThere.ok) return succeed(known);
-      if (isTransient(stillThere.error.kind)) return stillThere;
-    }
-    if (state.kind === 'ready' && state.key.keyId === seen.keyId) return succeed(seen);
-    const works = await selfTest(provider, seen.version, deadline.signal);
-    return works.ok ? succeed(seen) : works;
+    return await describeAndTry(provider, before, deadline.signal);
   } catch (error) {
-    return fail('internal', `${provider.name} failed in a way that it never should`, {
-      cause: error,
-    });
+    const told = `${provider.name} failed in a way that it never should`;
+    return { seen: fail('internal', told, { cause: error }), older: false };
   } finally {
     timer.cancel();
     lifetime.removeEventListener('abort', abort);
   }
 }
+
+async function describeAndTry(
+  provider: Provider,
+  { state, tryOut, olderViews }: Before,
+  signal: AbortSignal,
+): Promise<Look> {
+  const described = await provider.describe(signal);
+  if (!described.ok) return { seen: described, older: false };
+  const seen = announce(described.value);
+  const known = knownKey(state);
+  const older = known !== undefined && isOlderView(described.value, known);
+  if (older) {
+    // Announcing the older version would let key_id flip back. Only where the newer one does not
+    // work any more, look after look, has it really gone, as after a restore from a backup.
+    const stillThere = await selfTest(provider, known.version, signal);
+    if (stillThere.ok) return { seen: succeed(known), older };
+    if (isTransient(stillThere.error.kind)) return { seen: stillThere, older };
+    if (olderViews < OLDER_VIEWS) return { seen: fail('unavailable', BEHIND), older };
+  }
+  const isAnnounced = state.kind === 'ready' && state.key.keyId === seen.keyId;
+  if (isAnnounced && !tryOut) return { seen: succeed(seen), older };
+  const works = await selfTest(provider, seen.version, signal);
+  return { seen: works.ok ? succeed(seen) : works, older };
+}
+
+const BEHIND =
+  'the key has fewer versions than before: a standby that is behind, or a restored backup';

@@ -63,18 +63,19 @@ export function createKmsServer(
       const limit = new AbortController();
       const timer = clock.setTimer(limitMs, () => {
         limit.abort();
-        server.forceShutdown();
+        // Not forceShutdown: without channelz grpc-js remembers no session to destroy.
+        for (const session of sessions) session.destroy();
       });
       await sleep(clock, ACCEPTED_SETTLE_MS, limit.signal);
       for (const session of sessions) {
         if (!session.destroyed) session.goaway(NO_ERROR, ALL_STREAMS);
       }
       await sleep(clock, GOAWAY_SETTLE_MS, limit.signal);
-      await new Promise<void>((resolve) => {
-        server.tryShutdown(() => resolve());
-        limit.signal.addEventListener('abort', () => resolve(), { once: true });
-        if (limit.signal.aborted) resolve();
-      });
+      // Its callback comes at once: Node's server.close() closes the sessions before grpc-js looks.
+      server.tryShutdown(() => undefined);
+      await Promise.all(
+        [...sessions].map((session) => new Promise((resolve) => session.once('close', resolve))),
+      );
       timer.cancel();
       unsubscribe(STREAM_CREATED, onStream);
     },
@@ -116,13 +117,14 @@ function implementationOf(method: Method, log: Log, clock: Clock): UntypedServic
       method: method.path,
       uid: facts?.uid?.slice(0, MAX_LOGGED_UID),
       keyVersion: facts?.keyVersion,
-      ms: clock.now() - began,
+      ms: Math.round((clock.now() - began) * 1000) / 1000,
       outcome: reply.ok ? 'OK' : status[reply.failure.code],
       why: reply.ok ? undefined : reply.failure.details,
     });
     if (call.cancelled) return;
     if (reply.ok) callback(null, asBuffer(reply.message));
-    else callback(reply.failure);
+    // grpc-js percent-encodes the details, and throws at half a surrogate pair.
+    else callback({ code: reply.failure.code, details: reply.failure.details.toWellFormed() });
   };
   const crash = (call: UnaryCall, callback: Callback, error: unknown, began: number): void => {
     // The name alone: the message of an unexpected error might hold what was being worked on.
@@ -147,10 +149,15 @@ function implementationOf(method: Method, log: Log, clock: Clock): UntypedServic
   };
   const handleCall: handleUnaryCall<Buffer, Buffer> = (call, callback) => {
     const began = clock.now();
-    serve(call).then(
-      (answer) => finish(call, callback, answer, began),
-      (error: unknown) => crash(call, callback, error, began),
-    );
+    serve(call)
+      .then((answer) => finish(call, callback, answer, began))
+      .catch((error: unknown) => crash(call, callback, error, began))
+      // A callback that throws twice has no call any more; the next one must be served all the same.
+      .catch((error: unknown) =>
+        log.error('kms call could not be answered', {
+          error: error instanceof Error ? error.name : typeof error,
+        }),
+      );
   };
   return { [method.path]: handleCall };
 }

@@ -84,14 +84,13 @@ function oneLine(text: string): string {
 }
 
 /**
- * stderr may be a pipe that nobody reads any more, or one that is full for now: a line that cannot
- * be written must never stop the daemon, and there is nowhere left to report it to.
+ * stderr may be a pipe that nobody reads any more, one that is full for now, or a file on a disk
+ * that is full: a line that cannot be written must never stop the daemon.
  */
 function writeStderr(line: string): void {
   try {
     writeSync(2, line);
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (code !== 'EAGAIN' && code !== 'EPIPE' && code !== 'EBADF' && code !== 'EIO') throw error;
+  } catch {
+    // There is nowhere left to report it to.
   }
 }

@@ -4,7 +4,10 @@
 export type Timer = { cancel(): void };
 
 export type Clock = {
-  /** Milliseconds since the epoch. */
+  /**
+   * Milliseconds since the epoch as it was when the process started: it never steps, so that
+   * intervals stay what they are when somebody sets the machine's clock.
+   */
   now(): number;
   /** Calls back once after so many milliseconds. The owner of the timer must cancel it at its end. */
   setTimer(ms: number, callback: () => void): Timer;
@@ -14,7 +17,7 @@ export type Clock = {
 
 /** The time of this machine. */
 export const systemClock: Clock = {
-  now: Date.now,
+  now: () => performance.timeOrigin + performance.now(),
   setTimer(ms, callback) {
     const handle = setTimeout(callback, ms);
     return { cancel: () => clearTimeout(handle) };

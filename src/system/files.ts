@@ -35,14 +35,27 @@ export async function readSecretBytes(place: string, env: Environment): Promise<
   let file: FileHandle | undefined;
   try {
     file = await open(path, 'r');
-    const { size } = await file.stat();
-    if (size > MAX_SECRET_BYTES) throw new Error(`is larger than ${MAX_SECRET_BYTES} bytes`);
-    return await file.readFile();
+    const bytes = await readAtMost(file, MAX_SECRET_BYTES + 1);
+    if (bytes.length > MAX_SECRET_BYTES)
+      throw new Error(`is larger than ${MAX_SECRET_BYTES} bytes`);
+    return bytes;
   } catch (error) {
     throw new Error(`cannot read ${path}: ${reasonOf(error)}`, { cause: error });
   } finally {
     await file?.close();
   }
+}
+
+/** Pipes and devices do not tell their size before they are read. */
+async function readAtMost(file: FileHandle, most: number): Promise<Buffer> {
+  const buffer = Buffer.alloc(most);
+  let length = 0;
+  while (length < most) {
+    const { bytesRead } = await file.read(buffer, length, most - length);
+    if (bytesRead === 0) break;
+    length += bytesRead;
+  }
+  return buffer.subarray(0, length);
 }
 
 /** A secret as text, without the line feed that editors and `echo` put at its end. */

@@ -15,9 +15,10 @@ export async function withLockFile<T>(path: string, work: () => Promise<T>): Pro
     await file.writeFile(`${process.pid}\n`).finally(() => file.close());
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    const holder = (await readFile(path, 'utf8').catch(ifMissing))?.trim() ?? '';
+    const pid = (await readFile(path, 'utf8').catch(ifMissing))?.trim() ?? '';
+    const holder = pid === '' ? 'another process' : `process ${pid}`;
     return {
-      locked: `process ${holder} is at work there: try again when it has ended, or remove ${path} if it ended without doing so`,
+      locked: `${holder} is at work there: try again when it has ended, or remove ${path} if it ended without doing so`,
     };
   }
   try {

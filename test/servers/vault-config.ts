@@ -38,6 +38,8 @@ export async function writeVaultConfig(
   const config = {
     disable_mlock: true,
     api_addr: address,
+    // Counts requests, for the benchmark.
+    telemetry: { prometheus_retention_time: '24h', disable_hostname: true },
     cluster_addr: `https://127.0.0.1:${clusterPort}`,
     storage: { [storage]: storage === 'raft' ? { path, ...RAFT } : { path } },
     listener: {

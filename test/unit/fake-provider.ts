@@ -14,6 +14,8 @@ export type FakeProvider = Provider & {
     encrypt?: ProviderErrorKind;
     decrypt?: ProviderErrorKind;
   };
+  /** Stands at the end of each failure's message. */
+  says: string;
   readonly calls: { describe: number; encrypt: number; decrypt: number };
   /** Makes a new version; `at` is its creation time in milliseconds. */
   rotate(at: number): void;
@@ -34,11 +36,14 @@ export function createFakeProvider(name = 'fake', createdAt = 1_000): FakeProvid
   const problem = (of: 'describe' | 'encrypt' | 'decrypt'): ReturnType<typeof fail> | undefined => {
     provider.calls[of] += 1;
     const kind = provider.failing[of] ?? provider.failing.all;
-    return kind === undefined ? undefined : fail(kind, `${name} was told to fail: ${kind}`);
+    return kind === undefined
+      ? undefined
+      : fail(kind, `${name} was told to fail: ${kind}${provider.says}`);
   };
   const provider: FakeProvider = {
     name,
     failing: {},
+    says: '',
     calls: { describe: 0, encrypt: 0, decrypt: 0 },
     pretendLatest: undefined,
     tamper: undefined,

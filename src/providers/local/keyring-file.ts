@@ -33,11 +33,18 @@ const KIND = 'trousseau-keyring';
 const FORMAT = 1;
 const KEY_BYTES = 32;
 const base64 = v.pipe(v.string(), v.base64());
+/** What the head of a ciphertext has room for. */
+const keyVersion = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(999_999_999));
 const keys = v.pipe(
   v.array(
     v.strictObject({
-      version: v.pipe(v.number(), v.integer(), v.minValue(1)),
-      createdAt: v.pipe(v.string(), v.isoTimestamp()),
+      version: keyVersion,
+      createdAt: v.pipe(
+        v.string(),
+        v.isoTimestamp(),
+        // ISO 8601 has forms that JavaScript does not read.
+        v.check((text) => Number.isFinite(Date.parse(text))),
+      ),
       key: base64,
     }),
   ),
@@ -47,7 +54,7 @@ const head = {
   kind: v.literal(KIND),
   version: v.literal(FORMAT),
   id: v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/)),
-  current: v.pipe(v.number(), v.integer(), v.minValue(1)),
+  current: keyVersion,
 };
 const fileSchema = v.union([
   v.strictObject({ ...head, keys }),

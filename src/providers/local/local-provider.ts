@@ -4,7 +4,7 @@ import type { Log } from '../../observe/log.ts';
 import { fail, type Result, succeed } from '../errors.ts';
 import type { KeyDescription, KeyVersion, Provider } from '../provider.ts';
 import { decrypt, encrypt, parse, versionOf } from './cipher.ts';
-import type { KeyringKey } from './keyring-file.ts';
+import type { Keyring, KeyringKey } from './keyring-file.ts';
 import { type LoadedKeyring, loadKeyring, stampOf } from './store.ts';
 
 export type LocalDependencies = {
@@ -31,8 +31,8 @@ export function createLocalProvider(
         keys: read.keyring.keys.length,
         current: read.keyring.current,
       });
-      loaded = read;
-      return succeed(read);
+      loaded = { ...read, keyring: withoutLoss(loaded?.keyring, read.keyring) };
+      return succeed(loaded);
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       return fail('unavailable', `keyring ${place.keyringFile}: ${code ?? message}`, {
@@ -40,17 +40,28 @@ export function createLocalProvider(
       });
     }
   };
+  /** A file that lost versions, as an old copy has, takes nothing from what is in memory. */
+  const withoutLoss = (before: Keyring | undefined, read: Keyring): Keyring => {
+    if (before === undefined || before.id !== read.id) return read;
+    const lost = before.keys.filter(({ version }) => keyOf(read, version) === undefined);
+    if (lost.length === 0) return read;
+    const versions = lost.map(({ version }) => version).join(', ');
+    log.error('keyring file lost versions', {
+      file: place.keyringFile,
+      versions,
+      why: 'was an old copy put in its place? what these versions encrypted is lost at the next start: put the newest copy back',
+    });
+    const keys = [...read.keys, ...lost].sort((a, b) => a.version - b.version);
+    return { ...read, keys, current: Math.max(read.current, before.current) };
+  };
   const fresh = (): Promise<Result<LoadedKeyring>> => {
     loading ??= load().finally(() => {
       loading = undefined;
     });
     return loading;
   };
-  const keyOf = (version: number): KeyringKey | undefined =>
-    loaded?.keyring.keys.find((key) => key.version === version);
-
   /** What is in memory serves on even where the file has become unreadable meanwhile. */
-  const keyring = async (): Promise<Result<LoadedKeyring>> =>
+  const inMemory = async (): Promise<Result<LoadedKeyring>> =>
     loaded === undefined ? await fresh() : succeed(loaded);
 
   return {
@@ -62,39 +73,43 @@ export function createLocalProvider(
       return read.ok ? succeed(describeKeyring(read.value)) : read;
     },
     async encrypt(plaintexts, version) {
-      const read = await keyring();
+      const read = await inMemory();
       return plaintexts.map((plaintext): Result<Uint8Array> => {
         if (!read.ok) return read;
-        const key = keyOf(version);
+        const { keyring } = read.value;
+        const key = keyOf(keyring, version);
         if (key === undefined) return fail('invalid', `the keyring has no version ${version}`);
-        return succeed(encrypt(plaintext, key.key, { keyringId: read.value.keyring.id, version }));
+        return succeed(encrypt(plaintext, key.key, { keyringId: keyring.id, version }));
       });
     },
     async decrypt(ciphertexts) {
-      let read = await keyring();
-      const newer = ciphertexts.some((ciphertext) => {
-        const version = versionOf(ciphertext);
-        return version !== undefined && keyOf(version) === undefined;
-      });
+      let read = await inMemory();
       // Another node may have rotated the file that this one has a copy of.
-      if (read.ok && newer) {
+      if (read.ok && namesMissingVersion(ciphertexts, read.value.keyring)) {
         const again = await fresh();
         if (again.ok) read = again;
       }
       return ciphertexts.map((ciphertext): Result<Uint8Array> => {
         if (!read.ok) return read;
-        return decryptOne(ciphertext, read.value, keyOf);
+        return decryptOne(ciphertext, read.value.keyring);
       });
     },
     versionOf,
   };
 }
 
-function decryptOne(
-  ciphertext: Uint8Array,
-  { keyring }: LoadedKeyring,
-  keyOf: (version: number) => KeyringKey | undefined,
-): Result<Uint8Array> {
+function keyOf({ keys }: Keyring, version: number): KeyringKey | undefined {
+  return keys.find((key) => key.version === version);
+}
+
+function namesMissingVersion(ciphertexts: readonly Uint8Array[], keyring: Keyring): boolean {
+  return ciphertexts.some((ciphertext) => {
+    const version = versionOf(ciphertext);
+    return version !== undefined && keyOf(keyring, version) === undefined;
+  });
+}
+
+function decryptOne(ciphertext: Uint8Array, keyring: Keyring): Result<Uint8Array> {
   const parsed = parse(ciphertext);
   if (parsed === undefined) {
     return fail(
@@ -103,7 +118,7 @@ function decryptOne(
     );
   }
   const { version, sealed } = parsed;
-  const key = keyOf(version);
+  const key = keyOf(keyring, version);
   if (key === undefined)
     return fail(
       'invalid',

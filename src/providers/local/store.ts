@@ -1,5 +1,5 @@
 /** Keyring files on disk: who may read them, what seals them, and how they are replaced. */
-import { constants } from 'node:fs';
+import { constants, type Stats } from 'node:fs';
 import { type FileHandle, lstat, open } from 'node:fs/promises';
 import { ifMissing, readSecretBytes, writeFileAtomically } from '../../system/files.ts';
 import { withLockFile } from '../../system/lock-file.ts';
@@ -32,9 +32,11 @@ export type LoadedKeyring = { readonly keyring: Keyring; readonly stamp: string 
 /** Whether the file is another one than it was; undefined where there is none. */
 export async function stampOf({ keyringFile }: KeyringPlace): Promise<string | undefined> {
   const stats = await lstat(keyringFile).catch(ifMissing);
-  return stats === undefined
-    ? undefined
-    : `${stats.dev}:${stats.ino}:${stats.size}:${stats.mtimeMs}:${stats.ctimeMs}`;
+  return stats === undefined ? undefined : stampOfStats(stats);
+}
+
+function stampOfStats({ dev, ino, size, mtimeMs, ctimeMs }: Stats): string {
+  return `${dev}:${ino}:${size}:${mtimeMs}:${ctimeMs}`;
 }
 
 /** Reads and opens the keyring, or says in a sentence what is wrong and what to do. */
@@ -49,7 +51,11 @@ export async function loadKeyring(
   let file: FileHandle;
   try {
     // Not through a link: whoever may change the link would choose the key.
-    file = await open(keyringFile, constants.O_RDONLY | constants.O_NOFOLLOW);
+    // Not waiting either: a pipe without a writer would hold the call for ever.
+    file = await open(
+      keyringFile,
+      constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+    );
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT')
@@ -58,7 +64,7 @@ export async function loadKeyring(
     return about(`it cannot be read: ${code}`);
   }
   try {
-    const stamp = await stampOf(place);
+    // Of what is read, not of what may have taken its place meanwhile.
     const stats = await file.stat();
     if (!stats.isFile()) return about('it is not a regular file');
     if ((stats.mode & OTHERS) !== 0)
@@ -67,7 +73,9 @@ export async function loadKeyring(
     const text = await file.readFile('utf8');
     const secret = await sealSecret(place, env);
     const parsed = await parse(text, secret);
-    return 'problem' in parsed ? about(parsed.problem) : { keyring: parsed, stamp: stamp ?? '' };
+    return 'problem' in parsed
+      ? about(parsed.problem)
+      : { keyring: parsed, stamp: stampOfStats(stats) };
   } catch (error) {
     return about(error instanceof Error ? error.message : 'it cannot be read');
   } finally {

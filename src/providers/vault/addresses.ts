@@ -42,18 +42,21 @@ type Outcome = { readonly server: Server; readonly result: Result<VaultReply> };
 const FAILOVER_MS = 1_000;
 /** Below this a slow answer is more likely our own doing than the server's. */
 const HEDGE_LEAST_MS = 20;
-/** A name is looked up again at most so often while its servers fail. */
-const RESOLVE_SPACING_MS = 5_000;
+/** A server that was overtaken so often in a row counts as one that hangs. */
+const OVERTAKEN_MOST = 3;
+/** While servers fail their names are looked up again, and the TLS files read, at most so often. */
+const RENEW_SPACING_MS = 5_000;
 
 /** Servers in the order of preference; nothing is opened before the first request. */
 export function createAddresses(options: AddressesOptions): Addresses {
   const { budget, clock, log, requestTimeoutMs } = options;
   let servers: readonly Server[] | undefined;
   let material: TlsMaterial = {};
-  let resolvedAt = Number.NEGATIVE_INFINITY;
+  let renewedAt = Number.NEGATIVE_INFINITY;
   let resolving: Promise<void> | undefined;
   let closed = false;
   const latency = createLatency();
+  let overtaken = 0;
   const closing = new Set<Promise<void>>();
   const preference = createPreference({
     clock,
@@ -88,7 +91,6 @@ export function createAddresses(options: AddressesOptions): Addresses {
     resolving ??= options
       .resolve()
       .then((targets) => {
-        resolvedAt = clock.now();
         if (closed) return;
         const same = targets.map(nameOf).join() === servers?.map((s) => nameOf(s.target)).join();
         if (!same) replaceServers(targets, servers ?? []);
@@ -101,7 +103,12 @@ export function createAddresses(options: AddressesOptions): Addresses {
 
   const refresh = async (): Promise<Result<void>> => {
     const read = await options.readTls();
-    if (!read.ok) return read;
+    if (!read.ok) {
+      if (servers === undefined) return read;
+      // Half of a pair that is being replaced: what there is serves until the other half is there.
+      log.warn?.('TLS files not taken', { why: read.error.message });
+      return { ok: true, value: undefined };
+    }
     const { ca, cert, key } = read.value;
     const changed = ca !== material.ca || cert !== material.cert || key !== material.key;
     material = read.value;
@@ -113,6 +120,14 @@ export function createAddresses(options: AddressesOptions): Addresses {
       );
     }
     return { ok: true, value: undefined };
+  };
+
+  /** What failed may have been moved to another address, or may want another certificate by now. */
+  const renew = async (): Promise<void> => {
+    if (closed || clock.now() - renewedAt < RENEW_SPACING_MS) return;
+    renewedAt = clock.now();
+    await refresh();
+    await resolve();
   };
 
   const send = async (
@@ -129,7 +144,7 @@ export function createAddresses(options: AddressesOptions): Addresses {
       // A caller who left says nothing about the server.
       if (!signal.aborted) {
         server.circuit.failed();
-        if (clock.now() - resolvedAt > RESOLVE_SPACING_MS) void resolve();
+        void renew();
       }
     } else server.circuit.succeeded();
     return { server, result };
@@ -156,11 +171,18 @@ export function createAddresses(options: AddressesOptions): Addresses {
     try {
       const slow = sleep(clock, Math.max(HEDGE_LEAST_MS, p95), answered.signal);
       const early = await Promise.race([one, slow]);
-      if (typeof early !== 'boolean') return early;
+      if (typeof early !== 'boolean') {
+        overtaken = 0;
+        return early;
+      }
       if (!early || !budget.take()) return await one;
       const two = send(spare, request, limitMs, rounds[1].signal);
       const winner = await Promise.race([one, two]);
-      if (!isElsewhere(request, winner.result, clock.now())) return winner;
+      if (!isElsewhere(request, winner.result, clock.now())) {
+        overtaken = winner.server === spare ? overtaken + 1 : 0;
+        if (overtaken >= OVERTAKEN_MOST) first.circuit.failed();
+        return winner;
+      }
       return await (winner.server === first ? two : one);
     } finally {
       answered.abort();
@@ -191,7 +213,8 @@ export function createAddresses(options: AddressesOptions): Addresses {
             : await send(server, request, limitMs, signal);
         last = outcome.result;
         if (!isElsewhere(request, last, clock.now())) {
-          preference.worked(outcome.server);
+          // One that only overtook another is no better for it.
+          if (outcome.server === server) preference.worked(server);
           return last;
         }
         if (request.once === true && !last.ok) break;

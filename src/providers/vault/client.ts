@@ -13,8 +13,6 @@ export type VaultClient = {
   request(request: Omit<VaultRequest, 'token'>, signal: AbortSignal): Promise<Result<VaultReply>>;
 };
 
-const FORBIDDEN = 403;
-
 /** A client that asks for its token with every request. */
 export function createVaultClient(
   addresses: Pick<Addresses, 'request'>,
@@ -27,19 +25,16 @@ export function createVaultClient(
       if (!token.ok) return token;
       const first = await addresses.request({ ...request, token: token.value }, signal);
       if (!first.ok) return first;
-      if (first.value.status !== FORBIDDEN) {
-        session.accepted(token.value);
-        return first;
-      }
       const refusal = failureOf(request, first.value, clock.now());
-      if (refusal === undefined) return first;
+      if (refusal?.error.kind !== 'unauthenticated') return first;
       const fresh = await session.replace(token.value, refusal.error, signal);
       if (!fresh.ok) return fresh;
       const second = await addresses.request({ ...request, token: fresh.value }, signal);
-      if (!second.ok || second.value.status !== FORBIDDEN) {
-        if (second.ok) session.accepted(fresh.value);
-        return second;
-      }
+      if (!second.ok) return second;
+      const refused = failureOf(request, second.value, clock.now());
+      const accepted = refused?.error.kind !== 'unauthenticated';
+      session.tried(fresh.value, accepted);
+      if (accepted) return second;
       return fail(
         'denied',
         `${request.what}: Vault answered 403 to a fresh token too: the policy of this identity does not allow ${request.method === 'GET' ? 'read' : 'update'} on ${request.path}`,

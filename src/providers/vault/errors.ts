@@ -101,8 +101,7 @@ export function errorOf(
 ): Extract<Result<never>, { ok: false }> {
   const text = messages.join('; ').slice(0, MAX_READ);
   const said = quote(text);
-  // What a rate limit, a standby or a policy says is its status alone.
-  const byMessage = [403, 412, 429].includes(status) ? undefined : meaningOf(text);
+  const byMessage = isBySentence(status, text) ? meaningOf(text) : undefined;
   const { kind, advice } =
     byMessage ?? BY_STATUS[status] ?? (status >= 500 ? SERVER_FAULT : UNEXPECTED);
   const message = `${what}: Vault answered ${status}${said === '' ? '' : ` (${said})`}: ${advice}`;
@@ -118,6 +117,15 @@ export function itemErrorOf(what: string, message: string): Extract<Result<never
   };
   return fail(kind, `${what}: Vault said (${quote(message)}): ${advice}`);
 }
+
+/** What a rate limit, a standby or a policy says is its status alone; so with trouble of Vault's own. */
+function isBySentence(status: number, text: string): boolean {
+  if ([403, 412, 429].includes(status)) return false;
+  return status < 500 || OUR_FAULT_AT_500.test(text);
+}
+
+/** 1.9.3 answers 500 to a tampered ciphertext, and to a token that is no JWT. */
+const OUR_FAULT_AT_500 = /message authentication failed|illegal base64 data/i;
 
 function meaningOf(message: string): Meaning | undefined {
   return BY_MESSAGE.find(([pattern]) => pattern.test(message))?.[1];
@@ -145,15 +153,16 @@ const HTTP_DATE = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*, .* GMT$/;
 export function quote(text: string): string {
   const line = text
     .slice(0, MAX_READ)
+    // First, since the end of its head may look like the head of a token.
+    .replace(/eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_.-]+/g, '[jwt]')
     .replace(/(?:hv[sbr]|\b[sbr])\.[A-Za-z0-9_-]{8,}/g, '[token]')
     .replace(/vault:v\d+:[A-Za-z0-9+/=]*/g, '[ciphertext]')
-    .replace(/eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_.-]+/g, '[jwt]')
     .replace(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/gi, '[id]')
     .replace(BASE64_OF_A_KEY, '[base64]')
     .replace(/\d+ errors? occurred:/g, '')
     .replace(/[\s\p{C}*]+/gu, ' ')
     .trim();
-  return line.length > MAX_QUOTED ? `${line.slice(0, MAX_QUOTED)}...` : line;
+  return line.length > MAX_QUOTED ? `${line.slice(0, MAX_QUOTED).toWellFormed()}...` : line;
 }
 
 /** Long, and with figures and letters of both cases in it, which tells it from a path. */

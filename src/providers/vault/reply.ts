@@ -34,11 +34,17 @@ export function failureOf(
 ): Extract<Result<never>, { ok: false }> | undefined {
   if (reply.status < 300) return undefined;
   const { errors } = reply.body;
+  // Vault always says why in that form; what does not is a proxy or a load balancer in between.
+  if (!Array.isArray(errors) && DEFINITIVE.includes(reply.status)) {
+    return notVault(`${request.what}: something in between answered ${reply.status}, not Vault`);
+  }
   const messages = Array.isArray(errors)
     ? errors.filter((e): e is string => typeof e === 'string')
     : [];
   return errorOf(request.what, reply.status, messages, reply.retryAfter, now);
 }
+
+const DEFINITIVE: readonly number[] = [400, 401, 403, 404, 405];
 
 /** The body of an answer as an object, or in words why it is nothing that Vault sends. */
 export function parseBody(text: string, contentType: string): Result<VaultReply['body']> {
@@ -61,6 +67,6 @@ export function parseBody(text: string, contentType: string): Result<VaultReply[
   return succeed(parsed as VaultReply['body']);
 }
 
-function notVault(why: string): Result<never> {
+function notVault(why: string): Extract<Result<never>, { ok: false }> {
   return fail('unavailable', why);
 }

@@ -8,20 +8,27 @@ import type { Log } from '../../observe/log.ts';
 import type { Clock, Timer } from '../../system/clock.ts';
 import { fail, type ProviderError, type Result, succeed } from '../errors.ts';
 import { loginOf } from './auth/credentials-login.ts';
-import type { AuthMethod, Credentials, Login, Send } from './auth/login.ts';
+import {
+  type AuthMethod,
+  type Credentials,
+  type Login,
+  revocationOf,
+  type Send,
+} from './auth/login.ts';
+import { createRelogins, refusedWait } from './relogin.ts';
 import { renewalDelay, retryDelay, shrinks } from './renewal.ts';
 import { failureOf } from './reply.ts';
 
 export type Session = {
   /** The token to use now; logs in where there is none. */
   token(signal: AbortSignal): Promise<Result<string>>;
-  /** Vault accepted a token; a later refusal means that it was revoked, not that it is no good. */
-  accepted(token: string): void;
   /**
    * Vault did not accept a token: answers another one, from a login that all callers share, or why
    * there is none. `why` is what Vault said.
    */
   replace(rejected: string, why: ProviderError, signal: AbortSignal): Promise<Result<string>>;
+  /** What Vault made of the token that `replace` answered. */
+  tried(token: string, accepted: boolean): void;
   /** Ends the renewal and gives back a token that we made. */
   stop(): Promise<void>;
 };
@@ -38,13 +45,8 @@ export type SessionOptions = {
 /** A login must not hang for ever on behalf of nobody. */
 const LOGIN_TIMEOUT_MS = 10_000;
 const REVOKE_TIMEOUT_MS = 1_000;
-/** A fresh token that was rejected is no reason to log in again at once: the policy is at fault. */
-const RELOGIN_SPACING_MS = 10_000;
-/** One that worked elsewhere may have been revoked; when that comes in a row, the policy is at fault. */
-const RELOGINS_IN_A_ROW = 3;
-/** Credentials that Vault refused are sent again ever more rarely: it locks users out. */
-const REFUSED_FIRST_MS = 1_000;
-const REFUSED_MOST_MS = 30_000;
+/** Longer than any request may take. */
+const RETIRE_AFTER_MS = 10_000;
 
 type Held = {
   readonly login: Login;
@@ -66,12 +68,11 @@ export function createSession(options: SessionOptions): Session {
   let held: Held | undefined;
   let pending: Promise<Result<string>> | undefined;
   let refused: Refused | undefined;
-  let replacedAt = Number.NEGATIVE_INFINITY;
-  let replacedInARow = 0;
   let lastCredentials: string | undefined;
-  /** Whether Vault has accepted the token in use for anything yet. */
-  let worked = false;
   let timer: Timer | undefined;
+  const relogins = createRelogins(clock);
+  /** Tokens of ours that are in use no longer, and are given back once nobody is under way with them. */
+  const replaced = new Map<string, Timer>();
 
   /**
    * A limit of its own, since a login serves more callers than the one that began it. The end of
@@ -90,8 +91,13 @@ export function createSession(options: SessionOptions): Session {
     }
   };
 
-  const logIn = async (): Promise<Result<string>> => {
-    if (lifetime.signal.aborted) return fail('unavailable', 'the session has ended');
+  const revoke = async (token: string): Promise<void> => {
+    replaced.get(token)?.cancel();
+    replaced.delete(token);
+    await limited(REVOKE_TIMEOUT_MS, (signal) => send(revocationOf(token), signal));
+  };
+
+  const logIn = async (signal: AbortSignal): Promise<Result<string>> => {
     const read = await method.credentials();
     if (!read.ok) return read;
     const fingerprint = fingerprintOf(read.value);
@@ -99,14 +105,16 @@ export function createSession(options: SessionOptions): Session {
     if (refused?.credentials === fingerprint && clock.now() < refused.until) return refused.failure;
     const refreshed = await options.refresh();
     if (!refreshed.ok) return refreshed;
-    const login = await limited(LOGIN_TIMEOUT_MS, (signal) =>
-      method.login(read.value, send, signal),
-    );
-    if (lifetime.signal.aborted) return fail('unavailable', 'the session has ended');
+    const login = await method.login(read.value, send, signal);
+    if (signal.aborted) {
+      // Nobody waits for it any more, and nobody would give it back.
+      if (login.ok && login.value.own) await revoke(login.value.token);
+      return fail('unavailable', 'logging in to Vault takes too long');
+    }
     if (!login.ok) {
       if (login.error.kind !== 'denied') return login;
       const times = refused?.credentials === fingerprint ? refused.times + 1 : 0;
-      const wait = Math.min(REFUSED_MOST_MS, REFUSED_FIRST_MS * 2 ** times);
+      const wait = refusedWait(times, method.locksOut);
       const failure = fail('denied', `${login.error.message}; ${method.advice}`);
       refused = { credentials: fingerprint, failure, until: clock.now() + wait, times };
       log.warn?.('login refused', {
@@ -117,7 +125,7 @@ export function createSession(options: SessionOptions): Session {
       return failure;
     }
     refused = undefined;
-    worked = false;
+    retireHeld(login.value.token);
     hold(login.value, login.value.ttlMs);
     log.info?.('logged in', {
       method: method.name,
@@ -128,10 +136,26 @@ export function createSession(options: SessionOptions): Session {
   };
 
   const shareLogin = (): Promise<Result<string>> => {
-    pending ??= logIn().finally(() => {
-      pending = undefined;
-    });
+    if (lifetime.signal.aborted)
+      return Promise.resolve(fail('unavailable', 'the session has ended'));
+    pending ??= limited(LOGIN_TIMEOUT_MS, (signal) => unlessAborted(logIn(signal), signal)).finally(
+      () => {
+        pending = undefined;
+      },
+    );
     return pending;
+  };
+
+  /** Requests that are under way with the token still need it for a moment. */
+  const retireHeld = (next: string): void => {
+    if (held === undefined || !held.login.own || clock.now() >= held.expiresAt) return;
+    const { token } = held.login;
+    if (token !== next) {
+      replaced.set(
+        token,
+        clock.setTimer(RETIRE_AFTER_MS, () => void revoke(token)),
+      );
+    }
   };
 
   const hold = (login: Login, grantedMs: number): void => {
@@ -148,7 +172,7 @@ export function createSession(options: SessionOptions): Session {
     const now = held;
     if (now === undefined || lifetime.signal.aborted) return;
     const outcome = now.login.renewable ? await renew(now) : await shareLogin();
-    if (outcome.ok || held !== now || lifetime.signal.aborted) return;
+    if (outcome.ok || lifetime.signal.aborted) return;
     log.warn?.('token not renewed yet', { method: method.name, why: outcome.error.message });
     const left = now.expiresAt - clock.now();
     if (left > 0) timer = clock.setTimer(retryDelay(left, clock.random()), () => void prolong());
@@ -191,9 +215,6 @@ export function createSession(options: SessionOptions): Session {
   };
 
   return {
-    accepted(token) {
-      if (token === held?.login.token) worked = true;
-    },
     async token(signal) {
       if (held !== undefined && clock.now() < held.expiresAt) return succeed(held.login.token);
       return await unlessAborted(shareLogin(), signal);
@@ -202,33 +223,19 @@ export function createSession(options: SessionOptions): Session {
       const inUse = held?.login.token;
       if (inUse !== undefined && inUse !== rejected) return succeed(inUse);
       const denied = fail('denied', `${why.message}; ${method.advice}`);
-      if (pending === undefined) {
-        const sinceLast = clock.now() - replacedAt;
-        if (sinceLast >= RELOGIN_SPACING_MS) replacedInARow = 0;
-        const tooMany = !worked || replacedInARow >= RELOGINS_IN_A_ROW;
-        const soon = sinceLast < RELOGIN_SPACING_MS && tooMany;
-        if (soon && !(await credentialsChanged())) return denied;
-        replacedAt = clock.now();
-        replacedInARow += 1;
+      if (pending === undefined && !relogins.allowed() && !(await credentialsChanged())) {
+        return denied;
       }
       const again = await unlessAborted(shareLogin(), signal);
       return again.ok && again.value === rejected ? denied : again;
     },
+    tried: relogins.tried,
     async stop() {
       lifetime.abort();
       timer?.cancel();
-      const last = held?.login;
+      const tokens = [...replaced.keys(), ...(held?.login.own === true ? [held.login.token] : [])];
       held = undefined;
-      if (last?.own === true) {
-        const request = {
-          method: 'POST',
-          path: 'auth/token/revoke-self',
-          token: last.token,
-          body: {},
-          what: 'revoking the token',
-        } as const;
-        await limited(REVOKE_TIMEOUT_MS, (signal) => send(request, signal));
-      }
+      await Promise.all(tokens.map(revoke));
     },
   };
 }

@@ -55,6 +55,8 @@ const AEAD_OVERHEAD = 28;
 /** The key of this name under this mount. */
 export function createTransit(client: VaultClient, place: Place, clock: Clock): Transit {
   const { mount, key } = place;
+  /** Whether what was encrypted is as long as its ciphertext, but for nonce and tag. */
+  let exactLength = false;
 
   /** One request for all items; the results are in their order. */
   const send = async (
@@ -100,10 +102,15 @@ export function createTransit(client: VaultClient, place: Place, clock: Clock): 
       if (!replied.ok) return replied;
       const { status, body } = replied.value;
       // A missing key is 404 without a word, a missing mount 404 with "no handler for route".
-      if (status === NOT_FOUND && isEmpty(body['errors'])) {
+      const { errors } = body;
+      if (status === NOT_FOUND && Array.isArray(errors) && errors.length === 0) {
         return fail('denied', `${request.what}: ${KEY_IS_GONE}`);
       }
-      return failureOf(request, replied.value, clock.now()) ?? describeKey(body['data'], place);
+      const failure = failureOf(request, replied.value, clock.now());
+      if (failure !== undefined) return failure;
+      const described = describeKey(body['data'], place);
+      if (described.ok) exactLength = AEAD_12_16.includes(described.value.facts.type);
+      return described;
     },
 
     async encrypt(plaintexts, version, signal) {
@@ -118,11 +125,11 @@ export function createTransit(client: VaultClient, place: Place, clock: Clock): 
 
     async decrypt(ciphertexts, signal) {
       const results: Result<Uint8Array>[] = ciphertexts.map(() => NOT_WHOLE);
-      const asked: { readonly at: number; readonly item: string }[] = [];
+      const asked: { readonly at: number; readonly bytes: number; readonly item: string }[] = [];
       for (const [at, ciphertext] of ciphertexts.entries()) {
         const parsed = transitForm.parse(ciphertext);
         if (parsed === undefined || parsed.bytes <= AEAD_OVERHEAD) continue;
-        asked.push({ at, item: `{"ciphertext":"${ascii(ciphertext)}"}` });
+        asked.push({ at, bytes: parsed.bytes, item: `{"ciphertext":"${ascii(ciphertext)}"}` });
       }
       if (asked.length === 0) return results;
       const answers = await send(
@@ -130,9 +137,11 @@ export function createTransit(client: VaultClient, place: Place, clock: Clock): 
         asked.map(({ item }) => item),
         signal,
       );
-      for (const [i, { at }] of asked.entries()) {
+      for (const [i, { at, bytes }] of asked.entries()) {
         const answer = answers[i] ?? fail('internal', 'decrypting: an answer is missing');
-        results[at] = answer.ok ? plaintextOf(answer.value) : answer;
+        results[at] = answer.ok
+          ? plaintextOf(answer.value, bytes - AEAD_OVERHEAD, exactLength)
+          : answer;
       }
       return results;
     },
@@ -140,10 +149,7 @@ export function createTransit(client: VaultClient, place: Place, clock: Clock): 
 }
 
 const NOT_FOUND = 404;
-
-function isEmpty(errors: unknown): boolean {
-  return !Array.isArray(errors) || errors.length === 0;
-}
+const AEAD_12_16: readonly string[] = ['aes128-gcm96', 'aes256-gcm96', 'chacha20-poly1305'];
 
 const NOT_WHOLE = fail(
   'invalid',
@@ -196,11 +202,13 @@ function checkedCiphertext(
 }
 
 /** Node skips what is no base64: bytes made of a damaged answer must not pass for a plaintext. */
-function plaintextOf(text: string): Result<Uint8Array> {
+function plaintextOf(text: string, most: number, exact: boolean): Result<Uint8Array> {
   const plaintext = Buffer.from(text, 'base64');
-  return plaintext.toString('base64') === text
-    ? succeed(plaintext)
-    : fail('internal', 'decrypting: Vault answered something that is no base64');
+  if (plaintext.toString('base64') !== text)
+    return fail('internal', 'decrypting: Vault answered something that is no base64');
+  if (exact ? plaintext.length === most : plaintext.length <= most) return succeed(plaintext);
+  plaintext.fill(0);
+  return fail('internal', 'decrypting: Vault answered a plaintext of another length');
 }
 
 function base64(bytes: Uint8Array): string {

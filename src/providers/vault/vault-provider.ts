@@ -1,5 +1,6 @@
 /** Vault's Transit engine as a provider: its parts put together. */
 import { readFile } from 'node:fs/promises';
+import { createSecureContext } from 'node:tls';
 import type { VaultConfig } from '../../config/schema.ts';
 import type { Log } from '../../observe/log.ts';
 import type { Clock } from '../../system/clock.ts';
@@ -81,6 +82,8 @@ async function readTls(
       certFile === undefined ? undefined : readSecret(certFile),
       keyFile === undefined ? undefined : readSecret(keyFile),
     ]);
+    // Throws where the key is not that of the certificate.
+    if (cert !== undefined) createSecureContext({ cert, key });
     return succeed({
       ...(ca === undefined ? {} : { ca }),
       ...(cert === undefined ? {} : { cert }),

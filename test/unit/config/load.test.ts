@@ -314,7 +314,7 @@ describe('whatever stands in the file', () => {
               .includes(planted),
         );
       }),
-      { numRuns: 300 },
+      { numRuns: 300, examples: [[{ listen: { apis: [planted] } }]] },
     );
   });
 
@@ -326,6 +326,44 @@ describe('whatever stands in the file', () => {
       }),
       { numRuns: 300 },
     );
+  });
+});
+
+describe('the environment where the file is silent', () => {
+  const VAULT = (more = ''): string => `apiVersion: trousseau.io/v1
+kind: KMSPluginConfiguration
+providers: [{name: p, vault: {key: k, auth: {token: {tokenFile: /t}}${more}}}]
+`;
+  const wrong: readonly (readonly [string, string, RegExp])[] = [
+    ['VAULT_ADDR', 'vault:8200', /VAULT_ADDR must be a URL/],
+    ['VAULT_ADDR', 'http://', /VAULT_ADDR must be a URL/],
+    ['VAULT_ADDR', 'https://u:secret-password@v:8200', /VAULT_ADDR must be a URL/],
+    ['VAULT_CACERT', 'ca.pem', /VAULT_CACERT must be an absolute path/],
+    ['VAULT_NAMESPACE', 'a b', /VAULT_NAMESPACE must be a mount path/],
+    ['HTTPS_PROXY', 'ftp://proxy', /HTTPS_PROXY must be a URL/],
+    ['https_proxy', 'http://', /https_proxy must be a URL/],
+  ];
+  for (const [name, value, why] of wrong) {
+    it(`is refused where ${name} is ${value}, without its value`, () => {
+      const env = { VAULT_ADDR: 'https://vault.example', [name]: value };
+      const loaded = loadConfig(VAULT(), 'f', env);
+      assert.ok(!loaded.ok);
+      const told = JSON.stringify(loaded.problems);
+      assert.match(told, why);
+      assert.doesNotMatch(told, /secret-password/);
+    });
+  }
+
+  it('is of no interest where the file says it', () => {
+    const more = ', addresses: ["https://vault.example"], namespace: n, tls: {caFile: /ca}';
+    const env = { VAULT_ADDR: 'nonsense', VAULT_NAMESPACE: ' ', VAULT_CACERT: 'nonsense' };
+    assert.equal(loadConfig(VAULT(more), 'f', env).ok, true);
+  });
+
+  it('plain http is plain http in capitals too', () => {
+    const loaded = loadConfig(VAULT(', addresses: ["HTTP://vault.example:8200"]'), 'f', {});
+    assert.ok(!loaded.ok);
+    assert.match(JSON.stringify(loaded.problems), /plain http/);
   });
 });
 

@@ -240,6 +240,51 @@ describe('a keyring whose provider refuses', () => {
   });
 });
 
+describe('a keyring whose key can be read, but not used', () => {
+  for (const operation of ['encrypt', 'decrypt'] as const) {
+    it(`says so in Status as soon as a call has shown that ${operation} is denied`, async () => {
+      const setup = await setUp();
+      const { ciphertext } = value(await setup.keyring.encrypt(PLAIN, 'form', never));
+      setup.provider.failing[operation] = 'denied';
+      const call =
+        operation === 'encrypt'
+          ? setup.keyring.encrypt(PLAIN, 'form', never)
+          : setup.keyring.decrypt(ciphertext, never);
+      await setup.clock.advance(1_000);
+      assert.equal(kindOf(await call), 'denied');
+      assert.equal(kindOf(status(setup)), 'denied');
+      delete setup.provider.failing[operation];
+      await setup.clock.advance(2_000);
+      assert.equal(value(status(setup)).healthz, 'ok');
+    });
+  }
+
+  it('says so within ten looks where nobody calls', async () => {
+    const setup = await setUp();
+    setup.provider.failing.decrypt = 'denied';
+    await setup.clock.advance(300_000);
+    assert.equal(kindOf(status(setup)), 'denied');
+  });
+});
+
+describe('a standby that is behind for a moment', () => {
+  it('does not flip key_id back, and one that stays behind is believed in the end', async () => {
+    const setup = await setUp();
+    setup.provider.rotate(2_000);
+    await setup.clock.advance(31_000);
+    const announced = value(status(setup)).keyId;
+    assert.match(announced, /:v2:/);
+    setup.provider.pretendLatest = 1;
+    setup.provider.failing.encrypt = 'invalid';
+    await setup.clock.advance(31_000);
+    assert.equal(value(status(setup)).keyId, announced);
+    delete setup.provider.failing.encrypt;
+    setup.provider.pretendLatest = undefined;
+    await setup.clock.advance(2_000);
+    assert.deepEqual(value(status(setup)), { healthz: 'ok', keyId: announced });
+  });
+});
+
 describe('several providers that decrypt', () => {
   it('are asked in order, and one that cannot be reached is not taken for a refusal', async () => {
     const clock = createDrivenClock();

@@ -107,6 +107,22 @@ describe('KMS v2', () => {
   });
 });
 
+describe('a failure whose message is no Unicode', () => {
+  it('is answered as any other one, and the next call is served', async (t) => {
+    const { client, provider } = await serveKms(t);
+    provider.says = ' half a \ud83d';
+    provider.failing.decrypt = 'invalid';
+    const sealed = {
+      ciphertext: Buffer.from('fake:v1:AAAA'),
+      uid: 'u',
+      key_id: 'k',
+      annotations: new Map(),
+    };
+    await assert.rejects(client.v2.decrypt(sealed), refusal('INVALID_ARGUMENT', /half a \ufffd/));
+    assert.match((await client.v2.status()).key_id, /^fake:v1:/);
+  });
+});
+
 describe('what a call leaves behind', () => {
   it('is one debug line with its uid, duration, key version and outcome, and nothing that was in it', async (t) => {
     const { client, lines } = await serveKms(t);

@@ -26,7 +26,8 @@ export function appRole(config: AppRoleConfig, readSecret: ReadSecret): AuthMeth
 
   return {
     name: 'appRole',
-    advice: `the role or the secret id is not valid any more: write a new secret id to ${secretIDFile ?? 'secretIDFile'}`,
+    locksOut: true,
+    advice: `the role or the secret id is not valid any more: write ${secretIDWrapped ? 'the wrapping token of a new secret id' : 'a new secret id'} to ${secretIDFile ?? 'secretIDFile'}`,
     credentials: () => readCredentials({ roleID: roleIDFile, secretID: secretIDFile }, readSecret),
     async login(credentials, send, signal) {
       let { secretID } = credentials;
@@ -65,7 +66,7 @@ async function unwrap(
     if (failure.error.kind === 'unavailable' || failure.error.kind === 'throttled') return failure;
     return fail(
       'denied',
-      `unwrapping the secret id: the wrapping token in ${file} has expired or was used before. If it has not expired, somebody else has the secret id: revoke it, look for theft, and write a new wrapping token to the file`,
+      `unwrapping the secret id: the wrapping token in ${file} has expired or was used before. It works once, so after a restart a new one has to be written to the file. If this plugin has not used it, somebody else has the secret id: revoke it and look for theft`,
     );
   }
   const { data } = replied.value.body;

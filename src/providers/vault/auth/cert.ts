@@ -13,6 +13,7 @@ export function cert(
 ): AuthMethod {
   return {
     name: 'cert',
+    locksOut: false,
     advice: `Vault does not take the certificate in ${certFile}: check its validity and the role's bounds`,
     credentials: () => readCredentials({ cert: certFile, key: keyFile }, readSecret),
     login: (_credentials, send, signal) =>

@@ -6,7 +6,7 @@
 import type { AuthConfig } from '../../../config/schema.ts';
 import { fail, type Result, succeed } from '../../errors.ts';
 import { failureOf } from '../reply.ts';
-import type { AuthMethod, Send } from './login.ts';
+import { type AuthMethod, revocationOf, type Send } from './login.ts';
 import { lookUp } from './token.ts';
 
 type DedicatedTokenConfig = NonNullable<AuthConfig['dedicatedToken']>;
@@ -18,11 +18,14 @@ export function dedicatedToken(config: DedicatedTokenConfig, first: AuthMethod):
   return {
     name: `${first.name} and dedicatedToken`,
     advice: `the token in field ${field} of ${place} was revoked, has expired, or lacks the policy: write a new token there; or: ${first.advice}`,
+    locksOut: first.locksOut,
     credentials: first.credentials,
     async login(credentials, send, signal) {
       const login = await first.login(credentials, send, signal);
       if (!login.ok) return login;
       const found = await readField(place, config, login.value.token, send, signal);
+      // What was logged in for is done; without this each login would leave a token behind.
+      if (login.value.own) await send(revocationOf(login.value.token), signal);
       return found.ok ? await lookUp(found.value, send, signal) : found;
     },
   };

@@ -16,6 +16,7 @@ export function jwt(
 ): AuthMethod {
   return {
     name,
+    locksOut: false,
     advice: `Vault does not take the token in ${tokenFile} for role ${role}: check the role's bounds and whether the file is renewed`,
     credentials: () => readCredentials({ jwt: tokenFile }, readSecret),
     login: (credentials, send, signal) =>

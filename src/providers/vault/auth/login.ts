@@ -24,6 +24,8 @@ export type ReadSecret = (place: string) => Promise<string>;
 export type AuthMethod = {
   /** Its name in the configuration, for logs. */
   readonly name: string;
+  /** Whether Vault locks the user out where it has refused the credentials a few times. */
+  readonly locksOut: boolean;
   /** What to do where Vault takes the credentials no longer. */
   readonly advice: string;
   /**
@@ -33,5 +35,16 @@ export type AuthMethod = {
   credentials(): Promise<Result<Credentials>>;
   login(credentials: Credentials, send: Send, signal: AbortSignal): Promise<Result<Login>>;
 };
+
+/** https://developer.hashicorp.com/vault/api-docs/auth/token#revoke-a-token-self */
+export function revocationOf(token: string): VaultRequest {
+  return {
+    method: 'POST',
+    path: 'auth/token/revoke-self',
+    token,
+    body: {},
+    what: 'revoking the token',
+  };
+}
 
 export type Credentials = Readonly<Record<string, string>>;

@@ -15,6 +15,7 @@ export function token(
 ): AuthMethod {
   return {
     name: 'token',
+    locksOut: false,
     advice: `the token in ${tokenFile} was revoked, has expired, or lacks the policy: write a new token to that file`,
     credentials: () => readCredentials({ token: tokenFile }, readSecret),
     login: (credentials, send, signal) => lookUp(credentials['token'] ?? '', send, signal),
@@ -51,16 +52,18 @@ export async function lookUp(
   const { data } = replied.value.body;
   if (typeof data !== 'object' || data === null)
     return fail('internal', 'looking up the token: the answer holds no data');
-  const { ttl, renewable, num_uses } = data as Record<string, unknown>;
+  const { ttl, renewable, num_uses, expire_time } = data as Record<string, unknown>;
   if (typeof num_uses === 'number' && num_uses > 0) {
     return fail(
       'denied',
       `looking up the token: it is limited to ${num_uses} uses, which a daemon uses up: make one without num_uses`,
     );
   }
+  // A token in its last second has a ttl of 0 too, but a time at which it expires.
+  const expires = typeof ttl === 'number' && (ttl > 0 || typeof expire_time === 'string');
   return succeed({
     ...unknown,
-    ttlMs: typeof ttl === 'number' && ttl > 0 ? ttl * 1000 : Number.POSITIVE_INFINITY,
+    ttlMs: expires ? ttl * 1000 : Number.POSITIVE_INFINITY,
     renewable: renewable === true,
   });
 }

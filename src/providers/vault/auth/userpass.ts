@@ -10,6 +10,7 @@ export function userpass(
 ): AuthMethod {
   return {
     name: 'userpass',
+    locksOut: true,
     advice: `Vault does not take the password in ${passwordFile} for ${username}`,
     credentials: () => readCredentials({ password: passwordFile }, readSecret),
     login: (credentials, send, signal) =>

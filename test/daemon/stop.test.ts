@@ -1,0 +1,224 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { connect } from 'node:net';
+import { describe, it, type TestContext } from 'node:test';
+import { createKmsClient, type KmsClient } from '../../src/kms/client.ts';
+import { type Plugin, startPlugin } from '../servers/plugin.ts';
+import { waitUntil } from '../servers/wait-until.ts';
+import { temporaryFolder } from '../unit/temporary-folder.ts';
+import { startFakeVault } from './fake-vault.ts';
+import { localProviders, vaultProviders } from './program.ts';
+
+const CALLS = 64;
+const STOP_LIMIT_MS = 5_000;
+const UNAVAILABLE = 14;
+const SEED = Buffer.alloc(32, 0x5e);
+
+/** Clients that are connected, since each has had an answer. */
+async function connected(t: TestContext, socket: string, count: number): Promise<KmsClient[]> {
+  const clients = Array.from({ length: count }, () => createKmsClient(socket, 10_000));
+  t.after(() => {
+    for (const client of clients) client.close();
+  });
+  await Promise.all(clients.map(({ v2 }) => v2.status()));
+  return clients;
+}
+
+/** Begins so many calls, of all that take time in turn, shared out among the clients. */
+async function ciphertextsOf({ v1, v2 }: KmsClient) {
+  const [first, second] = await Promise.all([v1.encrypt(SEED), v2.encrypt(SEED, 'before')]);
+  return { v1: first.cipher, v2: second };
+}
+
+function begin(
+  clients: readonly KmsClient[],
+  old: Awaited<ReturnType<typeof ciphertextsOf>>,
+): readonly Promise<Uint8Array>[] {
+  return Array.from({ length: CALLS }, (_, i) => {
+    const client = clients[i % clients.length];
+    assert.ok(client !== undefined);
+    const { v1, v2 } = client;
+    switch (i % 4) {
+      case 0:
+        return v1.encrypt(SEED).then(({ cipher }) => cipher);
+      case 1:
+        return v1.decrypt(old.v1).then(({ plain }) => plain);
+      case 2:
+        return v2.encrypt(SEED, `uid-${i}`).then(({ ciphertext }) => ciphertext);
+      default:
+        return v2.decrypt({ ...old.v2, uid: `uid-${i}` }).then(({ plaintext }) => plaintext);
+    }
+  });
+}
+
+async function assertAllAnswered(calls: readonly Promise<Uint8Array>[]): Promise<void> {
+  const outcomes = await Promise.allSettled(calls);
+  for (const [i, outcome] of outcomes.entries()) {
+    if (outcome.status === 'rejected') throw outcome.reason;
+    if (i % 2 === 1) assert.deepEqual(Buffer.from(outcome.value), SEED);
+    else assert.ok(outcome.value.length > SEED.length);
+  }
+}
+
+async function assertCleanEnd(plugin: Plugin, began: number): Promise<void> {
+  assert.equal(await plugin.process.exited, 'code 0');
+  assert.ok(Date.now() - began < STOP_LIMIT_MS);
+  assert.equal(existsSync(plugin.socket), false);
+  assert.equal(existsSync(plugin.socket.replace('kms', 'admin')), false);
+}
+
+describe('SIGTERM', () => {
+  for (const [how, count] of [
+    ['over one connection', 1],
+    [`over ${CALLS} connections`, CALLS],
+  ] as const) {
+    it(`answers ${CALLS} calls that wait for Vault, v1 and v2 ${how}, and then ends`, async (t) => {
+      await using vault = await startFakeVault();
+      const dir = temporaryFolder(t);
+      const providers = vaultProviders(dir, 'hvs.x', [vault.address]);
+      await using plugin = await startPlugin({ dir, config: { providers } });
+      await plugin.ready();
+      const clients = await connected(t, plugin.socket, count);
+      const old = await ciphertextsOf(plugin.client);
+      const waiting = vault.hold();
+      const calls = begin(clients, old);
+      await waiting;
+      const began = Date.now();
+      process.kill(plugin.process.pid, 'SIGTERM');
+      await waitUntil('the stop', STOP_LIMIT_MS, () =>
+        plugin.log().some(({ msg }) => msg === 'stopping'),
+      );
+      // Vault takes another second, which is longer than clients need to go elsewhere.
+      setTimeout(vault.release, 1_000);
+      await assertAllAnswered(calls);
+      await assertCleanEnd(plugin, began);
+    });
+
+    it(`answers ${CALLS} calls of which one has just been answered, ${how}`, async (t) => {
+      const dir = temporaryFolder(t);
+      const providers = await localProviders(dir);
+      await using plugin = await startPlugin({ dir, config: { providers } });
+      await plugin.ready();
+      const clients = await connected(t, plugin.socket, count);
+      const calls = begin(clients, await ciphertextsOf(plugin.client));
+      // Now all are on the wire: each was written before the first answer could be read.
+      await Promise.race(calls);
+      const began = Date.now();
+      process.kill(plugin.process.pid, 'SIGTERM');
+      await assertAllAnswered(calls);
+      await assertCleanEnd(plugin, began);
+    });
+  }
+
+  it('under calls that never stop does none of them without answering it', async (t) => {
+    const dir = temporaryFolder(t);
+    const providers = await localProviders(dir);
+    await using plugin = await startPlugin({ dir, config: { providers } });
+    await plugin.ready();
+    const clients = await connected(t, plugin.socket, 16);
+    const answered = new Set<string>();
+    const refused = new Set<string>();
+    const warm = Promise.withResolvers<void>();
+    let stopping = false;
+    const work = async ({ v2 }: KmsClient, worker: number): Promise<void> => {
+      for (let i = 0; ; i += 1) {
+        const uid = `${worker}-${i}`;
+        try {
+          await v2.encrypt(SEED, uid);
+          answered.add(uid);
+          if (answered.size > 100) warm.resolve();
+        } catch (error) {
+          assert.equal((error as { code?: number }).code, UNAVAILABLE, String(error));
+          assert.ok(stopping, 'a call failed before the stop');
+          refused.add(uid);
+          return;
+        }
+      }
+    };
+    const workers = clients.map(work);
+    await warm.promise;
+    stopping = true;
+    const began = Date.now();
+    process.kill(plugin.process.pid, 'SIGTERM');
+    await Promise.all(workers);
+    await assertCleanEnd(plugin, began);
+    const done = plugin.log().filter(({ msg, uid }) => msg === 'kms call' && uid !== undefined);
+    assert.ok(done.length >= answered.size);
+    assert.deepEqual(
+      done.filter(({ uid }) => refused.has(String(uid))),
+      [],
+    );
+  });
+
+  it('ends in time though Vault never answers, and says so to the caller', async (t) => {
+    await using vault = await startFakeVault();
+    const dir = temporaryFolder(t);
+    const providers = vaultProviders(dir, 'hvs.x', [vault.address]);
+    await using plugin = await startPlugin({ dir, config: { providers } });
+    await plugin.ready();
+    const [client] = await connected(t, plugin.socket, 1);
+    assert.ok(client !== undefined);
+    const waiting = vault.hold();
+    const call = client.v2.encrypt(SEED, 'held').then(
+      () => 'answered',
+      () => 'failed',
+    );
+    await waiting;
+    const began = Date.now();
+    process.kill(plugin.process.pid, 'SIGTERM');
+    assert.equal(await call, 'failed');
+    assert.ok(Date.now() - began > STOP_LIMIT_MS - 2_000, 'it was cut off before its time');
+    assert.match(await plugin.process.exited, /^code [01]$/);
+    assert.ok(Date.now() - began < STOP_LIMIT_MS + 1_000);
+    assert.equal(existsSync(plugin.socket), false);
+  });
+
+  for (const [what, bytes] of [
+    ['has sent nothing', ''],
+    ['has sent no call yet', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u0004\0\0\0\0\0'],
+  ] as const) {
+    it(`does not wait for a client that is connected and ${what}`, async (t) => {
+      const dir = temporaryFolder(t);
+      const providers = await localProviders(dir);
+      await using plugin = await startPlugin({ dir, config: { providers } });
+      await plugin.ready();
+      const socket = connect(plugin.socket);
+      t.after(() => socket.destroy());
+      socket.on('error', () => socket.destroy()).write(Buffer.from(bytes, 'latin1'));
+      await once(socket, 'data'); // the server's SETTINGS
+      const began = Date.now();
+      process.kill(plugin.process.pid, 'SIGTERM');
+      await assertCleanEnd(plugin, began);
+    });
+  }
+
+  it('twice ends at once, with calls cut off and code 1', async (t) => {
+    await using vault = await startFakeVault();
+    const dir = temporaryFolder(t);
+    const providers = vaultProviders(dir, 'hvs.x', [vault.address]);
+    await using plugin = await startPlugin({ dir, config: { providers } });
+    await plugin.ready();
+    const waiting = vault.hold();
+    const call = plugin.client.v2.encrypt(SEED, 'held').catch(() => undefined);
+    await waiting;
+    process.kill(plugin.process.pid, 'SIGTERM');
+    await waitUntil('the stop', STOP_LIMIT_MS, () =>
+      plugin.log().some(({ msg }) => msg === 'stopping'),
+    );
+    process.kill(plugin.process.pid, 'SIGINT');
+    assert.equal(await plugin.process.exited, 'code 1');
+    await call;
+  });
+});
+
+it('SIGHUP ends nothing', async (t) => {
+  const dir = temporaryFolder(t);
+  await using plugin = await startPlugin({ dir, config: { providers: await localProviders(dir) } });
+  await plugin.ready();
+  process.kill(plugin.process.pid, 'SIGHUP');
+  await waitUntil('the warning', STOP_LIMIT_MS, () =>
+    plugin.log().some(({ msg }) => msg.startsWith('SIGHUP is ignored')),
+  );
+  assert.equal((await plugin.client.v2.status()).healthz, 'ok');
+});

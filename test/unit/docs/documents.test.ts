@@ -1,0 +1,181 @@
+import assert from 'node:assert/strict';
+import { globSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { describe, it } from 'node:test';
+import { toJsonSchema } from '@valibot/to-json-schema';
+import { loadConfig } from '../../../src/config/load.ts';
+import { formatProblems } from '../../../src/config/problem.ts';
+import { configSchema } from '../../../src/config/schema.ts';
+import { anchorsOf, blocksOf, relativeLinksOf, rowsOf } from './markdown.ts';
+
+const ROOT = join(import.meta.dirname, '../../..');
+const API_VERSION = 'apiVersion: trousseau.io/v1';
+const HEAD = `${API_VERSION}\nkind: KMSPluginConfiguration\n`;
+const FIELD_TABLE = ['field', 'type', 'default', 'meaning and limits'];
+
+const documents = ['*.md', 'docs/**/*.md']
+  .flatMap((pattern) => globSync(pattern, { cwd: ROOT }))
+  .sort()
+  .map((name) => ({ name, text: readFileSync(join(ROOT, name), 'utf8') }));
+
+/** How a block that is a part of a configuration becomes a whole one, by the name in its comment. */
+const COMPLETIONS: Readonly<Record<string, (text: string) => string>> = {
+  config: (text) =>
+    `${HEAD}${text}\nproviders:\n  - name: local\n    local: {keyringFile: /keyring.json}\n`,
+  provider: (text) => `${HEAD}providers:\n  - name: one\n${indented(text, 4)}\n`,
+  vault: (text) =>
+    `${HEAD}providers:\n  - name: vault\n    vault:\n      addresses: [https://vault.example:8200]\n` +
+    `      key: kubernetes\n${indented(text, 6)}\n`,
+};
+
+function indented(text: string, by: number): string {
+  return text
+    .split('\n')
+    .map((line) => `${' '.repeat(by)}${line}`)
+    .join('\n');
+}
+
+describe('the documents', () => {
+  it('are found', () => {
+    const names = documents.map(({ name }) => name);
+    for (const name of ['README.md', 'docs/configuration.md', 'docs/authentication.md'])
+      assert.ok(names.includes(name), name);
+  });
+
+  it('link to files and headings that are there', () => {
+    const broken = documents.flatMap(({ name, text }) =>
+      relativeLinksOf(text)
+        .filter((link) => !resolves(name, link))
+        .map((link) => `${name}: ${link}`),
+    );
+    assert.deepEqual(broken, []);
+  });
+
+  it('show configurations that are accepted, whole or completed as their comment says', () => {
+    const seen = documents.flatMap(({ name, text }) =>
+      blocksOf(text)
+        .filter(({ language }) => language === 'yaml')
+        .flatMap(({ text: yaml, fragment, line }) => {
+          const whole = wholeConfig(yaml, fragment);
+          return whole === undefined ? [] : [{ place: `${name}:${line}`, whole, yaml }];
+        }),
+    );
+    assert.ok(seen.length > 10, `${seen.length} configurations`);
+    for (const { place, whole } of seen) {
+      const result = loadConfig(whole, place, {});
+      assert.deepEqual(formatProblems(result.ok ? result.warnings : result.problems), '', whole);
+    }
+  });
+
+  it('say of each other block of YAML that is no configuration of ours what it is', () => {
+    const unknown = documents.flatMap(({ name, text }) =>
+      blocksOf(text)
+        .filter(({ language }) => language === 'yaml')
+        .filter(({ text: yaml, fragment }) => wholeConfig(yaml, fragment) === undefined)
+        .filter(({ text: yaml }) => !/^apiVersion: /m.test(yaml))
+        .map(({ line }) => `${name}:${line}`),
+    );
+    assert.deepEqual(unknown, []);
+  });
+
+  it('hold no placeholder in the table of dependencies, and a row for each of them', () => {
+    const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+      dependencies: Readonly<Record<string, string>>;
+    };
+    const header = [
+      ...['package', 'what it does here'],
+      ...['bundled size, minified', 'why not less'],
+    ];
+    const rows = rowsOf(textOf('docs/dependencies.md'), header);
+    assert.deepEqual(
+      rows.map(([name = '']) => name.split(' ')[0]),
+      Object.keys(dependencies),
+    );
+    for (const [name, , size = ''] of rows) assert.match(size, /^\d+ kB/, name);
+  });
+});
+
+describe('the tables of docs/configuration.md', () => {
+  const rows = rowsOf(textOf('docs/configuration.md'), FIELD_TABLE);
+  const fields = schemaFields();
+
+  it('name every field of the schema, once, and no other', () => {
+    const named = rows.map(([field = '']) => field.replaceAll('`', ''));
+    assert.deepEqual(named.toSorted(), [...fields.keys()].sort());
+  });
+
+  it('give the default of each', () => {
+    const given = rows.map(([field = '', , value = '']) => [field.replaceAll('`', ''), value]);
+    const right = given.map(([field = '']) => [field, fields.get(field)]);
+    assert.deepEqual(given, right);
+  });
+});
+
+function textOf(name: string): string {
+  return readFileSync(join(ROOT, name), 'utf8');
+}
+
+function resolves(from: string, link: string): boolean {
+  const [path = '', anchor] = link.split('#');
+  const target = path === '' ? join(ROOT, from) : join(ROOT, dirname(from), path);
+  const stats = statSync(target, { throwIfNoEntry: false });
+  if (stats === undefined || relative(ROOT, target).startsWith('..')) return false;
+  return (
+    anchor === undefined ||
+    (stats.isFile() && anchorsOf(textOf(relative(ROOT, target))).has(anchor))
+  );
+}
+
+/** A configuration that can be checked; undefined for YAML that is something else. */
+function wholeConfig(yaml: string, fragment: string | undefined): string | undefined {
+  if (fragment === undefined) return yaml.includes(API_VERSION) ? yaml : undefined;
+  const complete = COMPLETIONS[fragment];
+  if (complete === undefined) throw new Error(`nobody knows how to complete ${fragment}`);
+  return complete(yaml);
+}
+
+type SchemaNode = {
+  readonly properties?: Readonly<Record<string, SchemaNode>>;
+  readonly required?: readonly string[];
+  readonly items?: SchemaNode;
+  readonly default?: unknown;
+};
+
+/** Every field that holds no fields itself, with the default as the tables write it. */
+function schemaFields(): ReadonlyMap<string, string> {
+  const schema = toJsonSchema(configSchema, {
+    typeMode: 'input',
+    ignoreActions: ['check', 'transform'],
+  });
+  return new Map(fieldsOf(schema as SchemaNode, ''));
+}
+
+function fieldsOf(node: SchemaNode, path: string): readonly (readonly [string, string])[] {
+  return Object.entries(node.properties ?? {}).flatMap(([name, field]) => {
+    const here = path === '' ? name : `${path}.${name}`;
+    if (field.properties !== undefined) return fieldsOf(withDefaults(field), here);
+    if (field.items?.properties !== undefined) return fieldsOf(field.items, `${here}[]`);
+    return [[here, written(field, node.required?.includes(name) === true)] as const];
+  });
+}
+
+/** A default of a mapping is the default of the fields in it that have none of their own. */
+function withDefaults(node: SchemaNode): SchemaNode {
+  const defaults = (node.default ?? {}) as Readonly<Record<string, unknown>>;
+  const properties = Object.fromEntries(
+    Object.entries(node.properties ?? {}).map(([name, field]) => [
+      name,
+      defaults[name] === undefined ? field : { default: defaults[name], ...field },
+    ]),
+  );
+  return { ...node, properties };
+}
+
+function written(field: SchemaNode, required: boolean): string {
+  if (required) return 'required';
+  if (field.default === undefined) return '-';
+  return [field.default]
+    .flat()
+    .map((value) => `\`${value}\``)
+    .join(', ');
+}

@@ -1,0 +1,159 @@
+import assert from 'node:assert/strict';
+import {
+  chownSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import {
+  readSecretBytes,
+  readSecretFile,
+  secretPath,
+  writeFileAtomically,
+} from '../../../src/system/files.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
+
+const SECRET = 'planted-secret-of-a-person';
+
+describe('the place of a secret', () => {
+  it('is a path as it is', () => assert.equal(secretPath('/etc/token', {}), '/etc/token'));
+
+  it('is a file of the directory that systemd names', () => {
+    const env = { CREDENTIALS_DIRECTORY: '/run/credentials/trousseau.service' };
+    assert.equal(secretPath('credential:token', env), '/run/credentials/trousseau.service/token');
+  });
+
+  for (const env of [{}, { CREDENTIALS_DIRECTORY: '' }]) {
+    it(`as a credential needs a unit that has some (${JSON.stringify(env)})`, () => {
+      assert.throws(
+        () => secretPath('credential:token', env),
+        /start it as a unit with LoadCredential=token:/,
+      );
+    });
+  }
+});
+
+describe('reading a secret', () => {
+  for (const [what, content, expected] of [
+    ['as it is', SECRET, SECRET],
+    ['without the line feed at its end', `${SECRET}\n`, SECRET],
+    ['without the line end of Windows', `${SECRET}\r\n`, SECRET],
+    ['with all line feeds but one', `a\nb\n\n`, 'a\nb\n'],
+    ['with its spaces', ` ${SECRET} `, ` ${SECRET} `],
+    ['that is empty', '', ''],
+  ] as const) {
+    it(`gives the text ${what}`, async (t) => {
+      const path = join(temporaryFolder(t), 'secret');
+      writeFileSync(path, content);
+      assert.equal(await readSecretFile(path, {}), expected);
+    });
+  }
+
+  it('gives bytes as they are, whatever they are', async (t) => {
+    const path = join(temporaryFolder(t), 'secret');
+    const bytes = Buffer.from([0xff, 0x00, 0x0d, 0x0a]);
+    writeFileSync(path, bytes);
+    assert.deepEqual(await readSecretBytes(path, {}), bytes);
+  });
+
+  it('follows the links by which Kubernetes swaps a mounted Secret', async (t) => {
+    const folder = temporaryFolder(t);
+    const path = join(folder, 'token');
+    for (const generation of ['1', '2']) {
+      mkdirSync(join(folder, generation));
+      writeFileSync(join(folder, generation, 'token'), `token ${generation}`);
+      symlinkSync(generation, join(folder, '..next'));
+      renameSync(join(folder, '..next'), join(folder, '..data'));
+      if (generation === '1') symlinkSync('..data/token', path);
+      assert.equal(await readSecretFile(path, {}), `token ${generation}`);
+    }
+  });
+
+  it('fails with the path and the reason where there is none', async (t) => {
+    const folder = temporaryFolder(t);
+    const missing = join(folder, 'none');
+    await assert.rejects(readSecretFile(missing, {}), {
+      message: `cannot read ${missing}: it does not exist`,
+    });
+    await assert.rejects(readSecretFile(folder, {}), { message: `cannot read ${folder}: EISDIR` });
+  });
+
+  it('fails where it is far too large for a secret, and shows nothing of it', async (t) => {
+    const path = join(temporaryFolder(t), 'secret');
+    writeFileSync(path, SECRET.repeat(10_000));
+    await assert.rejects(readSecretFile(path, {}), {
+      message: `cannot read ${path}: is larger than 65536 bytes`,
+    });
+  });
+
+  it('fails where it has no end, though it says that it is empty', async () => {
+    await assert.rejects(
+      readSecretBytes('/dev/zero', {}),
+      /cannot read \/dev\/zero: is larger than 65536 bytes/,
+    );
+  });
+});
+
+describe('replacing a file', () => {
+  for (const mode of [0o600, 0o640]) {
+    it(`gives it mode ${mode.toString(8)} whatever the umask and the old mode are`, async (t) => {
+      const path = join(temporaryFolder(t), 'file');
+      writeFileSync(path, 'old', { mode: 0o644 });
+      const umask = process.umask(0o277);
+      await writeFileAtomically(path, 'new', mode).finally(() => process.umask(umask));
+      assert.equal(readFileSync(path, 'utf8'), 'new');
+      assert.equal(statSync(path).mode & 0o7777, mode);
+    });
+  }
+
+  it('shows every reader all of the old one or all of the new one', async (t) => {
+    const path = join(temporaryFolder(t), 'file');
+    const contents = Array.from({ length: 20 }, (_, i) => String(i % 10).repeat(100_000));
+    await writeFileAtomically(path, contents[0] ?? '', 0o600);
+    let writing = true;
+    const read = async (): Promise<void> => {
+      while (writing) {
+        const seen = readFileSync(path, 'utf8');
+        assert.equal(contents.includes(seen), true);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    const reading = read();
+    for (const content of contents) await writeFileAtomically(path, content, 0o600);
+    writing = false;
+    await reading;
+  });
+
+  it('leaves the old one, and nothing else, where it fails', async (t) => {
+    const folder = temporaryFolder(t);
+    const path = join(folder, 'file');
+    mkdirSync(path);
+    writeFileSync(join(path, 'precious'), 'old');
+    await assert.rejects(writeFileAtomically(path, 'new', 0o600), {
+      code: /EISDIR|ENOTEMPTY|EEXIST/,
+    });
+    assert.deepEqual(readdirSync(folder), ['file']);
+    assert.deepEqual(readdirSync(path), ['precious']);
+  });
+
+  it('writes nothing where the directory is missing', async (t) => {
+    const path = join(temporaryFolder(t), 'no', 'file');
+    await assert.rejects(writeFileAtomically(path, 'new', 0o600), { code: 'ENOENT' });
+  });
+
+  it('leaves it to its owner, also when root does it', async (t) => {
+    const path = join(temporaryFolder(t), 'file');
+    writeFileSync(path, 'old');
+    if (process.getuid?.() === 0) chownSync(path, 65_534, 65_534);
+    const { uid, gid } = statSync(path);
+    await writeFileAtomically(path, 'new', 0o600);
+    const after = statSync(path);
+    assert.deepEqual([after.uid, after.gid], [uid, gid]);
+  });
+});

@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { ciphertextOf, DECRYPT, type FakeAnswer, LOGIN } from './fake-vault.ts';
+import { bytes, patient, said, startProvider } from './provider-under-test.ts';
+
+const one = [bytes(ciphertextOf('one'))];
+
+describe('a server that hangs', () => {
+  /** The connection of the next request to a path, once it has come in. */
+  const held = (): { answer: FakeAnswer; arrived: Promise<{ gone: Promise<void> }> } => {
+    const { promise, resolve } = Promise.withResolvers<{ gone: Promise<void> }>();
+    return { answer: { kind: 'hold', held: (gone) => resolve({ gone }) }, arrived: promise };
+  };
+
+  for (const path of [DECRYPT, LOGIN]) {
+    it(`lets go of the caller that gives up at ${path}`, async (t) => {
+      const { vault, provider } = await startProvider(t);
+      const { answer, arrived } = held();
+      vault.next(path, answer);
+      const caller = new AbortController();
+      const answered = provider.decrypt(one, caller.signal);
+      const { gone } = await arrived;
+      caller.abort();
+      assert.deepEqual(said(await answered), ['error: unavailable']);
+      // A login serves others too, so that it ends with the session only.
+      if (path === LOGIN) await provider.stop();
+      await gone;
+    });
+  }
+
+  it('costs no longer than requestTimeout', async (t) => {
+    const { vault, provider, clock } = await startProvider(t);
+    const { answer, arrived } = held();
+    vault.next(DECRYPT, answer);
+    const answered = provider.decrypt(one, patient());
+    const { gone } = await arrived;
+    await clock.advance(2_000);
+    assert.deepEqual(said(await answered), ['error: unavailable']);
+    await gone;
+  });
+
+  it('is not asked by a caller that has given up before', async (t) => {
+    const { vault, provider } = await startProvider(t);
+    await provider.decrypt(one, patient());
+    assert.deepEqual(said(await provider.decrypt(one, AbortSignal.abort())), [
+      'error: unavailable',
+    ]);
+    assert.equal(vault.count(DECRYPT), 1);
+  });
+});

@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { fail, succeed } from '../../../src/providers/errors.ts';
+import { settle } from '../driven-clock.ts';
+import {
+  broken,
+  createSessionUnderTest,
+  granted,
+  LOGIN,
+  patient,
+  RENEW,
+  refused,
+} from './session-under-test.ts';
+
+const why = fail('unauthenticated', 'Vault answered 403').error;
+
+describe('the renewal of a token', () => {
+  for (const [random, at] of [
+    [0, 60_000],
+    [0.5, 57_000],
+    [0.999, 54_006],
+  ] as const) {
+    it(`of 90 s comes after ${at} ms where chance is ${random}, again and again`, async () => {
+      const { session, clock, count } = createSessionUnderTest(random);
+      await session.token(patient());
+      for (let times = 1; times <= 3; times += 1) {
+        await clock.advance(at - 1);
+        assert.equal(count(RENEW), times - 1);
+        await clock.advance(1);
+        assert.equal(count(RENEW), times);
+      }
+      assert.deepEqual(await session.token(patient()), succeed('token-1'));
+      assert.equal(count(LOGIN), 1);
+      assert.equal(clock.pending, 1);
+    });
+  }
+
+  it('ends in a new login before the end where the lease shrinks', async () => {
+    const { session, clock, count, grant } = createSessionUnderTest();
+    await session.token(patient());
+    grant.ttl = 30;
+    await clock.advance(60_000);
+    assert.deepEqual([count(RENEW), count(LOGIN)], [1, 1]);
+    grant.ttl = 90;
+    await clock.advance(20_000);
+    assert.deepEqual([count(RENEW), count(LOGIN)], [1, 2]);
+    assert.deepEqual(await session.token(patient()), succeed('token-2'));
+  });
+
+  it('ends in a new login at once where nothing is granted any more', async () => {
+    const { session, clock, answers, count } = createSessionUnderTest();
+    await session.token(patient());
+    answers.set(RENEW, ({ token }) => granted(token ?? '', 0));
+    await clock.advance(60_000);
+    assert.equal(count(LOGIN), 2);
+    assert.deepEqual(await session.token(patient()), succeed('token-2'));
+    assert.equal(clock.pending, 2, 'the new one is renewed too, the old one given back');
+  });
+
+  it('is a new login where the token cannot be renewed, before its end', async () => {
+    const { session, clock, grant, count } = createSessionUnderTest();
+    grant.renewable = false;
+    await session.token(patient());
+    await clock.advance(60_000);
+    assert.deepEqual([count(RENEW), count(LOGIN)], [0, 2]);
+    assert.deepEqual(await session.token(patient()), succeed('token-2'));
+  });
+
+  it('is a new login where Vault does not know the token any more', async () => {
+    const { session, clock, answers, count } = createSessionUnderTest();
+    await session.token(patient());
+    answers.set(RENEW, () => refused(403));
+    await clock.advance(60_000);
+    assert.equal(count(LOGIN), 2);
+    assert.deepEqual(await session.token(patient()), succeed('token-2'));
+  });
+
+  it('is not needed where the token never expires', async () => {
+    const { session, clock, grant } = createSessionUnderTest();
+    grant.ttl = 0;
+    await session.token(patient());
+    assert.equal(clock.pending, 0);
+    await clock.advance(365 * 24 * 3_600_000);
+    assert.deepEqual(await session.token(patient()), succeed('token-1'));
+  });
+});
+
+describe('an outage during the renewal', () => {
+  for (const renewable of [true, false]) {
+    const asked = renewable ? RENEW : LOGIN;
+    const kind = renewable ? 'renewable' : 'batch';
+    it(`leaves a ${kind} token in use until it ends, and is tried again, never in a tight loop`, async () => {
+      const { session, clock, answers, grant, requests } = createSessionUnderTest();
+      grant.renewable = renewable;
+      await session.token(patient());
+      const tries: number[] = [];
+      const start = clock.now();
+      answers.set(asked, () => {
+        tries.push(clock.now() - start);
+        return broken();
+      });
+      await clock.advance(89_999);
+      assert.deepEqual(await session.token(patient()), succeed('token-1'));
+      assert.equal(tries[0], 60_000);
+      assert.ok(tries.length >= 5 && tries.length <= 50, `${tries.length} tries in 30 s`);
+      for (const [i, at] of tries.entries())
+        assert.ok(i === 0 || at - (tries[i - 1] ?? 0) >= 100, `${tries}`);
+
+      await clock.advance(1);
+      answers.set(LOGIN, () => broken());
+      assert.deepEqual(await session.token(patient()), broken(), 'it has really ended');
+      answers.clear();
+      assert.equal((await session.token(patient())).ok, true);
+      assert.equal(requests.at(-1)?.path, LOGIN);
+    });
+  }
+
+  it('that passes leaves the same token, renewed', async () => {
+    const { session, clock, answers, count } = createSessionUnderTest();
+    await session.token(patient());
+    let failures = 3;
+    answers.set(RENEW, () => {
+      failures -= 1;
+      return failures >= 0 ? broken('throttled') : undefined;
+    });
+    await clock.advance(120_000);
+    assert.deepEqual(await session.token(patient()), succeed('token-1'));
+    assert.equal(count(LOGIN), 1);
+    assert.equal(clock.pending, 1);
+  });
+
+  for (const status of [429, 500, 503]) {
+    it(`that Vault itself tells of with ${status} is no reason to log in`, async () => {
+      const { session, clock, answers, count } = createSessionUnderTest();
+      await session.token(patient());
+      answers.set(RENEW, () => refused(status, 'not now'));
+      await clock.advance(85_000);
+      assert.ok(count(RENEW) > 1);
+      assert.equal(count(LOGIN), 1);
+    });
+  }
+
+  it('that outlasts the token leaves no timer: the next caller logs in', async () => {
+    const { session, clock, answers } = createSessionUnderTest();
+    await session.token(patient());
+    answers.set(RENEW, () => broken());
+    answers.set(LOGIN, () => broken());
+    await clock.advance(95_000);
+    assert.equal(clock.pending, 0);
+  });
+});
+
+describe('a renewal that is under way while the token is replaced', () => {
+  const outcomes = [
+    ['comes through', granted('token-1', 90)],
+    ['is refused', refused(403)],
+    ['fails', broken()],
+  ] as const;
+  for (const [what, outcome] of outcomes) {
+    it(`and then ${what} changes nothing: the new token stays, with one timer`, async () => {
+      const { session, clock, answers, count } = createSessionUnderTest();
+      await session.token(patient());
+      const renewal = Promise.withResolvers<typeof outcome>();
+      answers.set(RENEW, () => renewal.promise);
+      await clock.advance(60_000);
+      assert.deepEqual(await session.replace('token-1', why, patient()), succeed('token-2'));
+      renewal.resolve(outcome);
+      await settle();
+      assert.deepEqual(await session.token(patient()), succeed('token-2'));
+      assert.equal(count(LOGIN), 2);
+      assert.equal(clock.pending, 2);
+    });
+  }
+});
