@@ -49,6 +49,12 @@ export const TARGETS = {
     sum: 'h1:gEGFSiJlYwzhvhZjfglj1oqe2LG8bmX47hSizwedAOs=',
     sources: ['etcd'],
   },
+  kubectl: {
+    module: 'k8s.io/kubectl',
+    version: 'v0.36.3',
+    sum: 'h1:TesKp+XYQEjPYoFvuobcVnuvira2+/xAVlq//+kksaI=',
+    sources: ['kubectl'],
+  },
   toxiproxy: {
     module: 'github.com/Shopify/toxiproxy/v2',
     version: 'v2.12.0',

@@ -1,0 +1,147 @@
+/** The README's way from a Vault without a key to encrypted Secrets, its commands as they stand there. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import { testServers } from '../../scripts/test-servers/binaries.ts';
+import { createAuthority } from '../servers/certificates.ts';
+import { type Etcd, startEtcd } from '../servers/etcd.ts';
+import { type KubeApiserver, startKubeApiserver } from '../servers/kube-apiserver.ts';
+import { type RunningProcess, startServer } from '../servers/process.ts';
+import { startSealableVault, type Vault } from '../servers/vault.ts';
+import { testFolder } from '../vault/vault-under-test.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const START_MS = 20_000;
+const COMMAND_MS = 60_000;
+const run = promisify(execFile);
+const folder = testFolder();
+const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+
+/** The blocks of one language, without the indentation of the list that they are in. */
+function blocks(language: 'sh' | 'yaml'): readonly string[] {
+  const fence = new RegExp(`^( *)\`\`\`${language}\\n([\\s\\S]*?)^\\1\`\`\``, 'gm');
+  return [...readme.matchAll(fence)].map(([, indent = '', text = '']) =>
+    text.replaceAll(new RegExp(`^${indent}`, 'gm'), ''),
+  );
+}
+
+function block(language: 'sh' | 'yaml', holds: RegExp): string {
+  const found = blocks(language).filter((text) => holds.test(text));
+  assert.equal(found.length, 1, `${found.length} blocks of the README hold ${holds}`);
+  return found[0] ?? '';
+}
+
+describe('the steps of the README', { timeout: 360_000 }, () => {
+  const dir = folder.sub('node');
+  let vault: Vault;
+  let plugin: RunningProcess | undefined;
+  let etcd: Etcd;
+  let api: KubeApiserver;
+
+  /** What the README calls by the paths and names of a real node lies in the test's folder. */
+  const here = (text: string): string =>
+    text
+      .replaceAll('/etc/trousseau', join(dir, 'etc'))
+      .replaceAll('/run/trousseau', join(dir, 'run'))
+      .replaceAll('/opt/trousseau', join(dir, 'opt'))
+      .replaceAll('https://vault.example:8200', vault.address);
+
+  const shell = async (script: string): Promise<string> => {
+    const { stdout } = await run('/bin/sh', ['-euc', here(script)], {
+      cwd: ROOT,
+      timeout: COMMAND_MS,
+      env: {
+        HOME: dir,
+        PATH: `${join(dir, 'bin')}:${process.env['PATH']}`,
+        VAULT_ADDR: vault.address,
+        VAULT_TOKEN: vault.admin.token,
+        VAULT_CACERT: join(dir, 'etc/ca.pem'),
+        KUBECONFIG: join(dir, 'kubeconfig'),
+      },
+    });
+    return stdout;
+  };
+
+  before(async () => {
+    for (const name of ['bin', 'run']) mkdirSync(join(dir, name), { mode: 0o750 });
+    symlinkSync(testServers()['vault-newest'], join(dir, 'bin/vault'));
+    symlinkSync(testServers().kubectl, join(dir, 'bin/kubectl'));
+    const authority = await createAuthority(dir);
+    const certificate = await authority.issue('vault', {
+      commonName: 'vault',
+      hosts: ['127.0.0.1'],
+    });
+    vault = await startSealableVault({
+      release: 'newest',
+      dir,
+      tls: { ...certificate, caFile: authority.caFile },
+    });
+    etcd = await startEtcd({ dir });
+    api = await startKubeApiserver({ dir, etcd: etcd.endpoint });
+    await api.secrets.create('from-before', 'written in clear');
+  });
+  after(async () => {
+    await api?.stop();
+    await etcd?.stop();
+    await plugin?.stop();
+    await vault?.stop();
+    folder.remove();
+  });
+
+  it('install it', async () => {
+    assert.match(await shell(block('sh', /install -d/)), /^trousseau 3/);
+    writeFileSync(join(dir, 'etc/ca.pem'), readFileSync(join(dir, 'ca.crt')));
+  });
+
+  it('make the key, the policy and the identity', async () => {
+    for (const script of blocks('sh').filter((text) => /^vault /m.test(text))) await shell(script);
+  });
+
+  it('start the plugin', async () => {
+    writeFileSync(join(dir, 'etc/config.yaml'), here(block('yaml', /KMSPluginConfiguration/)));
+    const [check = '', serve = ''] = block('sh', /config check/)
+      .trim()
+      .split('\n');
+    await shell(check);
+    const [program = '', ...args] = here(serve).split(' ');
+    plugin = await startServer(
+      { program, args, logFile: join(dir, 'plugin.log') },
+      START_MS,
+      async () => (await shell(block('sh', /^curl/))).includes('"status":"ok"'),
+    );
+  });
+
+  it('encrypt what is written from then on, and with kubectl what was there', async () => {
+    writeFileSync(api.configFile, here(block('yaml', /EncryptionConfiguration/)));
+    await api.restart();
+    await api.secrets.create('from-now-on', 'written through the plugin');
+    const stored = async (name: string): Promise<string> =>
+      String(await etcd.range(`/registry/secrets/default/${name}`));
+    assert.match(await stored('from-now-on'), /^k8s:enc:kms:v2:trousseau:/);
+    assert.match(await stored('from-before'), /written in clear|^k8s\0/);
+    writeFileSync(join(dir, 'kubeconfig'), JSON.stringify(kubeconfig(api)));
+    await shell(block('sh', /^kubectl/));
+    assert.match(await stored('from-before'), /^k8s:enc:kms:v2:trousseau:/);
+    assert.equal(await api.secrets.read('from-before'), 'written in clear');
+    assert.equal(await api.secrets.read('from-now-on'), 'written through the plugin');
+  });
+});
+
+function kubeconfig({ address, caFile, admin }: KubeApiserver): object {
+  return {
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [{ name: 'test', cluster: { server: address, 'certificate-authority': caFile } }],
+    users: [
+      {
+        name: 'admin',
+        user: { 'client-certificate': admin.certFile, 'client-key': admin.keyFile },
+      },
+    ],
+    contexts: [{ name: 'test', context: { cluster: 'test', user: 'admin' } }],
+    'current-context': 'test',
+  };
+}
