@@ -50,8 +50,9 @@ test: lint dist/trousseau ## Everything, with real Vault, etcd and kube-apiserve
 	$(NODE) scripts/test.ts daemon vault e2e
 
 .PHONY: bench
-bench: dist/trousseau ## Measure, and write docs/benchmarks.md
-	$(NODE) test/bench/start.ts
+bench: dist/trousseau ## Measure, beside PEERS='NAME=COMMAND' if given, and write docs/benchmarks.md
+	$(NODE) scripts/build-test-servers.ts vault-newest toxiproxy kms-client-1.36
+	$(NODE) test/bench/main.ts --peer "$(PEERS)"
 
 .PHONY: clean
 clean: ## Remove what was built

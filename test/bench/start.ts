@@ -1,78 +1,55 @@
-/**
- * From exec to the first good v2 Status, with the local provider: the shipped form, started over
- * and over. Prints the figures and writes them to docs/benchmarks.md.
- */
+/** From exec to the first good v2 Status, with the local provider: the shipped form, over and over. */
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
+import { mkdirSync, watch, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { createKmsClient } from '../../src/kms/client.ts';
+import { anonymousMiB, TROUSSEAU } from './subject.ts';
 
-const PROGRAM = join(import.meta.dirname, '../../dist/trousseau');
-const REPORT = join(import.meta.dirname, '../../docs/benchmarks.md');
 const START_LIMIT_MS = 10_000;
 
-const { values } = parseArgs({
-  options: { starts: { type: 'string', default: '20' }, help: { type: 'boolean', short: 'h' } },
-});
-const starts = Number(values.starts);
-if (values.help === true || !Number.isInteger(starts) || starts < 1) {
-  process.stdout.write(
-    'usage: start.ts [--starts N]\nMeasures N starts (20 unless given) of dist/trousseau.\n',
-  );
-  process.exit(values.help === true ? 0 : 2);
-}
+export type Start = { readonly ms: number; readonly anonymousMiB: number };
 
-type Start = { readonly ms: number; readonly anonymousKiB: number };
-
-const folder = mkdtempSync(join(tmpdir(), 'trousseau-bench-'));
-try {
-  const config = prepare();
-  await start(config); // the first one pays for cold file caches
+/** Measures so many starts, after one that pays for cold file caches. */
+export async function measureStarts(dir: string, starts: number): Promise<readonly Start[]> {
+  mkdirSync(dir, { mode: 0o700 });
+  const config = prepare(dir);
+  await start(dir, config);
   const measured: Start[] = [];
-  for (let i = 0; i < starts; i += 1) {
-    measured.push(await start(config));
-    process.stdout.write(`start ${i + 1}/${starts}: ${measured.at(-1)?.ms.toFixed(1)} ms\n`);
-  }
-  report(measured);
-} finally {
-  rmSync(folder, { recursive: true, force: true });
+  for (let i = 0; i < starts; i += 1) measured.push(await start(dir, config));
+  return measured;
 }
 
-function prepare(): string {
-  const keyring = join(folder, 'keyring.json');
-  execFileSync(PROGRAM, ['keyring', 'init', keyring], { stdio: ['ignore', 'ignore', 'inherit'] });
-  const config = join(folder, 'config.yaml');
+function prepare(dir: string): string {
+  const keyring = join(dir, 'keyring.json');
+  execFileSync(TROUSSEAU, ['keyring', 'init', keyring], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const config = join(dir, 'config.yaml');
   writeFileSync(
     config,
-    `apiVersion: trousseau.io/v1
-kind: KMSPluginConfiguration
-listen: {socket: ${folder}/kms.sock}
-admin: {socket: ${folder}/admin.sock}
-log: {level: warn}
-providers:
-  - name: local
-    local: {keyringFile: ${keyring}}
-`,
+    JSON.stringify({
+      apiVersion: 'trousseau.io/v1',
+      kind: 'KMSPluginConfiguration',
+      listen: { socket: join(dir, 'kms.sock') },
+      admin: { socket: join(dir, 'admin.sock') },
+      log: { level: 'warn' },
+      providers: [{ name: 'local', local: { keyringFile: keyring } }],
+    }),
   );
   return config;
 }
 
 /** One start, measured by a client that is warm already and calls as soon as the socket appears. */
-async function start(config: string): Promise<Start> {
-  const socket = join(folder, 'kms.sock');
+async function start(dir: string, config: string): Promise<Start> {
   const watching = new AbortController();
   const appeared = Promise.withResolvers<void>();
-  watch(folder, { signal: watching.signal }, (_event, file) => {
+  watch(dir, { signal: watching.signal }, (_event, file) => {
     if (file === 'kms.sock') appeared.resolve();
   });
   const limit = AbortSignal.timeout(START_LIMIT_MS);
   limit.addEventListener('abort', () => appeared.reject(new Error('no socket in time')));
   const began = performance.now();
-  const daemon = spawn(PROGRAM, ['serve', '--config', config], { stdio: 'inherit' });
+  const daemon = spawn(TROUSSEAU, ['serve', '--config', config], { stdio: 'inherit' });
   const exited = new Promise<void>((resolve) => daemon.once('exit', () => resolve()));
-  const client = createKmsClient(socket);
+  const client = createKmsClient(join(dir, 'kms.sock'));
   try {
     await appeared.promise;
     for (;;) {
@@ -80,50 +57,11 @@ async function start(config: string): Promise<Start> {
       const status = await client.v2.status().catch(() => undefined);
       if (status?.healthz === 'ok') break;
     }
-    const ms = performance.now() - began;
-    return { ms, anonymousKiB: anonymousKiB(daemon.pid) };
+    return { ms: performance.now() - began, anonymousMiB: anonymousMiB(daemon.pid ?? 0) };
   } finally {
     watching.abort();
     client.close();
     daemon.kill('SIGTERM');
     await exited;
   }
-}
-
-function anonymousKiB(pid: number | undefined): number {
-  const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
-  return Number(/^Anonymous:\s+(\d+)/m.exec(rollup)?.[1] ?? Number.NaN);
-}
-
-function report(measured: readonly Start[]): void {
-  const sorted = measured.map(({ ms }) => ms).sort((a, b) => a - b);
-  const at = (share: number): string =>
-    (sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN).toFixed(
-      1,
-    );
-  const memory = Math.max(...measured.map(({ anonymousKiB }) => anonymousKiB)) / 1024;
-  const [cpu] = cpus();
-  const text = `# Benchmarks
-
-Written by \`make bench\`. Figures of one machine in one run; only those of one run compare.
-
-- date: ${new Date().toISOString().slice(0, 10)}
-- machine: ${cpus().length} cores, ${cpu?.model.trim()}
-- runtime: Node ${readNodeVersion()}, the shipped form (\`dist/trousseau\`)
-
-## Start
-
-From exec to the first good v2 Status, local provider, ${measured.length} starts.
-
-| fastest | p50 | p90 | slowest | anonymous memory after it, at most |
-|---|---|---|---|---|
-| ${at(0)} ms | ${at(0.5)} ms | ${at(0.9)} ms | ${at(1)} ms | ${memory.toFixed(1)} MiB |
-`;
-  writeFileSync(REPORT, text);
-  process.stdout.write(`\n${text}`);
-}
-
-function readNodeVersion(): string {
-  const facts = execFileSync(PROGRAM, ['version', '--output', 'json'], { encoding: 'utf8' });
-  return (JSON.parse(facts) as { node: string }).node;
 }

@@ -1,0 +1,175 @@
+/** docs/benchmarks.md and its chart, out of what one run has measured. */
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { join } from 'node:path';
+import type { ListMeasured, Measured } from './calls.ts';
+import { chart } from './chart.ts';
+import type { Start } from './start.ts';
+import { TROUSSEAU } from './subject.ts';
+
+const DOCS = join(import.meta.dirname, '../../docs');
+
+export type Memory = { readonly subject: string; readonly when: string; readonly mib: number };
+
+export type Results = {
+  readonly starts: readonly Start[];
+  readonly cells: readonly Measured[];
+  readonly lists: readonly ListMeasured[];
+  readonly memory: readonly Memory[];
+  readonly command: string;
+};
+
+/** Writes the table and the chart. */
+export function writeReport(results: Results): void {
+  const cells = medians(results.cells);
+  const text = [
+    head(results.command),
+    startSection(results.starts),
+    callSection(cells),
+    costSection(cells),
+    listSection(results.lists),
+    memorySection(results.memory),
+  ].join('\n');
+  writeFileSync(join(DOCS, 'benchmarks.md'), text);
+  writeFileSync(join(DOCS, 'benchmarks.svg'), chart(cells));
+  process.stdout.write(`\n${text}`);
+}
+
+/** One cell for each that was measured several times: the median of every figure. */
+export function medians(cells: readonly Measured[]): readonly Measured[] {
+  const groups = Map.groupBy(cells, ({ subject, delayMs, api, operation, workers }) =>
+    [subject, delayMs, api, operation, workers].join(),
+  );
+  return [...groups.values()].flatMap((group) => {
+    const [first] = group;
+    if (first === undefined) return [];
+    const of = (figure: (cell: Measured) => number): number => median(group.map(figure));
+    return [
+      {
+        ...first,
+        callsPerSecond: of((c) => c.callsPerSecond),
+        p50Ms: of((c) => c.p50Ms),
+        p99Ms: of((c) => c.p99Ms),
+        pluginCpuUs: of((c) => c.pluginCpuUs),
+        vaultCpuUs: of((c) => c.vaultCpuUs),
+        vaultRequests: of((c) => c.vaultRequests),
+      },
+    ];
+  });
+}
+
+function median(numbers: readonly number[]): number {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  return sorted[sorted.length >> 1] ?? Number.NaN;
+}
+
+function head(command: string): string {
+  const facts = JSON.parse(
+    execFileSync(TROUSSEAU, ['version', '--output', 'json'], { encoding: 'utf8' }),
+  ) as { readonly node: string; readonly version: string };
+  return `# Benchmarks
+
+Written by \`make bench\`. Everything below was measured in one run, the plugins in turn, on one
+machine that runs the plugin, Vault 1.21.1 and the client (Kubernetes' own, 1.36) at the same time. So
+only what stands side by side compares.
+
+- date: ${new Date().toISOString().slice(0, 10)}
+- machine: ${cpus().length} cores, ${cpus()[0]?.model.trim()}
+- command: \`${command}\`
+- Trousseau ${facts.version} as it is shipped (\`dist/trousseau\`, Node ${facts.node})
+
+![calls a second at 64 concurrent calls](benchmarks.svg)
+`;
+}
+
+function startSection(starts: readonly Start[]): string {
+  const sorted = starts.map(({ ms }) => ms).sort((a, b) => a - b);
+  const at = (share: number): string =>
+    (sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN).toFixed(
+      1,
+    );
+  const memory = Math.max(...starts.map(({ anonymousMiB }) => anonymousMiB));
+  return `## Start
+
+From exec to the first good v2 Status, local provider, ${starts.length} starts.
+
+| fastest | p50 | p90 | slowest | anonymous memory after it, at most |
+|---|---|---|---|---|
+| ${at(0)} ms | ${at(0.5)} ms | ${at(0.9)} ms | ${at(1)} ms | ${memory.toFixed(1)} MiB |
+`;
+}
+
+/** Trousseau's figure through that of the peer. */
+function ratio(cell: Measured, cells: readonly Measured[], figure: keyof Measured): string {
+  const own = cells.find((c) => c.subject === 'Trousseau' && sameCell(c, cell));
+  if (own === undefined || own === cell) return '';
+  return ` (${(Number(own[figure]) / Number(cell[figure])).toFixed(2)})`;
+}
+
+function sameCell(a: Measured, b: Measured): boolean {
+  return (
+    a.delayMs === b.delayMs &&
+    a.api === b.api &&
+    a.operation === b.operation &&
+    a.workers === b.workers
+  );
+}
+
+function callSection(cells: readonly Measured[]): string {
+  const rows = cells.map(
+    (c) =>
+      `| ${c.api} ${c.operation} | ${c.delayMs} ms | ${c.workers} | ${c.subject} | ${c.callsPerSecond.toFixed(0)}${ratio(c, cells, 'callsPerSecond')} | ${c.p50Ms.toFixed(2)} ms${ratio(c, cells, 'p50Ms')} | ${c.p99Ms.toFixed(2)} ms${ratio(c, cells, 'p99Ms')} |`,
+  );
+  return `## Calls
+
+Medians of the rounds. \`way\` is what a proxy adds to each request to Vault. In brackets: Trousseau's
+figure divided by this one.
+
+| call | way | at once | plugin | calls/s | p50 | p99 |
+|---|---|---|---|---|---|---|
+${rows.join('\n')}
+`;
+}
+
+function costSection(cells: readonly Measured[]): string {
+  const rows = cells
+    .filter(({ delayMs, api }) => delayMs === 0 && api === 'v2')
+    .map(
+      (c) =>
+        `| ${c.operation} | ${c.workers} | ${c.subject} | ${c.vaultRequests.toFixed(0)} | ${c.pluginCpuUs.toFixed(0)} us | ${c.vaultCpuUs.toFixed(0)} us${ratio(c, cells, 'vaultCpuUs')} |`,
+    );
+  return `## What a call costs
+
+| v2 | at once | plugin | requests to Vault per 1,000 calls | CPU of the plugin a call | CPU of Vault a call |
+|---|---|---|---|---|---|
+${rows.join('\n')}
+`;
+}
+
+function listSection(lists: readonly ListMeasured[]): string {
+  const rows = lists.map(
+    (l) =>
+      `| ${l.workers} | ${l.subject} | ${l.writesPerSecond.toFixed(0)} | ${l.coldReadsPerSecond.toFixed(0)} |`,
+  );
+  return `## KMS v1 through the API server's envelope code
+
+2,000 objects written, and read again with no data key in memory.
+
+| workers | plugin | writes/s | cold reads/s |
+|---|---|---|---|
+${rows.join('\n')}
+`;
+}
+
+function memorySection(memory: readonly Memory[]): string {
+  const rows = memory.map((m) => `| ${m.subject} | ${m.when} | ${m.mib.toFixed(1)} MiB |`);
+  return `## Memory
+
+Anonymous memory of the process, on a Vault.
+
+| plugin | when | memory |
+|---|---|---|
+${rows.join('\n')}
+`;
+}
