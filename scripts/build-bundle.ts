@@ -32,6 +32,7 @@ const NODE = `node_modules/node-linux-${arch}/bin/node`;
 const NODE_FLAGS = [
   '--max-semi-space-size=1',
   '--max-old-space-size=64',
+  '--heap-growing-percent=25',
   '--v8-pool-size=1',
   '--disable-sigusr1',
   '--no-warnings=ExperimentalWarning',

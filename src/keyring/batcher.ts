@@ -5,7 +5,9 @@
  * queue, and the next free slot takes as many of them as a batch holds: an idle plugin adds no
  * delay, and a busy one asks the provider once for many.
  */
+
 import { fail, type Result, succeed } from '../providers/errors.ts';
+import type { CallSignal } from '../system/call-signal.ts';
 import type { Clock, Timer } from '../system/clock.ts';
 import { createSlots } from './slots.ts';
 
@@ -23,7 +25,7 @@ export type Batcher = {
    * The provider's result for one item. Fails with `unavailable` as soon as the signal aborts, and
    * with `overloaded` at once where the queue is full.
    */
-  submit(item: BatchItem, signal: AbortSignal): Promise<Result<Uint8Array>>;
+  submit(item: BatchItem, signal: CallSignal): Promise<Result<Uint8Array>>;
   /** How many items wait for a slot. */
   queued(): number;
   /** Resolves when nothing is queued or under way. */
@@ -48,7 +50,7 @@ const LIMITS = { batch: 128, queue: 4096 };
 type Waiter = { readonly resolve: (result: Result<Uint8Array>) => void };
 type Entry = {
   readonly item: BatchItem;
-  readonly waiters: Set<Waiter>;
+  readonly waiters: Waiter[];
   /** What it is part of once it was sent. */
   batch: Batch | undefined;
 };
@@ -122,14 +124,13 @@ export function createBatcher(options: BatcherOptions): Batcher {
 
   const settle = (entry: Entry, result: Result<Uint8Array>): void => {
     forget(entry);
-    let others = entry.waiters.size;
-    for (const waiter of entry.waiters) {
-      others -= 1;
+    const waiters = entry.waiters.splice(0);
+    if (waiters.length === 0 && result.ok) result.value.fill(0);
+    for (const [i, waiter] of waiters.entries()) {
       // Each may overwrite what it was given.
-      waiter.resolve(result.ok && others > 0 ? succeed(Uint8Array.from(result.value)) : result);
+      const shared = result.ok && i < waiters.length - 1;
+      waiter.resolve(shared ? succeed(Uint8Array.from(result.value)) : result);
     }
-    if (entry.waiters.size === 0 && result.ok) result.value.fill(0);
-    entry.waiters.clear();
   };
 
   /** A provider that asks to be left alone is left alone by everybody. */
@@ -145,9 +146,11 @@ export function createBatcher(options: BatcherOptions): Batcher {
   };
 
   const leave = (entry: Entry, waiter: Waiter): void => {
-    if (!entry.waiters.delete(waiter)) return;
+    const at = entry.waiters.indexOf(waiter);
+    if (at < 0) return;
+    entry.waiters.splice(at, 1);
     waiter.resolve(fail('unavailable', `${what}: the caller's deadline has passed`));
-    if (entry.waiters.size > 0) return;
+    if (entry.waiters.length > 0) return;
     if (entry.batch === undefined) {
       queue = queue.filter((queued) => queued !== entry);
       forget(entry);
@@ -162,9 +165,9 @@ export function createBatcher(options: BatcherOptions): Batcher {
     const { shareAs } = item;
     const same = shareAs === undefined ? undefined : shared.get(shareAs);
     // One whose callers have all left may be aborted already.
-    if (same !== undefined && same.waiters.size > 0) return same;
+    if (same !== undefined && same.waiters.length > 0) return same;
     if (queue.length >= limits.queue) return undefined;
-    const entry: Entry = { item, waiters: new Set(), batch: undefined };
+    const entry: Entry = { item, waiters: [], batch: undefined };
     if (shareAs !== undefined) shared.set(shareAs, entry);
     queue.push(entry);
     schedule();
@@ -193,7 +196,7 @@ export function createBatcher(options: BatcherOptions): Batcher {
           },
         };
         signal.addEventListener('abort', onAbort);
-        entry.waiters.add(waiter);
+        entry.waiters.push(waiter);
       });
     },
     queued: () => queue.length,

@@ -1,5 +1,7 @@
 /** Several ways to one result: asked in their order, without waiting for one that does not answer. */
+
 import type { Result } from '../providers/errors.ts';
+import type { CallSignal } from '../system/call-signal.ts';
 import { type Clock, sleep } from '../system/clock.ts';
 import { isTransient } from './state.ts';
 
@@ -13,9 +15,9 @@ const NEXT_AFTER_MS = 300;
  * be said.
  */
 export async function firstGood<T>(
-  attempts: readonly ((signal: AbortSignal) => Promise<Result<T>>)[],
+  attempts: readonly ((signal: CallSignal) => Promise<Result<T>>)[],
   clock: Clock,
-  signal: AbortSignal,
+  signal: CallSignal,
 ): Promise<Result<T>> {
   const round = new AbortController();
   const abort = (): void => round.abort();

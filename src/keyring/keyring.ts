@@ -2,6 +2,7 @@
  * The heart: which key encrypts now, under which key_id, and who can decrypt what. Knows no
  * provider by name and nothing of gRPC.
  */
+
 import type { Log } from '../observe/log.ts';
 import {
   fail,
@@ -11,6 +12,7 @@ import {
   succeed,
 } from '../providers/errors.ts';
 import type { Provider } from '../providers/provider.ts';
+import type { CallSignal } from '../system/call-signal.ts';
 import type { Clock } from '../system/clock.ts';
 import { type CacheLimits, createDecryptCache } from './cache.ts';
 import { createOperations, type Encrypted, type Verification } from './operations.ts';
@@ -27,10 +29,10 @@ export type Keyring = {
   encrypt(
     plaintext: Uint8Array,
     verification: Verification,
-    signal: AbortSignal,
+    signal: CallSignal,
   ): Promise<Result<Encrypted>>;
   /** Decrypts what any version of any configured provider's key has made. */
-  decrypt(ciphertext: Uint8Array, signal: AbortSignal): Promise<Result<Uint8Array>>;
+  decrypt(ciphertext: Uint8Array, signal: CallSignal): Promise<Result<Uint8Array>>;
   /** The key version that a ciphertext names, for logs; undefined where nobody knows its form. */
   versionOf(ciphertext: Uint8Array): number | undefined;
   /** How many calls wait for a free request to a provider. */
@@ -78,7 +80,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     report,
   });
 
-  const changed = (signal: AbortSignal): Promise<void> =>
+  const changed = (signal: CallSignal): Promise<void> =>
     new Promise((resolve) => {
       if (signal.aborted) return resolve();
       const resume = (): void => {
@@ -90,7 +92,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
       signal.addEventListener('abort', resume, { once: true });
     });
 
-  const announcedKey = async (signal: AbortSignal): Promise<Result<AnnouncedKey>> => {
+  const announcedKey = async (signal: CallSignal): Promise<Result<AnnouncedKey>> => {
     while (state.kind === 'starting' && !signal.aborted) await changed(signal);
     const key = knownKey(state);
     if (key !== undefined) return succeed(key);
@@ -173,7 +175,7 @@ function concernsAll(kind: ProviderErrorKind): boolean {
   return kind !== 'invalid' && kind !== 'overloaded';
 }
 
-function aborted(signal: AbortSignal): Promise<void> {
+function aborted(signal: CallSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => {
     signal.addEventListener('abort', () => resolve(), { once: true });

@@ -1,7 +1,9 @@
 /** One try of each operation at the providers, in batches with whatever else is waiting. */
+
 import { timingSafeEqual } from 'node:crypto';
 import { fail, type Result, succeed } from '../providers/errors.ts';
 import type { Provider } from '../providers/provider.ts';
+import type { CallSignal } from '../system/call-signal.ts';
 import type { Clock } from '../system/clock.ts';
 import { type Batcher, createBatcher } from './batcher.ts';
 import { firstGood } from './first-good.ts';
@@ -28,10 +30,10 @@ export type Operations = {
     key: AnnouncedKey,
     plaintext: Uint8Array,
     verification: Verification,
-    signal: AbortSignal,
+    signal: CallSignal,
   ): Promise<Result<Encrypted>>;
   /** Asks the readers in their order, until one can decrypt it. */
-  decrypt(ciphertext: Uint8Array, signal: AbortSignal): Promise<Result<Uint8Array>>;
+  decrypt(ciphertext: Uint8Array, signal: CallSignal): Promise<Result<Uint8Array>>;
   /** How many items wait for a free request. */
   queued(): number;
   /** Resolves when nothing is queued or under way. */
@@ -64,7 +66,7 @@ export function createOperations(
   const decryptWith = (
     batcher: Batcher,
     ciphertext: Uint8Array,
-    signal: AbortSignal,
+    signal: CallSignal,
   ): Promise<Result<Uint8Array>> =>
     batcher.submit({ bytes: ciphertext, group: 0, shareAs: nameOf(ciphertext) }, signal);
 
@@ -93,7 +95,7 @@ export function createOperations(
       if (others.length === 0) return await decryptWith(first[1], ciphertext, signal);
       const attempts = able.map(
         ([, batcher]) =>
-          (within: AbortSignal): Promise<Result<Uint8Array>> =>
+          (within: CallSignal): Promise<Result<Uint8Array>> =>
             decryptWith(batcher, ciphertext, within),
       );
       return await firstGood(attempts, clock, signal);

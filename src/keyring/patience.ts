@@ -2,7 +2,9 @@
  * Trying again within the caller's deadline: a transient outage that ends in time is not the
  * caller's trouble.
  */
+
 import type { ProviderErrorKind, Result } from '../providers/errors.ts';
+import type { CallSignal } from '../system/call-signal.ts';
 import { type Clock, sleep } from '../system/clock.ts';
 
 const FIRST_WAIT_MS = 50;
@@ -16,9 +18,9 @@ const MOST_WAIT_MS = 500;
  */
 export async function patiently<T>(
   attempt: () => Promise<Result<T>>,
-  recovered: (signal: AbortSignal) => Promise<void>,
+  recovered: (signal: CallSignal) => Promise<void>,
   clock: Clock,
-  signal: AbortSignal,
+  signal: CallSignal,
 ): Promise<Result<T>> {
   let wait = FIRST_WAIT_MS;
   let before: Result<T> | undefined;

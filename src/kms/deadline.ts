@@ -1,5 +1,6 @@
 /** The caller's deadline and cancellation as one signal for everything that is done for a call. */
 import type { ServerUnaryCall } from '@grpc/grpc-js';
+import { type CallSignal, createCallController } from '../system/call-signal.ts';
 import type { Clock } from '../system/clock.ts';
 
 /** A caller without a deadline waits no longer than this. */
@@ -15,16 +16,15 @@ const REPLY_MARGIN_SHARE = 0.1;
 export function callSignal(
   call: Pick<ServerUnaryCall<unknown, unknown>, 'getDeadline' | 'on' | 'off' | 'cancelled'>,
   clock: Clock,
-): { readonly signal: AbortSignal; readonly release: () => void } {
-  const controller = new AbortController();
-  const abort = (): void => controller.abort();
+): { readonly signal: CallSignal; readonly release: () => void } {
+  const { signal, abort } = createCallController();
   // grpc-js reckons deadlines by the machine's clock, and so does this.
   const left = Math.min(+call.getDeadline() - Date.now(), NO_DEADLINE_MS);
   const timer = clock.setTimer(left - Math.min(REPLY_MARGIN_MS, left * REPLY_MARGIN_SHARE), abort);
   call.on('cancelled', abort);
   if (call.cancelled) abort();
   return {
-    signal: controller.signal,
+    signal,
     release(): void {
       timer.cancel();
       call.off('cancelled', abort);

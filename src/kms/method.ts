@@ -1,10 +1,11 @@
 /** A unary method of a KMS API, free of gRPC's machinery: bytes in, bytes or a failure out. */
+import type { CallSignal } from '../system/call-signal.ts';
 import { invalidArgument, type Reply, reply } from './status.ts';
 
 /** What a method is told of the call beside its message. */
 export type CallContext = {
   /** Aborts shortly before the caller's deadline, and when the caller goes away. */
-  readonly signal: AbortSignal;
+  readonly signal: CallSignal;
 };
 
 /** What the log may say of a call: never what was in it. */

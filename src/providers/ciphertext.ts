@@ -17,7 +17,7 @@ export type CiphertextForm = {
 };
 
 /** RFC 4648, section 3.5: the bits behind the last byte are zero, so that each value has one form. */
-const CANONICAL_BASE64 =
+export const CANONICAL_BASE64 =
   /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$/;
 const MAX_VERSION_DIGITS = 9;
 const COLON = 0x3a;

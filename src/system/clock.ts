@@ -1,5 +1,7 @@
 /** Time and chance, injected wherever a decision depends on them, so that tests can drive both. */
 
+import type { CallSignal } from './call-signal.ts';
+
 /** A timer under way; cancelling one that has fired does nothing. */
 export type Timer = { cancel(): void };
 
@@ -26,7 +28,7 @@ export const systemClock: Clock = {
 };
 
 /** Resolves true after so many milliseconds, or false as soon as the signal aborts. */
-export function sleep(clock: Clock, ms: number, signal: AbortSignal): Promise<boolean> {
+export function sleep(clock: Clock, ms: number, signal: CallSignal): Promise<boolean> {
   if (signal.aborted) return Promise.resolve(false);
   return new Promise((resolve) => {
     const end = (elapsed: boolean): void => {

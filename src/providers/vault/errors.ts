@@ -54,6 +54,11 @@ const BY_MESSAGE: readonly (readonly [RegExp, Meaning])[] = [
 
 /** By the status of the answer, where its message says nothing more. */
 const BY_STATUS: Readonly<Record<number, Meaning>> = {
+  // A standby that cannot forward: what is active has just died, and another is being elected.
+  307: {
+    kind: 'unavailable',
+    advice: 'this standby cannot reach the active node: is there one, and is it in addresses?',
+  },
   400: { kind: 'invalid', advice: 'Vault does not take the request' },
   403: {
     kind: 'unauthenticated',

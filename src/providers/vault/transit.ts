@@ -4,7 +4,7 @@
  */
 import type { VaultConfig } from '../../config/schema.ts';
 import type { Clock } from '../../system/clock.ts';
-import { ciphertextForm } from '../ciphertext.ts';
+import { CANONICAL_BASE64, ciphertextForm } from '../ciphertext.ts';
 import { fail, type Result, succeed } from '../errors.ts';
 import type { KeyDescription } from '../provider.ts';
 import type { VaultClient } from './client.ts';
@@ -203,9 +203,9 @@ function checkedCiphertext(
 
 /** Node skips what is no base64: bytes made of a damaged answer must not pass for a plaintext. */
 function plaintextOf(text: string, most: number, exact: boolean): Result<Uint8Array> {
-  const plaintext = Buffer.from(text, 'base64');
-  if (plaintext.toString('base64') !== text)
+  if (!CANONICAL_BASE64.test(text))
     return fail('internal', 'decrypting: Vault answered something that is no base64');
+  const plaintext = Buffer.from(text, 'base64');
   if (exact ? plaintext.length === most : plaintext.length <= most) return succeed(plaintext);
   plaintext.fill(0);
   return fail('internal', 'decrypting: Vault answered a plaintext of another length');

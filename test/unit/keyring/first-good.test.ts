@@ -7,9 +7,10 @@ import {
   type Result,
   succeed,
 } from '../../../src/providers/errors.ts';
+import type { CallSignal } from '../../../src/system/call-signal.ts';
 import { createDrivenClock, settle } from '../driven-clock.ts';
 
-type Attempt = (signal: AbortSignal) => Promise<Result<string>>;
+type Attempt = (signal: CallSignal) => Promise<Result<string>>;
 
 const patient = (): AbortSignal => new AbortController().signal;
 const good =

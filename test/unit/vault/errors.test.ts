@@ -40,6 +40,7 @@ describe('what an answer of Vault means', () => {
     [429, 'ciphertext', 'throttled'],
     [472, '', 'unavailable'],
     [473, '', 'unavailable'],
+    [307, '', 'unavailable'],
     [500, 'internal error', 'unavailable'],
     [501, '', 'unavailable'],
     [502, '', 'unavailable'],

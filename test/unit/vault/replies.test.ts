@@ -93,6 +93,7 @@ describe('a status of Vault', () => {
     [412, 'required index state not present', 'unavailable'],
     [429, 'rate limit quota exceeded', 'throttled'],
     [473, '', 'unavailable'],
+    [307, '', 'unavailable'],
     [500, 'internal error', 'unavailable'],
     [503, 'Vault is sealed', 'unavailable'],
     [400, 'encryption key not found', 'denied'],
