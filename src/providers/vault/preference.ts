@@ -24,7 +24,7 @@ export type PreferenceOptions = {
 };
 
 /** With the watcher's own looks this keeps below four requests a minute. */
-const PROBE_INTERVAL_MS = 30_000;
+const PROBE_INTERVAL_MS = 60_000;
 const PROBE_LIMIT_MS = 2_000;
 /** How many looks in a row must be good. */
 const GOOD_LOOKS = 2;

@@ -149,14 +149,14 @@ describe('several servers', () => {
 });
 
 describe('the preferred server', () => {
-  it('is gone back to after it was healthy at two looks in a row, half a minute apart', async () => {
+  it('is gone back to after it was healthy at two looks in a row, a minute apart', async () => {
     const { addresses, answers, asked, clock } = underTest();
     answers.set('a', UNREACHABLE);
     await addresses.request(ENCRYPT, patient());
     answers.clear();
-    await clock.advance(30_000);
+    await clock.advance(60_000);
     await addresses.request(ENCRYPT, patient());
-    await clock.advance(30_000);
+    await clock.advance(60_000);
     await addresses.request(ENCRYPT, patient());
     assert.deepEqual(asked, ['a e', 'b e', 'a sys/health', 'b e', 'a sys/health', 'a e']);
     await clock.advance(300_000);
@@ -171,7 +171,7 @@ describe('the preferred server', () => {
     for (let i = 0; i < 6; i += 1) {
       if (i % 2 === 0) answers.delete('a');
       else answers.set('a', status(503));
-      await clock.advance(30_000);
+      await clock.advance(60_000);
     }
     await addresses.request(ENCRYPT, patient());
     assert.equal(asked.at(-1), 'b e');
