@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
-import type { ListMeasured, Measured } from './calls.ts';
+import { type ListMeasured, type Measured, WARM_UP_CALLS } from './calls.ts';
 import { chart } from './chart.ts';
 import type { Start } from './start.ts';
 import { TROUSSEAU } from './subject.ts';
@@ -123,7 +123,7 @@ function callSection(cells: readonly Measured[]): string {
   );
   return `## Calls
 
-Medians of the rounds. \`way\` is what a proxy adds to each request to Vault. In brackets: Trousseau's
+Medians of the rounds, after ${WARM_UP_CALLS} calls of each kind that are not counted. \`way\` is what a proxy adds to each request to Vault. In brackets: Trousseau's
 figure divided by this one.
 
 | call | way | at once | plugin | calls/s | p50 | p99 |
