@@ -65,6 +65,8 @@ export function createBatcher(options: BatcherOptions): Batcher {
   let queue: Entry[] = [];
   let scheduled = false;
   let pause: Timer | undefined;
+  /** What the provider said when it asked to be left alone. */
+  let pausedBy = '';
   let idle: PromiseWithResolvers<void> | undefined;
 
   const schedule = (): void => {
@@ -136,8 +138,9 @@ export function createBatcher(options: BatcherOptions): Batcher {
   /** A provider that asks to be left alone is left alone by everybody. */
   const heed = (results: readonly Result<Uint8Array>[]): void => {
     const first = results[0];
-    const wait = first?.ok === false ? first.error.retryAfterMs : undefined;
-    if (wait === undefined) return;
+    if (first?.ok !== false || first.error.retryAfterMs === undefined) return;
+    const { message, retryAfterMs: wait } = first.error;
+    pausedBy = message;
     pause?.cancel();
     pause = clock.setTimer(wait, () => {
       pause = undefined;
@@ -149,7 +152,8 @@ export function createBatcher(options: BatcherOptions): Batcher {
     const at = entry.waiters.indexOf(waiter);
     if (at < 0) return;
     entry.waiters.splice(at, 1);
-    waiter.resolve(fail('unavailable', `${what}: the caller's deadline has passed`));
+    const why = pause === undefined ? '' : `; waiting because of: ${pausedBy}`;
+    waiter.resolve(fail('unavailable', `${what}: the caller's deadline has passed${why}`));
     if (entry.waiters.length > 0) return;
     if (entry.batch === undefined) {
       queue = queue.filter((queued) => queued !== entry);

@@ -253,6 +253,10 @@ describe('a queue', () => {
     await turn();
     sent[0]?.answer([fail('throttled', 'too many', { retryAfterMs: 2_000 })]);
     assert.match(await textOf(refused), /too many/);
+    const caller = new AbortController();
+    const leaving = batcher.submit(item('c'), caller.signal);
+    caller.abort();
+    assert.match(await textOf(leaving), /deadline.*too many/);
     const waiting = batcher.submit(item('b'), NEVER);
     await clock.advance(1_999);
     await turn();
