@@ -54,6 +54,11 @@ bench: dist/trousseau ## Measure, beside PEERS='NAME=COMMAND' if given, and writ
 	$(NODE) scripts/build-test-servers.ts vault-newest toxiproxy kms-client-1.36
 	$(NODE) test/bench/main.ts --peer "$(PEERS)"
 
+.PHONY: soak
+soak: dist/trousseau ## Drive it for MINUTES=10 on a real Vault, and fail where something grows or is wrong
+	$(NODE) scripts/build-test-servers.ts vault-newest
+	$(NODE) test/soak/main.ts --minutes $(or $(MINUTES),10)
+
 .PHONY: clean
 clean: ## Remove what was built
 	rm -rf dist build

@@ -1,11 +1,12 @@
 /** Picks the command; nothing else. */
+import { benchCommand } from './cli/bench.ts';
 import { configCommand } from './cli/config.ts';
 import { keyringCommand } from './cli/keyring.ts';
 import { runProgram } from './cli/run.ts';
 import { serveCommand } from './cli/serve.ts';
 import { versionCommand } from './cli/version.ts';
 
-const commands = [serveCommand, configCommand, keyringCommand, versionCommand];
+const commands = [serveCommand, configCommand, keyringCommand, benchCommand, versionCommand];
 
 void runProgram(commands, process.argv.slice(2), {
   out: (text) => void process.stdout.write(text),

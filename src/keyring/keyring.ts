@@ -144,12 +144,15 @@ export function createKeyring(options: KeyringOptions): Keyring {
       return state.kind === 'refused' ? { ok: false, error: state.why } : outcome;
     },
     async decrypt(ciphertext, signal) {
-      const cached = cache?.get(ciphertext);
-      if (cached !== undefined) return succeed(cached);
+      // Only while the provider is away: what can be asked is asked, and stands in its audit log.
+      const remembered = state.kind === 'outage' ? cache?.get(ciphertext) : undefined;
+      if (remembered !== undefined) return succeed(remembered);
       const attempt = async (): Promise<Result<Uint8Array>> => {
         const outcome = await operations.decrypt(ciphertext, signal);
         learnFrom(outcome);
-        return outcome;
+        if (outcome.ok || !isTransient(outcome.error.kind)) return outcome;
+        const cached = cache?.get(ciphertext);
+        return cached === undefined ? outcome : succeed(cached);
       };
       const outcome = await patiently(attempt, changed, clock, signal);
       const version = outcome.ok ? writer.versionOf(ciphertext) : undefined;

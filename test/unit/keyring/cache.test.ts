@@ -94,6 +94,16 @@ describe('a keyring with a decrypt cache', () => {
     assert.deepEqual(Buffer.from(decrypted.value), bytes('a seed'));
   });
 
+  it('asks the provider as long as it answers, and memory as soon as it does not', async () => {
+    const { provider, keyring, ciphertext } = await keyringUnderTest();
+    const before = provider.calls.decrypt;
+    assert.equal((await keyring.decrypt(ciphertext, patience())).ok, true);
+    assert.equal(provider.calls.decrypt, before + 1);
+    provider.failing.all = 'unavailable';
+    assert.equal(keyring.state().kind, 'ready');
+    assert.equal((await keyring.decrypt(ciphertext, patience())).ok, true);
+  });
+
   it('decrypts nothing from memory once the provider has said no', async () => {
     const { provider, clock, keyring, ciphertext } = await keyringUnderTest();
     provider.failing.all = 'denied';
