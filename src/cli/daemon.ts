@@ -1,43 +1,61 @@
 /** The composition root: builds the parts of the daemon in the order in which they depend on each other, and stops them in reverse. */
 import { createServer, type Server, type Socket } from 'node:net';
-import type { ResolvedConfig } from '../config/environment.ts';
+import type { Environment, ResolvedConfig } from '../config/environment.ts';
 import { healthOf } from '../keyring/health.ts';
-import { createKeyring, type Keyring } from '../keyring/keyring.ts';
+import { createKeyringSwap } from '../keyring/swap.ts';
 import { acceptConnection } from '../kms/authority/connection.ts';
-import type { Method } from '../kms/method.ts';
 import { createKmsServer } from '../kms/server.ts';
-import * as v1beta1 from '../kms/v1beta1.ts';
-import * as v2 from '../kms/v2.ts';
 import { createAdminServer } from '../observe/admin.ts';
 import type { Log } from '../observe/log.ts';
-import { createLocalProvider } from '../providers/local/local-provider.ts';
-import type { Provider } from '../providers/provider.ts';
-import { createVaultProvider } from '../providers/vault/vault-provider.ts';
-import { type Clock, systemClock } from '../system/clock.ts';
-import { readSecretFile } from '../system/files.ts';
+import { systemClock } from '../system/clock.ts';
+import { type InheritedSocket, listenOnInherited } from '../system/inherited-sockets.ts';
 import { listenOnSocket, type SocketRefusal } from '../system/unix-socket.ts';
+import { watchFile } from '../system/watch-file.ts';
 import { VERSION } from '../version.ts';
+import { createAttempt } from './candidate.ts';
+import type { ConfigSource } from './config-source.ts';
+import type { LiveLog } from './live-log.ts';
+import { methodsOf } from './methods.ts';
+import { buildKeyring } from './providers.ts';
 import { readinessOf } from './readiness.ts';
+import { createReloader } from './reload.ts';
 
 /** A running daemon; `stop` loses no call, and resolves when nothing is left open. */
-export type Daemon = { stop(): Promise<void> };
+export type Daemon = {
+  /** Reads the configuration anew and tries it, changed or not. */
+  reload(): void;
+  stop(): Promise<void>;
+};
 
-type Environment = Readonly<Record<string, string | undefined>>;
+export type DaemonOptions = {
+  readonly config: ResolvedConfig;
+  /** Where `config` was read from, and is read from again. */
+  readonly file: { readonly path: string; readonly fingerprint: string };
+  readonly read: ConfigSource;
+  readonly env: Environment;
+  readonly live: LiveLog;
+  /** The log that a configuration asks for. */
+  readonly logOf: (config: ResolvedConfig) => Log;
+  /** The socket to serve on where it was handed over; otherwise one is bound. */
+  readonly inherited: InheritedSocket | undefined;
+};
 
 /** How long calls under way have at a stop; systemd and people expect an end within 5 s. */
 const DRAIN_LIMIT_MS = 4_000;
+/** A file counts as written when it has been left alone for so long. */
+const SETTLE_MS = 500;
 const MAX_PORT = 65_535;
 
 /** Starts everything, or says why a socket cannot be had. */
-export async function startDaemon(
-  config: ResolvedConfig,
-  env: Environment,
-  log: Log,
-): Promise<Daemon | SocketRefusal> {
+export async function startDaemon(options: DaemonOptions): Promise<Daemon | SocketRefusal> {
+  const { config: started, env, inherited, live } = options;
+  const { log } = live;
   const clock = systemClock;
-  const keyring = keyringOf(config, env, log, clock);
+  let config = started;
+  const swap = createKeyringSwap(buildKeyring(config, { env, log, clock }).keyring);
+  const { keyring } = swap;
   const health = () => healthOf(keyring.state(), clock.now(), config.health.outageGrace);
-  const kms = createKmsServer(methodsOf(config, keyring, health), { log, clock });
+  const kms = createKmsServer(methodsOf(config.listen.apis, keyring, health), { log, clock });
   const connections = new Set<Socket>();
   const listener = createServer((socket) => {
     connections.add(socket);
@@ -45,76 +63,59 @@ export async function startDaemon(
     acceptConnection(socket, kms.connect);
   });
   const { socket: path, mode, group } = config.listen;
-  const refused = await listenOnSocket(listener, { path, mode, group });
+  const refused =
+    inherited === undefined
+      ? await listenOnSocket(listener, { path, mode, group })
+      : await listenOnInherited(listener, inherited);
   if (refused !== undefined) return refused;
-  const admin = createAdminServer(() => readinessOf(keyring.state(), clock.now()));
+  const apply = (next: ResolvedConfig): void => {
+    config = next;
+    live.become(options.logOf(next));
+  };
+  const reloader = createReloader({
+    read: options.read,
+    seen: options.file.fingerprint,
+    attempt: createAttempt({ swap, started, current: () => config, apply, env, log, clock }),
+    log,
+  });
+  const admin = createAdminServer(() =>
+    readinessOf(keyring.state(), clock.now(), reloader.report()),
+  );
   const adminRefused = await listenAdmin(admin, config.admin);
   if (adminRefused !== undefined) {
     await closed(listener);
     return adminRefused;
   }
   keyring.start();
-  log.info?.('listening', { socket: path, apis: config.listen.apis.join(','), version: VERSION });
+  log.info?.('listening', {
+    ...(inherited === undefined ? { socket: path } : { fd: inherited.fd, name: inherited.name }),
+    apis: config.listen.apis.join(','),
+    version: VERSION,
+  });
+  const watch = watchFile(options.file.path, {
+    clock,
+    settleMs: SETTLE_MS,
+    changed: reloader.look,
+    lost: (why) =>
+      log.warn?.('changes of the configuration are not noticed any more: send SIGHUP', { why }),
+  });
+  reloader.look(); // what changed before the watch began
   return {
+    reload: reloader.now,
     async stop() {
+      watch.stop();
+      const reloading = reloader.stop();
       const closing = closed(listener);
       await kms.drain(DRAIN_LIMIT_MS);
       // What is open still has never made a call.
       for (const socket of connections) socket.destroy();
       await closing;
+      await reloading;
       await keyring.stop();
       admin.closeAllConnections();
       await closed(admin);
     },
   };
-}
-
-function keyringOf(config: ResolvedConfig, env: Environment, log: Log, clock: Clock): Keyring {
-  const readers = config.providers.map((provider): Provider => {
-    const providerLog = log.with({ provider: provider.name });
-    return 'vault' in provider
-      ? createVaultProvider(provider.name, provider.vault, {
-          log: providerLog,
-          env,
-          clock,
-          readSecret: (place) => readSecretFile(place, env),
-        })
-      : createLocalProvider(provider.name, provider.local, { log: providerLog, env });
-  });
-  const writer = readers.find(({ name }) => name === config.write[0]);
-  if (writer === undefined)
-    throw new Error('the configuration was not resolved: write names no provider');
-  return createKeyring({
-    writer,
-    readers,
-    watchIntervalMs: config.health.watchInterval,
-    cache: config.decryptCache && {
-      maxEntries: config.decryptCache.maxEntries,
-      maxAgeMs: config.decryptCache.maxAge,
-    },
-    clock,
-    log,
-  });
-}
-
-function methodsOf(
-  config: ResolvedConfig,
-  keyring: Keyring,
-  health: Parameters<typeof v2.statusMethod>[0],
-): readonly Method[] {
-  const { apis } = config.listen;
-  return [
-    ...(apis.includes('v1')
-      ? [
-          v1beta1.versionMethod({ name: 'Trousseau', version: VERSION }),
-          v1beta1.encryptMethod(keyring),
-          v1beta1.decryptMethod(keyring),
-        ]
-      : []),
-    ...(apis.includes('v2')
-      ? [v2.statusMethod(health), v2.encryptMethod(keyring), v2.decryptMethod(keyring)]
-      : []),
-  ];
 }
 
 async function listenAdmin(

@@ -1,9 +1,17 @@
 /** The keyring's state as /readyz shows it to people and probes. */
 import { type KeyringState, knownKey } from '../keyring/state.ts';
 import type { Readiness } from '../observe/admin.ts';
+import type { ReloadReport } from './reload.ts';
 
-/** Ready means: the provider answered lately, and nothing stands against using the key. */
-export function readinessOf(state: KeyringState, now: number): Readiness {
+/**
+ * Ready means: the provider answered lately, and nothing stands against using the key. A reload that
+ * was refused does not change that, since the configuration before it is still in use.
+ */
+export function readinessOf(
+  state: KeyringState,
+  now: number,
+  reload: ReloadReport | undefined,
+): Readiness {
   const key = knownKey(state);
   return {
     ready: state.kind === 'ready',
@@ -13,6 +21,7 @@ export function readinessOf(state: KeyringState, now: number): Readiness {
       ...(state.kind === 'ready'
         ? {}
         : { seconds: Math.round((now - state.since) / 1000), why: state.why?.message }),
+      ...(reload === undefined ? {} : { reload }),
     },
   };
 }

@@ -1,9 +1,13 @@
 /** `trousseau serve`: the daemon, from its configuration to its clean end. */
-import { readConfigFile } from '../config/load.ts';
+import type { ResolvedConfig } from '../config/environment.ts';
 import { formatProblems } from '../config/problem.ts';
 import { createLog, LOG_LEVELS, type Log, type LogFormat, type LogLevel } from '../observe/log.ts';
+import { takeInheritedSockets } from '../system/inherited-sockets.ts';
 import { type Command, EXIT, type ExitCode } from './command.ts';
+import { configFile } from './config-source.ts';
 import { type Daemon, startDaemon } from './daemon.ts';
+import { createLiveLog } from './live-log.ts';
+import { listenForSignals } from './signals.ts';
 
 const DEFAULT_CONFIG = '/etc/trousseau/config.yaml';
 
@@ -14,7 +18,7 @@ export const serveCommand: Command = {
   description:
     'Answers kube-apiserver on a unix socket until SIGTERM or SIGINT. The socket is there at once,\n' +
     'whatever the providers do; the process does not end because one of them is down, sealed or\n' +
-    'refusing.',
+    'refusing. A changed configuration is tried, and taken where it works; SIGHUP has it tried again.',
   examples: [
     { command: 'trousseau serve', what: `run with ${DEFAULT_CONFIG}` },
     {
@@ -50,50 +54,46 @@ export const serveCommand: Command = {
       return EXIT.usage;
     }
     const file = typeof options['config'] === 'string' ? options['config'] : DEFAULT_CONFIG;
-    const loaded = await readConfigFile(file, env);
+    const inherited = takeInheritedSockets(process.env, process.pid);
+    const read = configFile(file, env);
+    const { fingerprint, result: loaded } = await read();
     if (!loaded.ok) {
       err(formatProblems(loaded.problems));
       if (options['config'] === undefined) err('name another configuration with --config\n');
       return EXIT.usage;
     }
     const { config, warnings } = loaded;
-    const log = createLog({
-      level: (options['log-level'] as LogLevel | undefined) ?? config.log.level,
-      format: (options['log-format'] as LogFormat | undefined) ?? config.log.format,
-    });
+    const logOf = ({ log: { level, format } }: ResolvedConfig): Log =>
+      createLog({
+        level: (options['log-level'] as LogLevel | undefined) ?? level,
+        format: (options['log-format'] as LogFormat | undefined) ?? format,
+      });
+    const live = createLiveLog(logOf(config));
+    const { log } = live;
     for (const warning of warnings)
       log.warn?.('configuration', { why: formatProblems([warning]).trim() });
     const signals = listenForSignals(log);
-    const daemon = await startDaemon(config, env, log);
+    const daemon =
+      'problem' in inherited
+        ? inherited
+        : await startDaemon({
+            config,
+            file: { path: file, fingerprint },
+            read,
+            env,
+            live,
+            logOf,
+            inherited: inherited.kms,
+          });
     if ('problem' in daemon) {
       log.error('cannot start', { why: daemon.problem });
       return EXIT.failure;
     }
+    signals.onHangup(daemon.reload);
     await signals.stop;
     return await stopDaemon(daemon, signals.again, log);
   },
 };
-
-type Signals = { readonly stop: Promise<void>; readonly again: Promise<void> };
-
-/** The first SIGTERM or SIGINT asks for a clean stop, the next one for an end at once. */
-function listenForSignals(log: Log): Signals {
-  const first = Promise.withResolvers<void>();
-  const second = Promise.withResolvers<void>();
-  let asked = false;
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.on(signal, () => {
-      log.info?.(asked ? 'stopping at once' : 'stopping', { signal });
-      (asked ? second : first).resolve();
-      asked = true;
-    });
-  }
-  // Whoever sends SIGHUP expects a service to live on.
-  process.on('SIGHUP', () =>
-    log.warn?.('SIGHUP is ignored: restart to read the configuration again'),
-  );
-  return { stop: first.promise, again: second.promise };
-}
 
 async function stopDaemon(daemon: Daemon, again: Promise<void>, log: Log): Promise<ExitCode> {
   const ended = await Promise.race([

@@ -30,7 +30,7 @@ const GROUP_OR_WORLD_WRITE = 0o022;
 const DIRECTORY_MODE = 0o750;
 const PROBE_TIMEOUT_MS = 1_000;
 /** Connections that wait to be accepted; a unix socket refuses more at once with EAGAIN. */
-const BACKLOG = 4_096;
+export const BACKLOG = 4_096;
 
 /**
  * Makes the server listen on the socket, created with no more rights than `mode` from its first

@@ -5,7 +5,7 @@ import { createKmsClient, type KmsClient } from '../../src/kms/client.ts';
 import { type RunningProcess, startServer } from './process.ts';
 import { waitUntil } from './wait-until.ts';
 
-const PROGRAM = join(import.meta.dirname, '../../dist/trousseau');
+export const PROGRAM = join(import.meta.dirname, '../../dist/trousseau');
 const CONFIG = 'config.yaml';
 const START_MS = 10_000;
 const READY_MS = 20_000;

@@ -1,0 +1,74 @@
+/** What a reload does with a configuration: tries its keyring, and takes it or says why not. */
+import { isDeepStrictEqual } from 'node:util';
+import type { ResolvedConfig } from '../config/environment.ts';
+import type { KeyringState } from '../keyring/state.ts';
+import { type KeyringSwap, mayReplace } from '../keyring/swap.ts';
+import type { Log } from '../observe/log.ts';
+import { createLiveLog } from './live-log.ts';
+import { type BuildContext, buildKeyring, sameKeyring } from './providers.ts';
+import type { Candidate, ReloaderOptions } from './reload.ts';
+import { tryOut } from './trial.ts';
+
+export type CandidateContext = BuildContext & {
+  readonly swap: KeyringSwap;
+  /** The configuration that the sockets were opened with. */
+  readonly started: ResolvedConfig;
+  readonly current: () => ResolvedConfig;
+  /** Makes everything hold that is not the keyring's. */
+  readonly apply: (config: ResolvedConfig) => void;
+};
+
+/** Tries configurations beside the one in use. */
+export function createAttempt(context: CandidateContext): ReloaderOptions['attempt'] {
+  const { swap, started, current, apply } = context;
+  return async (config, evenIfSame, signal): Promise<Candidate> => {
+    const warnings = [...restartWarnings(started, config)];
+    if (!evenIfSame && sameKeyring(config, current())) {
+      return { ok: true, warnings, take: () => apply(config), discard: async () => undefined };
+    }
+    const { env, clock, log } = context;
+    // Its lines must not be taken for those of the keyring in use.
+    const live = createLiveLog(log.with({ trial: true }));
+    const built = buildKeyring(config, { env, clock, log: live.log });
+    const inUse = (): KeyringState => swap.keyring.state();
+    const tried = await tryOut({ built, inUse, clock, signal });
+    const discard = (): Promise<void> => built.keyring.stop();
+    if (signal.aborted || !mayReplace(inUse(), tried)) {
+      await discard();
+      return { ok: false, why: tried.ok ? 'a newer one is wanted' : tried.error.message };
+    }
+    if (tried.ok) warnings.push(...tried.value.warnings);
+    else warnings.push(`taken though not ready, as none was before: ${tried.error.message}`);
+    return {
+      ok: true,
+      warnings,
+      discard,
+      take() {
+        apply(config);
+        live.become(log);
+        swap.replace(built.keyring).catch((error: unknown) => reportLeft(log, error));
+      },
+    };
+  };
+}
+
+/** Fields that the sockets depend on, which stay as they are while the process lives. */
+function restartWarnings(started: ResolvedConfig, config: ResolvedConfig): readonly string[] {
+  const changed = (['listen', 'admin'] as const).flatMap((section) => {
+    const [before, after]: readonly Readonly<Record<string, unknown>>[] = [
+      started[section],
+      config[section],
+    ];
+    return [...new Set([...Object.keys(before ?? {}), ...Object.keys(after ?? {})])]
+      .filter((field) => !isDeepStrictEqual(before?.[field], after?.[field]))
+      .map((field) => `${section}.${field}`);
+  });
+  return changed.length === 0
+    ? []
+    : [`${changed.join(', ')} changed: restart to make it hold; all else holds now`];
+}
+
+function reportLeft(log: Log, error: unknown): void {
+  const name = error instanceof Error ? error.name : typeof error;
+  log.warn?.('the keyring that was replaced did not stop cleanly', { error: name });
+}

@@ -1,0 +1,62 @@
+/** From a configuration to the providers that it names and the keyring over them. */
+import { isDeepStrictEqual } from 'node:util';
+import type { Environment, ResolvedConfig } from '../config/environment.ts';
+import { createKeyring, type Keyring } from '../keyring/keyring.ts';
+import type { Log } from '../observe/log.ts';
+import { createLocalProvider } from '../providers/local/local-provider.ts';
+import type { Provider } from '../providers/provider.ts';
+import { createVaultProvider } from '../providers/vault/vault-provider.ts';
+import type { Clock } from '../system/clock.ts';
+import { readSecretFile } from '../system/files.ts';
+
+/** A keyring that has not started yet. */
+export type Built = {
+  readonly keyring: Keyring;
+  /** Those of its providers that only decrypt; the keyring starts and stops them. */
+  readonly decryptOnly: readonly Provider[];
+};
+
+export type BuildContext = {
+  readonly env: Environment;
+  readonly log: Log;
+  readonly clock: Clock;
+};
+
+/** Builds what the configuration names, and contacts nobody. */
+export function buildKeyring(config: ResolvedConfig, { env, log, clock }: BuildContext): Built {
+  const readers = config.providers.map((provider): Provider => {
+    const providerLog = log.with({ provider: provider.name });
+    return 'vault' in provider
+      ? createVaultProvider(provider.name, provider.vault, {
+          log: providerLog,
+          env,
+          clock,
+          readSecret: (place) => readSecretFile(place, env),
+        })
+      : createLocalProvider(provider.name, provider.local, { log: providerLog, env });
+  });
+  const writer = readers.find(({ name }) => name === config.write[0]);
+  if (writer === undefined)
+    throw new Error('the configuration was not resolved: write names no provider');
+  const keyring = createKeyring({
+    writer,
+    readers,
+    watchIntervalMs: config.health.watchInterval,
+    cache: config.decryptCache && {
+      maxEntries: config.decryptCache.maxEntries,
+      maxAgeMs: config.decryptCache.maxAge,
+    },
+    clock,
+    log,
+  });
+  return { keyring, decryptOnly: readers.filter((reader) => reader !== writer) };
+}
+
+/** Whether both would build the same keyring. */
+export function sameKeyring(a: ResolvedConfig, b: ResolvedConfig): boolean {
+  return isDeepStrictEqual(keyringSettings(a), keyringSettings(b));
+}
+
+function keyringSettings({ providers, write, decryptCache, health }: ResolvedConfig): unknown {
+  return { providers, write, decryptCache, watchInterval: health.watchInterval };
+}

@@ -1,0 +1,165 @@
+/**
+ * Sockets that the service manager opened and handed over, sd_listen_fds(3): it holds them open
+ * while we are away, so that connections wait instead of being refused.
+ */
+import { fstatSync, readFileSync } from 'node:fs';
+import type { Server } from 'node:net';
+import { BACKLOG, type SocketRefusal } from './unix-socket.ts';
+
+export type InheritedSocket = {
+  readonly fd: number;
+  /** From FileDescriptorName=; `unknown` where none was given. */
+  readonly name: string;
+};
+
+export type InheritedSockets = {
+  /** The one to serve on; undefined where none was handed over. */
+  readonly kms: InheritedSocket | undefined;
+  /** All others, left alone here; `notify` among them where OpenFile= made it. */
+  readonly others: readonly InheritedSocket[];
+};
+
+/** What a file descriptor is; `unlisted` is a socket that is not among our network namespace's. */
+export type DescriptorKind = 'listening' | 'other' | 'unlisted' | 'closed';
+
+type Environment = Record<string, string | undefined>;
+
+const FIRST_FD = 3;
+const MOST_FDS = 1_024;
+const NOTIFY = 'notify';
+const KMS_NAMES: readonly string[] = ['kms', 'trousseau.socket'];
+/** The last is of systemd 258 and newer. */
+const VARIABLES = ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES', 'LISTEN_PIDFDID'] as const;
+
+/** What was handed to this process, or what is wrong with it. The variables are gone afterwards. */
+export function takeInheritedSockets(
+  env: Environment,
+  pid: number,
+  kindOf: (fd: number) => DescriptorKind = descriptorKind,
+): InheritedSockets | SocketRefusal {
+  const sockets = listedSockets({ ...env }, pid);
+  for (const name of VARIABLES) delete env[name];
+  if ('problem' in sockets) return sockets;
+  const kms = kmsSocket(
+    sockets.filter(({ name }) => name !== NOTIFY),
+    kindOf,
+  );
+  if (kms !== undefined && 'problem' in kms) return kms;
+  return { kms, others: sockets.filter((socket) => socket !== kms) };
+}
+
+function listedSockets(env: Environment, pid: number): readonly InheritedSocket[] | SocketRefusal {
+  const { LISTEN_PID: forPid, LISTEN_FDS: count, LISTEN_FDNAMES: names } = env;
+  if (forPid === undefined || count === undefined) return [];
+  if (!/^\d+$/.test(forPid) || Number(forPid) === 0) {
+    return { problem: `LISTEN_PID must be the number of a process; found ${shown(forPid)}` };
+  }
+  // Meant for a process that started us: systemd says so of scripts that run before.
+  if (Number(forPid) !== pid) return [];
+  if (!/^\d+$/.test(count) || Number(count) > MOST_FDS) {
+    return { problem: `LISTEN_FDS must be a number up to ${MOST_FDS}; found ${shown(count)}` };
+  }
+  const given = names === undefined ? undefined : names.split(':');
+  if (given !== undefined && given.length !== Math.max(1, Number(count))) {
+    return { problem: `LISTEN_FDNAMES has ${given.length} names for LISTEN_FDS=${count}` };
+  }
+  return Array.from({ length: Number(count) }, (_, i) => ({
+    fd: FIRST_FD + i,
+    name: given?.[i] ?? 'unknown',
+  }));
+}
+
+function kmsSocket(
+  sockets: readonly InheritedSocket[],
+  kindOf: (fd: number) => DescriptorKind,
+): InheritedSocket | undefined | SocketRefusal {
+  if (sockets.length === 0) return undefined;
+  const named = sockets.filter(({ name }) => KMS_NAMES.includes(name));
+  const kinds = (named.length > 0 ? named : sockets).map((socket) => ({
+    socket,
+    kind: kindOf(socket.fd),
+  }));
+  const closed = kinds.find(({ kind }) => kind === 'closed');
+  if (closed !== undefined) {
+    return { problem: `LISTEN_FDS names fd ${closed.socket.fd}, which is not open` };
+  }
+  const listening = kinds.filter(({ kind }) => kind === 'listening');
+  // A socket of another network namespace cannot be looked up: trying to listen on it will tell.
+  const usable = listening.length > 0 ? listening : kinds.filter(({ kind }) => kind === 'unlisted');
+  const [first, second] = usable;
+  if (first === undefined) {
+    const list = kinds.map(({ socket }) => `${socket.fd} (${shown(socket.name)})`).join(', ');
+    return {
+      problem: `none of the inherited sockets is a listening unix stream socket: fd ${list}; use ListenStream= with a path`,
+    };
+  }
+  if (second !== undefined && named.length === 0) {
+    return {
+      problem: `fd ${first.socket.fd} and ${second.socket.fd} are both listening unix sockets: give the one for kube-apiserver FileDescriptorName=kms`,
+    };
+  }
+  return first.socket;
+}
+
+/**
+ * Makes the server accept on an inherited socket. Closing the server closes our copy only: the path
+ * stays, and connections that were not accepted wait for the next process.
+ */
+export function listenOnInherited(
+  server: Server,
+  { fd, name }: InheritedSocket,
+): Promise<SocketRefusal | undefined> {
+  const what = `inherited socket fd ${fd} (${shown(name)})`;
+  return new Promise((resolve) => {
+    const onError = (error: NodeJS.ErrnoException): void =>
+      resolve({ problem: `cannot listen on ${what}: ${error.code ?? error.message}` });
+    server.once('error', onError);
+    // Listening again sets the backlog anew; a smaller one would refuse bursts.
+    server.listen({ fd }, BACKLOG, () => {
+      server.off('error', onError);
+      // Only a TCP socket has an address here, and the KMS API has no other access control.
+      if (server.address() === null) return resolve(undefined);
+      server.close();
+      resolve({ problem: `${what} is not a unix socket: use ListenStream= with a path` });
+    });
+  });
+}
+
+const LISTENING = 0x10000; // __SO_ACCEPTCON
+const STREAM = 1;
+
+/** What a file descriptor of this process is, as /proc tells it; Node has no getsockopt(2). */
+export function descriptorKind(fd: number): DescriptorKind {
+  let inode: number;
+  try {
+    const stats = fstatSync(fd);
+    if (!stats.isSocket()) return 'other';
+    inode = stats.ino;
+  } catch {
+    return 'closed';
+  }
+  return kindInTable(readUnixTable(), inode);
+}
+
+/** Looks a socket up in the text of /proc/net/unix; see proc_net(5). */
+export function kindInTable(table: string, inode: number): DescriptorKind {
+  for (const line of table.split('\n').slice(1)) {
+    const [, , , flags = '', type = '', , found] = line.trim().split(/\s+/);
+    if (Number(found) !== inode) continue;
+    const listens = (Number.parseInt(flags, 16) & LISTENING) !== 0;
+    return listens && Number.parseInt(type, 16) === STREAM ? 'listening' : 'other';
+  }
+  return 'unlisted';
+}
+
+function readUnixTable(): string {
+  try {
+    return readFileSync('/proc/self/net/unix', 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+function shown(value: string): string {
+  return JSON.stringify(value.slice(0, 64));
+}

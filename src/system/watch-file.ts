@@ -1,0 +1,74 @@
+/**
+ * Notices that a file has changed, by events of the directory that it is in: editors and deployment
+ * tools replace files instead of writing them, and the kubelet swaps the link `..data` beside them
+ * (ConfigMaps and Secrets as volumes), so that a watch on the file itself would lose sight of it.
+ */
+import { type FSWatcher, statSync, watch } from 'node:fs';
+import { basename, dirname, resolve } from 'node:path';
+import type { Clock, Timer } from './clock.ts';
+
+export type FileWatch = { stop(): void };
+
+export type FileWatchOptions = {
+  readonly clock: Clock;
+  /** A burst of events counts as one change, this long after the last of them. */
+  readonly settleMs: number;
+  /** The file may have changed. */
+  readonly changed: () => void;
+  /** Called at most once: from now on nothing is noticed any more, and why. */
+  readonly lost: (why: string) => void;
+};
+
+/** The link that the kubelet swaps; kubernetes/pkg/volume/util/atomic_writer.go. */
+const DATA_LINK = '..data';
+
+/** Watches until it is stopped or lost. */
+export function watchFile(file: string, options: FileWatchOptions): FileWatch {
+  const { clock, settleMs, changed } = options;
+  const path = resolve(file);
+  const directory = dirname(path);
+  const names = new Set([basename(path), DATA_LINK]);
+  let watcher: FSWatcher | undefined;
+  let timer: Timer | undefined;
+  let place: string | undefined;
+
+  const stop = (): void => {
+    timer?.cancel();
+    watcher?.close();
+    watcher = undefined;
+  };
+  const lose = (why: string): void => {
+    stop();
+    options.lost(`${directory}: ${why}`);
+  };
+  const onEvent = (_event: string, name: string | null): void => {
+    if (watcher === undefined) return;
+    // What happens to the directory itself comes under its own name.
+    if ((name === null || name === basename(directory)) && placeOf(directory) !== place) {
+      lose('it was removed or replaced');
+      return;
+    }
+    if (name !== null && !names.has(name)) return;
+    timer?.cancel();
+    timer = clock.setTimer(settleMs, changed);
+  };
+  try {
+    watcher = watch(directory, onEvent);
+    watcher.on('error', (error: NodeJS.ErrnoException) => lose(error.code ?? error.message));
+    place = placeOf(directory);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    lose(code ?? message);
+  }
+  return { stop };
+}
+
+/** Names one directory for as long as it lives, whatever its path leads to later. */
+function placeOf(directory: string): string | undefined {
+  try {
+    const { dev, ino } = statSync(directory);
+    return `${dev}:${ino}`;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * systemd's watchdog, fed only by proof: the event loop turns, and our own listening socket accepts
+ * a connection and answers a call on it. It never asks a provider, so an outage starves nobody.
+ */
+import { connect as connectHttp2 } from 'node:http2';
+import { connect } from 'node:net';
+import type { Clock, Timer } from './clock.ts';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** `unknown`: the proof could not be made, and a restart would not change that. */
+export type Pulse =
+  | { readonly kind: 'alive' }
+  | { readonly kind: 'dead'; readonly why: string }
+  | { readonly kind: 'unknown'; readonly why: string };
+
+/** Looks once, and answers within the milliseconds or is taken for dead. */
+export type Probe = (withinMs: number) => Promise<Pulse>;
+
+export type WatchdogOptions = {
+  /** When systemd loses its patience, in milliseconds. */
+  readonly limitMs: number;
+  readonly probe: Probe;
+  /** Resolves when systemd was told, or could not be. */
+  readonly feed: () => Promise<void>;
+  readonly clock: Clock;
+  /** The pulse is another one than before; not called while all is well from the start. */
+  readonly changed: (pulse: Pulse) => void;
+};
+
+export type Watchdog = { stop(): void };
+
+/** The patience of the service manager in milliseconds, where it wants this process watched. */
+export function watchdogLimit(env: Environment, pid: number): number | undefined {
+  const { WATCHDOG_USEC: usec, WATCHDOG_PID: forPid } = env;
+  if (usec === undefined || !/^[1-9]\d*$/.test(usec)) return undefined;
+  if (forPid !== undefined && forPid !== '' && forPid !== String(pid)) return undefined;
+  return Number(usec) / 1000;
+}
+
+/**
+ * Probes after half of the time and gives each probe a quarter of it, so that one which failed for
+ * a passing reason can be made again before the time is over. The first feeding is at once.
+ */
+export function startWatchdog(options: WatchdogOptions): Watchdog {
+  const { limitMs, probe, feed, clock, changed } = options;
+  let stopped = false;
+  let timer: Timer | undefined;
+  let before: Pulse['kind'] = 'alive';
+
+  const look = async (): Promise<void> => {
+    const began = clock.now();
+    const pulse = await probe(limitMs / 4);
+    if (stopped) return;
+    if (pulse.kind !== before) changed(pulse);
+    before = pulse.kind;
+    if (pulse.kind === 'dead') return wait(limitMs / 16);
+    await feed();
+    wait(limitMs / 2 - (clock.now() - began));
+  };
+  const wait = (ms: number): void => {
+    if (stopped) return;
+    timer = clock.setTimer(Math.max(limitMs / 16, ms), () => void look());
+  };
+  void look();
+  return {
+    stop() {
+      stopped = true;
+      timer?.cancel();
+    },
+  };
+}
+
+/** No service has it, so it is nobody's call in logs and figures; gRPC answers UNIMPLEMENTED. */
+const PATH = '/trousseau.Watchdog/Probe';
+/** One gRPC message without content. */
+const EMPTY_MESSAGE = Buffer.alloc(5);
+/** Our user may not connect: whoever made the socket wished for that. */
+const FORBIDDEN: readonly (string | undefined)[] = ['EACCES', 'EPERM'];
+
+/**
+ * Calls the gRPC server behind the socket, as kube-apiserver would.
+ *
+ * @param inherited whether the path is the service manager's: where it is gone, a restart of ours
+ *   does not bring it back, and ends the connections that are still served
+ */
+export function socketProbe(path: string, inherited: boolean): Probe {
+  return (withinMs) =>
+    new Promise((resolve) => {
+      const session = connectHttp2('http://localhost', { createConnection: () => connect(path) });
+      const end = (pulse: Pulse): void => {
+        clearTimeout(timer);
+        session.destroy();
+        resolve(pulse);
+      };
+      const fail = ({ code, message }: NodeJS.ErrnoException): void => {
+        const why = `${path}: ${code ?? message}`;
+        const unknown = FORBIDDEN.includes(code) || (inherited && code === 'ENOENT');
+        end({ kind: unknown ? 'unknown' : 'dead', why });
+      };
+      const timer = setTimeout(
+        () => end({ kind: 'dead', why: `${path}: no answer within ${Math.round(withinMs)} ms` }),
+        withinMs,
+      );
+      session.on('error', fail);
+      const call = session.request({
+        ':method': 'POST',
+        ':path': PATH,
+        'content-type': 'application/grpc',
+        te: 'trailers',
+      });
+      call.on('error', fail).on('close', () => end({ kind: 'dead', why: `${path}: cut off` }));
+      call.once('response', () => end({ kind: 'alive' }));
+      call.end(EMPTY_MESSAGE);
+    });
+}

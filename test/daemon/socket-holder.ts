@@ -1,0 +1,87 @@
+/**
+ * A stand-in for systemd as the holder of a listening socket: a shell has it as fd 3 and starts the
+ * plugin with it, again and again. A test process cannot be the holder itself, since Node accepts on
+ * every socket that it listens on.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync, renameSync } from 'node:fs';
+import { createServer, type ListenOptions } from 'node:net';
+import { createInterface } from 'node:readline';
+import { guard, release } from '../servers/guard.ts';
+import { environment } from '../servers/process.ts';
+import { PROGRAM } from './program.ts';
+
+export type SocketHolder = AsyncDisposable & {
+  /** Starts the plugin with the socket, under a name; LISTEN_PID is its process id. */
+  start(name: string): Promise<HeldPlugin>;
+};
+
+export type HeldPlugin = {
+  readonly pid: number;
+  /** Resolves when it has ended, with its exit code. */
+  readonly ended: Promise<number>;
+};
+
+// Assigned in the shell that becomes the plugin, because LISTEN_PID must be its process id.
+const PLUGIN = 'echo "started $$"; LISTEN_PID=$$ exec "$0" serve --config "$1" >&2';
+const SCRIPT = `while read -r name; do
+  (LISTEN_FDS=1 LISTEN_FDNAMES=$name sh -c '${PLUGIN}' "$0" "$1"; echo "ended $?") &
+done`;
+
+/** Binds, and gives the socket away; nobody accepts until the plugin is started. */
+export async function holdSocket(
+  at: string | Pick<ListenOptions, 'host' | 'port'>,
+  configFile: string,
+  logFile: string,
+): Promise<SocketHolder> {
+  const server = createServer();
+  const path = typeof at === 'string' ? at : undefined;
+  // Node unlinks what it has bound when it closes it, under the name that it had.
+  server.listen(typeof at === 'string' ? { path: `${at}.bound` } : at);
+  await once(server, 'listening');
+  const { _handle: handle } = server as unknown as { readonly _handle: { readonly fd: number } };
+  const log = openSync(logFile, 'a');
+  const shell = spawn('/bin/sh', ['-c', SCRIPT, PROGRAM, configFile], {
+    env: environment(),
+    stdio: ['pipe', 'pipe', log, handle.fd],
+  });
+  closeSync(log);
+  await once(shell, 'spawn');
+  if (path !== undefined) renameSync(`${path}.bound`, path);
+  server.close();
+  await once(server, 'close');
+  const { stdin, stdout } = shell;
+  if (stdin === null || stdout === null) throw new Error('the shell was spawned without pipes');
+  const lines = createInterface({ input: stdout });
+  const next = (word: string): Promise<number> =>
+    new Promise((resolve) => {
+      const onLine = (line: string): void => {
+        if (!line.startsWith(`${word} `)) return;
+        lines.off('line', onLine);
+        resolve(Number(line.slice(word.length + 1)));
+      };
+      lines.on('line', onLine);
+    });
+  const alive = new Set<number>();
+  return {
+    async start(name) {
+      const [started, ending] = [next('started'), next('ended')];
+      stdin.write(`${name}\n`);
+      const pid = await started;
+      guard(pid);
+      alive.add(pid);
+      const ended = ending.finally(() => {
+        release(pid);
+        alive.delete(pid);
+      });
+      return { pid, ended };
+    },
+    async [Symbol.asyncDispose]() {
+      for (const pid of alive) process.kill(pid, 'SIGKILL');
+      const exited = once(shell, 'exit');
+      stdin.end();
+      await exited;
+    },
+  };
+}

@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { TRIAL_LIMIT_MS, tryOut } from '../../../src/cli/trial.ts';
+import { createKeyring } from '../../../src/keyring/keyring.ts';
+import type { KeyringState } from '../../../src/keyring/state.ts';
+import { silentLog } from '../../../src/observe/log.ts';
+import { succeed } from '../../../src/providers/errors.ts';
+import { createDrivenClock, type DrivenClock, settle } from '../driven-clock.ts';
+import { createFakeProvider, type FakeProvider } from '../fake-provider.ts';
+
+const STARTING: KeyringState = { kind: 'starting', since: 0, why: undefined };
+
+function built(clock: DrivenClock, writer: FakeProvider, decryptOnly: FakeProvider[] = []) {
+  const readers = [writer, ...decryptOnly];
+  const options = { writer, readers, watchIntervalMs: 30_000, clock, log: silentLog };
+  return { keyring: createKeyring(options), decryptOnly };
+}
+
+function trial(
+  clock: DrivenClock,
+  made: ReturnType<typeof built>,
+  inUse = STARTING,
+  signal = new AbortController().signal,
+) {
+  return tryOut({ built: made, inUse: () => inUse, clock, signal });
+}
+
+describe('a keyring on trial', () => {
+  it('is ready when it has encrypted and decrypted', async () => {
+    const [clock, provider] = [createDrivenClock(), createFakeProvider()];
+    const made = built(clock, provider);
+    assert.deepEqual(await trial(clock, made), { ok: true, value: { warnings: [] } });
+    await made.keyring.stop();
+    assert.equal(clock.pending, 0);
+  });
+
+  it('has failed when its provider refuses', async () => {
+    const [clock, provider] = [createDrivenClock(), createFakeProvider()];
+    provider.failing.describe = 'denied';
+    const trying = trial(clock, built(clock, provider));
+    await clock.advance(1_000);
+    const tried = await trying;
+    assert.ok(!tried.ok && tried.error.kind === 'denied');
+  });
+
+  it('has as long as the limit to become ready, and no longer', async () => {
+    const [clock, provider] = [createDrivenClock(), createFakeProvider()];
+    provider.failing.all = 'unavailable';
+    let ended = false;
+    const trying = trial(clock, built(clock, provider)).finally(() => {
+      ended = true;
+    });
+    await clock.advance(TRIAL_LIMIT_MS - 1);
+    assert.equal(ended, false);
+    await clock.advance(1);
+    const tried = await trying;
+    assert.ok(!tried.ok && tried.error.kind === 'unavailable');
+    assert.match(tried.error.message, /has not been reached yet: fake was told to fail/);
+  });
+
+  it('ends with its signal', async () => {
+    const [clock, provider] = [createDrivenClock(), createFakeProvider()];
+    provider.failing.all = 'unavailable';
+    const newer = new AbortController();
+    const trying = trial(clock, built(clock, provider), STARTING, newer.signal);
+    await settle();
+    newer.abort();
+    assert.equal((await trying).ok, false);
+  });
+
+  it('has failed when one that only decrypts refuses, and is warned of one that is away', async () => {
+    const clock = createDrivenClock();
+    const [writer, reader] = [createFakeProvider('a'), createFakeProvider('b')];
+    reader.failing.describe = 'denied';
+    const refused = await trial(clock, built(clock, writer, [reader]));
+    assert.ok(!refused.ok);
+    assert.match(refused.error.message, /^b, which only decrypts: b was told to fail: denied/);
+    reader.failing.describe = 'unavailable';
+    const away = await trial(clock, built(clock, writer, [reader]));
+    assert.ok(away.ok);
+    assert.match(away.value.warnings[0] ?? '', /^b, which only decrypts: .*unavailable/);
+  });
+
+  it('has failed when it shows an older view of the key in use', async () => {
+    const [clock, provider] = [createDrivenClock(), createFakeProvider()];
+    provider.rotate(2_000);
+    const inUse = built(clock, provider);
+    assert.ok((await trial(clock, inUse)).ok);
+    provider.pretendLatest = 1;
+    const behind = await trial(clock, built(clock, provider), inUse.keyring.state());
+    assert.ok(!behind.ok);
+    assert.match(behind.error.message, /has version 1 there, and version 2 is in use/);
+  });
+
+  it('has failed when it has lost versions that the key in use has', async () => {
+    const [clock, provider] = [createDrivenClock(), createFakeProvider()];
+    provider.rotate(2_000);
+    const inUse = built(clock, provider);
+    assert.ok((await trial(clock, inUse)).ok);
+    const describe = provider.describe;
+    provider.describe = async (signal) => {
+      const whole = await describe(signal);
+      assert.ok(whole.ok);
+      return succeed({ ...whole.value, versions: whole.value.versions.slice(1) });
+    };
+    const poorer = await trial(clock, built(clock, provider), inUse.keyring.state());
+    assert.ok(!poorer.ok);
+    assert.match(poorer.error.message, /no version 1 any more/);
+  });
+
+  it('is ready with a key that was deleted and made again, which is another one', async () => {
+    const [clock, provider] = [createDrivenClock(), createFakeProvider()];
+    provider.rotate(2_000);
+    const inUse = built(clock, provider);
+    assert.ok((await trial(clock, inUse)).ok);
+    provider.recreate(9_000);
+    assert.ok((await trial(clock, built(clock, provider), inUse.keyring.state())).ok);
+  });
+});
