@@ -132,6 +132,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
         const current = knownKey(state) ?? key.value;
         const outcome = await operations.encrypt(current, plaintext, verification, signal);
         learnFrom(outcome);
+        // What is written now is what a kube-apiserver that starts again reads first.
+        if (outcome.ok) cache?.put(outcome.value.ciphertext, plaintext);
         return outcome;
       };
       const outcome = await patiently(attempt, changed, clock, signal);

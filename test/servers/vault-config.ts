@@ -21,14 +21,16 @@ export type VaultConfigOptions = {
   readonly dir: string;
   readonly storage?: VaultStorage;
   readonly tls?: VaultTls;
+  /** Its name among the nodes of a raft cluster. Default: node. */
+  readonly nodeId?: string;
 };
 
 /** A single node elects itself in a second with the shortest of Raft's timeouts, else in twenty. */
-const RAFT = { node_id: 'node', performance_multiplier: '1' };
+const RAFT = { performance_multiplier: '1' };
 
 /** Writes the file; answers it, and how the server will be reached. */
 export async function writeVaultConfig(
-  { dir, storage = 'file', tls }: VaultConfigOptions,
+  { dir, storage = 'file', tls, nodeId = 'node' }: VaultConfigOptions,
   port: number,
 ): Promise<{ readonly file: string; readonly endpoint: VaultEndpoint }> {
   const address = `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`;
@@ -41,7 +43,7 @@ export async function writeVaultConfig(
     // Counts requests, for the benchmark.
     telemetry: { prometheus_retention_time: '24h', disable_hostname: true },
     cluster_addr: `https://127.0.0.1:${clusterPort}`,
-    storage: { [storage]: storage === 'raft' ? { path, ...RAFT } : { path } },
+    storage: { [storage]: storage === 'raft' ? { path, node_id: nodeId, ...RAFT } : { path } },
     listener: {
       tcp: {
         address: `127.0.0.1:${port}`,

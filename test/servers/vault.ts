@@ -57,6 +57,8 @@ export type VaultOptions = {
   /** Default: file. */
   readonly storage?: VaultStorage;
   readonly tls?: VaultTls;
+  /** Its name among the nodes of a raft cluster. Default: node. */
+  readonly nodeId?: string;
   /** Default: true. Otherwise it is left as a new server is, and `initialise` makes it usable. */
   readonly initialise?: boolean;
 };

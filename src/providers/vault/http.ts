@@ -30,11 +30,14 @@ const MAX_REPLY_BYTES = 8 << 20;
 /** How often a request is sent again because its keep-alive connection had just been closed. */
 const STALE_RETRIES = 2;
 const CLOSE_LIMIT_MS = 1_000;
+const LATE = 'TimeoutError';
 
 /** Connections to one server; nothing is opened before the first request. */
 export function createVaultConnection(options: ConnectionOptions): VaultConnection {
   const { target, config, clock, mayRetry } = options;
-  const dispatcher = createDispatcher(options);
+  let dispatcher = createDispatcher(options);
+  const replaced = new Set<Dispatcher>();
+  let closed = false;
   const { origin, pathname } = new URL(target.url);
   const prefix = `${pathname.replace(/\/+$/, '')}/v1/`;
   const { namespace } = config;
@@ -55,9 +58,24 @@ export function createVaultConnection(options: ConnectionOptions): VaultConnecti
     };
   };
 
+  /**
+   * Where one connection is silent all others may be dead too: a firewall that is started again
+   * forgets all of them at once, and tells nobody. What is tried next goes on a new one.
+   */
+  const replace = (silent: Dispatcher): void => {
+    if (closed || silent !== dispatcher) return;
+    dispatcher = createDispatcher(options);
+    replaced.add(silent);
+    void silent.close().finally(() => replaced.delete(silent));
+  };
+
   /** Rejects with the error of Node or undici where no whole answer comes. */
   const exchange = async (request: VaultRequest, limit: Limit): Promise<Result<VaultReply>> => {
-    const answer = await dispatch(dispatcher, optionsOf(request), limit);
+    const used = dispatcher;
+    const answer = await dispatch(used, optionsOf(request), limit).catch((error: unknown) => {
+      if (limit.expired?.name === LATE) replace(used);
+      throw error;
+    });
     const body = parseBody(answer.text, String(answer.headers['content-type'] ?? ''));
     if (!body.ok) {
       const told = `${request.what}: ${nameOf(target)} answers ${answer.status}, but not as Vault does`;
@@ -74,7 +92,7 @@ export function createVaultConnection(options: ConnectionOptions): VaultConnecti
         limit.expired ??= named(name);
         limit.onExpire?.(limit.expired);
       };
-      const late = (): void => expire('TimeoutError');
+      const late = (): void => expire(LATE);
       const aborted = (): void => expire('AbortError');
       const timer = clock.setTimer(limitMs, late);
       signal.addEventListener('abort', aborted);
@@ -96,11 +114,13 @@ export function createVaultConnection(options: ConnectionOptions): VaultConnecti
       }
     },
     async close() {
+      closed = true;
+      const all = [dispatcher, ...replaced];
       const closing = new AbortController();
       const timedOut = sleep(clock, CLOSE_LIMIT_MS, closing.signal).then(async (late) => {
-        if (late) await dispatcher.destroy();
+        if (late) await Promise.all(all.map((each) => each.destroy()));
       });
-      await Promise.race([dispatcher.close(), timedOut]);
+      await Promise.race([Promise.all(all.map((each) => each.close())), timedOut]);
       closing.abort();
     },
   };

@@ -94,6 +94,17 @@ describe('a keyring with a decrypt cache', () => {
     assert.deepEqual(Buffer.from(decrypted.value), bytes('a seed'));
   });
 
+  it('decrypts in an outage what it has only encrypted, too', async () => {
+    const { provider, clock, keyring } = await keyringUnderTest();
+    const written = await keyring.encrypt(bytes('just written'), 'decrypt', patience());
+    assert.ok(written.ok);
+    provider.failing.all = 'unavailable';
+    await clock.advance(31_000);
+    const decrypted = await keyring.decrypt(written.value.ciphertext, patience());
+    assert.ok(decrypted.ok);
+    assert.deepEqual(Buffer.from(decrypted.value), bytes('just written'));
+  });
+
   it('asks the provider as long as it answers, and memory as soon as it does not', async () => {
     const { provider, keyring, ciphertext } = await keyringUnderTest();
     const before = provider.calls.decrypt;

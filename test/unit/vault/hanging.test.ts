@@ -39,6 +39,26 @@ describe('a server that hangs', () => {
     await gone;
   });
 
+  it('is asked on a new connection from then on: the others that are open may be dead too', async (t) => {
+    const { vault, provider, clock } = await startProvider(t);
+    await Promise.all([provider.decrypt(one, patient()), provider.decrypt(one, patient())]);
+    const open = new Set(vault.seen.map(({ connection }) => connection));
+    assert.ok(open.size >= 2);
+    const { answer, arrived } = held();
+    vault.next(DECRYPT, answer);
+    const answered = provider.decrypt(one, patient());
+    await arrived;
+    await clock.advance(2_000);
+    assert.deepEqual(said(await answered), ['error: unavailable']);
+    const before = vault.seen.length;
+    await Promise.all([1, 2, 3].map(() => provider.decrypt(one, patient())));
+    const used = vault.seen.slice(before).map(({ connection }) => connection);
+    assert.deepEqual(
+      used.filter((connection) => open.has(connection)),
+      [],
+    );
+  });
+
   it('is not asked by a caller that has given up before', async (t) => {
     const { vault, provider } = await startProvider(t);
     await provider.decrypt(one, patient());
