@@ -26,6 +26,12 @@ dist/trousseau: node_modules/.installed $(SOURCES)
 .PHONY: build
 build: dist/trousseau ## Leave dist/trousseau, runnable from anywhere
 
+dist/bin/trousseau-linux-x64: node_modules/.installed $(SOURCES)
+	$(NODE) scripts/build-binary.ts
+
+.PHONY: binary
+binary: dist/bin/trousseau-linux-x64 ## Leave dist/bin/trousseau-linux-x64 and -arm64, one file each
+
 .PHONY: demo
 demo: dist/trousseau ## See it work with a local keyring, in seconds
 	@$(NODE) scripts/demo.ts
@@ -47,7 +53,7 @@ test-unit: lint dist/trousseau ## All that needs no Go and no real servers
 test: lint dist/trousseau ## Everything, with real Vault, etcd and kube-apiserver (needs Go)
 	$(NODE) scripts/build-test-servers.ts
 	$(NODE) scripts/test.ts unit
-	$(NODE) scripts/test.ts daemon vault e2e
+	$(NODE) scripts/test.ts daemon vault faults e2e
 
 .PHONY: bench
 bench: dist/trousseau ## Measure, beside PEERS='NAME=COMMAND' if given, and write docs/benchmarks.md
@@ -58,6 +64,20 @@ bench: dist/trousseau ## Measure, beside PEERS='NAME=COMMAND' if given, and writ
 soak: dist/trousseau ## Drive it for MINUTES=10 on a real Vault, and fail where something grows or is wrong
 	$(NODE) scripts/build-test-servers.ts vault-newest
 	$(NODE) test/soak/main.ts --minutes $(or $(MINUTES),10)
+
+.PHONY: packages
+packages: node_modules/.installed ## Leave RPM and Debian packages for both architectures in dist/packages
+	$(NODE) scripts/build-binary.ts
+	$(NODE) scripts/build-packages.ts
+
+.PHONY: release
+release: packages ## Leave signed packages and repositories in dist/release (TROUSSEAU_SIGNING_KEY names the key)
+	$(NODE) scripts/release.ts
+
+.PHONY: verify-release
+verify-release: node_modules/.installed ## Check the signatures of RELEASE=dist/release, build again and compare
+	$(NODE) scripts/build-binary.ts
+	$(NODE) scripts/release/verify.ts --release $(or $(RELEASE),dist/release) $(if $(KEY),--key $(KEY))
 
 .PHONY: clean
 clean: ## Remove what was built

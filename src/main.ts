@@ -2,11 +2,19 @@
 import { benchCommand } from './cli/bench.ts';
 import { configCommand } from './cli/config.ts';
 import { keyringCommand } from './cli/keyring.ts';
+import { licensesCommand } from './cli/licenses.ts';
 import { runProgram } from './cli/run.ts';
 import { serveCommand } from './cli/serve.ts';
 import { versionCommand } from './cli/version.ts';
 
-const commands = [serveCommand, configCommand, keyringCommand, benchCommand, versionCommand];
+const commands = [
+  serveCommand,
+  configCommand,
+  keyringCommand,
+  benchCommand,
+  licensesCommand,
+  versionCommand,
+];
 
 void runProgram(commands, process.argv.slice(2), {
   out: (text) => void process.stdout.write(text),

@@ -19,6 +19,7 @@ import { methodsOf } from './methods.ts';
 import { buildKeyring } from './providers.ts';
 import { readinessOf } from './readiness.ts';
 import { createReloader } from './reload.ts';
+import { createServiceManager } from './service-manager.ts';
 
 /** A running daemon; `stop` loses no call, and resolves when nothing is left open. */
 export type Daemon = {
@@ -38,6 +39,8 @@ export type DaemonOptions = {
   readonly logOf: (config: ResolvedConfig) => Log;
   /** The socket to serve on where it was handed over; otherwise one is bound. */
   readonly inherited: InheritedSocket | undefined;
+  /** What else was handed over, for telling the service manager. */
+  readonly others: readonly InheritedSocket[];
 };
 
 /** How long calls under way have at a stop; systemd and people expect an end within 5 s. */
@@ -72,10 +75,16 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
     config = next;
     live.become(options.logOf(next));
   };
+  const manager = createServiceManager({
+    ...{ env, inherited, others: options.others, path, log, clock },
+    state: keyring.state,
+  });
   const reloader = createReloader({
     read: options.read,
     seen: options.file.fingerprint,
-    attempt: createAttempt({ swap, started, current: () => config, apply, env, log, clock }),
+    attempt: manager.announced(
+      createAttempt({ swap, started, current: () => config, apply, env, log, clock }),
+    ),
     log,
   });
   const admin = createAdminServer(() =>
@@ -87,6 +96,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
     return adminRefused;
   }
   keyring.start();
+  manager.ready();
   log.info?.('listening', {
     ...(inherited === undefined ? { socket: path } : { fd: inherited.fd, name: inherited.name }),
     apis: config.listen.apis.join(','),
@@ -103,6 +113,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
   return {
     reload: reloader.now,
     async stop() {
+      const told = manager.stopping();
       watch.stop();
       const reloading = reloader.stop();
       const closing = closed(listener);
@@ -114,6 +125,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
       await keyring.stop();
       admin.closeAllConnections();
       await closed(admin);
+      await told;
     },
   };
 }

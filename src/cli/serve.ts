@@ -84,6 +84,7 @@ export const serveCommand: Command = {
             live,
             logOf,
             inherited: inherited.kms,
+            others: inherited.others,
           });
     if ('problem' in daemon) {
       log.error('cannot start', { why: daemon.problem });

@@ -82,7 +82,8 @@ function wholeFile(file: string, message: string): ConfigResult {
   };
 }
 
-async function readText(path: string): Promise<string | { readonly problem: string }> {
+/** The text of a configuration file, or why there is none; never rejects. */
+export async function readText(path: string): Promise<string | { readonly problem: string }> {
   try {
     const file = await open(path, 'r');
     try {

@@ -5,18 +5,24 @@
  */
 import { execFile } from 'node:child_process';
 import { write } from 'node:fs';
-import type { Clock } from './clock.ts';
-import { sleep } from './clock.ts';
+import { type Clock, sleep } from './clock.ts';
 import type { InheritedSocket } from './inherited-sockets.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Takes one message, `NAME=VALUE` lines; rejects where it could not be handed over. */
-export type NotifyChannel = (message: readonly string[]) => Promise<void>;
+export type NotifyChannel = {
+  /** Takes one message, `NAME=VALUE` lines; rejects where it could not be handed over. */
+  readonly send: (message: readonly string[]) => Promise<void>;
+  /** Whether messages come from this process itself, so that no other's need be taken. */
+  readonly direct: boolean;
+};
 
 /** Messages arrive in the order in which they are given; nothing here rejects or throws. */
 export type Notifier = {
-  /** The socket is open; also the end of a reload. */
+  /**
+   * The socket is open; also the end of a reload. The first one forbids all others to notify, where
+   * systemd can be told so (254 and newer; before it the unit's NotifyAccess= stays).
+   */
   ready(): void;
   /** One sentence for `systemctl status`, without secrets; the same one again is not sent. */
   status(sentence: string): void;
@@ -55,10 +61,12 @@ export function notifyChannel(
   program: string = SYSTEMD_NOTIFY,
 ): NotifyChannel | undefined {
   const socket = others.find(({ name }) => name === NOTIFY);
-  if (socket !== undefined) return (message) => writeDatagram(socket.fd, message.join('\n'));
+  if (socket !== undefined) {
+    return { send: (message) => writeDatagram(socket.fd, message.join('\n')), direct: true };
+  }
   const { NOTIFY_SOCKET } = env;
   if (NOTIFY_SOCKET === undefined || NOTIFY_SOCKET === '') return undefined;
-  return (message) => runSystemdNotify(program, NOTIFY_SOCKET, message);
+  return { send: (message) => runSystemdNotify(program, NOTIFY_SOCKET, message), direct: false };
 }
 
 /**
@@ -82,7 +90,11 @@ function runSystemdNotify(
 ): Promise<void> {
   const options = { env: { NOTIFY_SOCKET: socket }, timeout: PROGRAM_LIMIT_MS } as const;
   return new Promise((resolve, reject) => {
-    execFile(program, message, options, (error) => (error === null ? resolve() : reject(error)));
+    execFile(program, message, options, (error) => {
+      if (error === null) return resolve();
+      const how = error.signal ?? error.code;
+      reject(new Error(`${program} ended with ${how}`, { cause: error }));
+    });
   });
 }
 
@@ -95,9 +107,13 @@ export function createNotifier(options: NotifierOptions): Notifier {
   const end = new AbortController();
   let working = false;
   let said = '';
+  let wasReady = false;
   let failed = false;
 
-  const deliver = async (send: NotifyChannel, message: readonly string[]): Promise<void> => {
+  const deliver = async (
+    send: NotifyChannel['send'],
+    message: readonly string[],
+  ): Promise<void> => {
     for (let tries = 1; ; tries += 1) {
       try {
         return await send(message);
@@ -111,7 +127,7 @@ export function createNotifier(options: NotifierOptions): Notifier {
       }
     }
   };
-  const work = async (send: NotifyChannel): Promise<void> => {
+  const work = async (send: NotifyChannel['send']): Promise<void> => {
     working = true;
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
       await deliver(send, next.message);
@@ -123,13 +139,17 @@ export function createNotifier(options: NotifierOptions): Notifier {
     if (channel === undefined || end.signal.aborted) return Promise.resolve();
     return new Promise((sent) => {
       waiting.push({ message, sent });
-      if (!working) void work(channel);
+      if (!working) void work(channel.send);
     });
   };
   const statusLine = (): readonly string[] => (said === '' ? [] : [`STATUS=${said}`]);
 
   return {
-    ready: () => void tell('READY=1', ...statusLine()),
+    ready() {
+      const alone = channel?.direct === true && !wasReady ? ['NOTIFYACCESS=main'] : [];
+      wasReady = true;
+      void tell('READY=1', ...alone, ...statusLine());
+    },
     status(sentence) {
       const line = oneLine(sentence);
       if (line === said) return;
@@ -151,7 +171,7 @@ export function createNotifier(options: NotifierOptions): Notifier {
 /** A line feed would begin another assignment. */
 function oneLine(sentence: string): string {
   return sentence
-    .replace(/[^\P{C}]+/gu, ' ')
+    .replace(/[\p{C}\s]+/gu, ' ')
     .trim()
     .slice(0, MAX_STATUS)
     .toWellFormed();

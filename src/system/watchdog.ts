@@ -2,6 +2,7 @@
  * systemd's watchdog, fed only by proof: the event loop turns, and our own listening socket accepts
  * a connection and answers a call on it. It never asks a provider, so an outage starves nobody.
  */
+import { fstatSync, readFileSync } from 'node:fs';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect } from 'node:net';
 import type { Clock, Timer } from './clock.ts';
@@ -87,7 +88,7 @@ const FORBIDDEN: readonly (string | undefined)[] = ['EACCES', 'EPERM'];
 export function socketProbe(path: string, inherited: boolean): Probe {
   return (withinMs) =>
     new Promise((resolve) => {
-      const session = connectHttp2('http://localhost', { createConnection: () => connect(path) });
+      const socket = connect(path);
       const end = (pulse: Pulse): void => {
         clearTimeout(timer);
         session.destroy();
@@ -98,6 +99,9 @@ export function socketProbe(path: string, inherited: boolean): Probe {
         const unknown = FORBIDDEN.includes(code) || (inherited && code === 'ENOENT');
         end({ kind: unknown ? 'unknown' : 'dead', why });
       };
+      // Before the session has listeners of its own: they know less of why it failed.
+      socket.on('error', fail);
+      const session = connectHttp2('http://localhost', { createConnection: () => socket });
       const timer = setTimeout(
         () => end({ kind: 'dead', why: `${path}: no answer within ${Math.round(withinMs)} ms` }),
         withinMs,
@@ -113,4 +117,22 @@ export function socketProbe(path: string, inherited: boolean): Probe {
       call.once('response', () => end({ kind: 'alive' }));
       call.end(EMPTY_MESSAGE);
     });
+}
+
+/** The path that a listening socket of ours was bound to, where the kernel still tells it. */
+export function boundPath(fd: number): string | undefined {
+  try {
+    return pathInTable(readFileSync('/proc/self/net/unix', 'utf8'), fstatSync(fd).ino);
+  } catch {
+    return undefined; // no /proc, or another network namespace
+  }
+}
+
+/** Looks a socket's path up in the text of /proc/net/unix; see proc_net(5). */
+export function pathInTable(table: string, inode: number): string | undefined {
+  for (const line of table.split('\n').slice(1)) {
+    const [, found, path] = /^(?:\S+\s+){6}(\d+) (\/.*)$/.exec(line.trim()) ?? [];
+    if (Number(found) === inode) return path;
+  }
+  return undefined;
 }

@@ -116,7 +116,7 @@ describe('trousseau config check', () => {
     it(`with other words ends with 2: config ${argv.join(' ')}`, async () => {
       const { code, out, err } = await trousseau('config', ...argv);
       assert.deepEqual([code, out], [2, '']);
-      assert.match(err, /it takes check and one FILE; see trousseau config --help/);
+      assert.match(err, /it takes check or migrate, and one FILE; see trousseau config --help/);
     });
   }
 });

@@ -1,0 +1,109 @@
+/** The daemon as one script, with the parts of packages that it uses: what both shipped forms run. */
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { build, type Plugin } from 'esbuild';
+
+/**
+ * Measured in docs/benchmarks.md: a small young generation and one helper thread cost nothing here
+ * and save two thirds of the memory. SIGUSR1 would open the inspector in a daemon that holds keys.
+ */
+export const NODE_FLAGS = [
+  '--max-semi-space-size=1',
+  '--max-old-space-size=64',
+  '--v8-pool-size=1',
+  '--disable-sigusr1',
+  '--no-warnings=ExperimentalWarning',
+];
+
+/**
+ * Collects the old generation before it has doubled; see docs/decisions/0008-memory.md. As a flag of
+ * the command line it would change the hash of flags with which V8 takes the code caches of Node's own
+ * modules: all would be compiled at each start, for 30 ms. So it is set when the start is over.
+ */
+export const LATE_FLAGS = `setTimeout(() => require('node:v8').setFlagsFromString('--heap-growing-percent=25'), 1_000).unref();
+`;
+
+/** Two: libuv gives name look-ups at most half of them, so that one that hangs leaves files readable. */
+export const UV_THREADS = '2';
+
+/** What stands for a package in the bundle: the parts of it that are used, or nothing. */
+const PARTS: Readonly<Record<string, string>> = {
+  // Its index loads fetch, caches, WebSockets and mocks too: 20 ms at every start.
+  undici: `
+    const Dispatcher = require('undici/lib/dispatcher/dispatcher');
+    Dispatcher.prototype.connect = require('undici/lib/api/api-connect'); // of a proxy's tunnel
+    exports.Pool = require('undici/lib/dispatcher/pool');
+    exports.ProxyAgent = require('undici/lib/dispatcher/proxy-agent');`,
+  // grpc-js needs it for channelz and ORCA alone, which are not used here.
+  '@grpc/proto-loader': `exports.loadSync = () => { throw new Error('not part of the bundle'); };`,
+};
+
+const partsOnly: Plugin = {
+  name: 'parts-only',
+  setup(builder) {
+    const names = new RegExp(`^(${Object.keys(PARTS).join('|')})$`);
+    builder.onResolve({ filter: names }, ({ path }) => ({ path, namespace: 'parts' }));
+    builder.onLoad({ filter: /.*/, namespace: 'parts' }, ({ path }) => ({
+      contents: PARTS[path] ?? '',
+      resolveDir: process.cwd(),
+    }));
+  },
+};
+
+export type Bundle = {
+  /**
+   * An expression whose value is a function of CommonJS's five names; ASCII alone, so that its bytes
+   * are its characters.
+   */
+  readonly source: string;
+  /** The folders under node_modules/ of all packages that are inside, sorted. */
+  readonly packages: readonly string[];
+};
+
+/** Bundles src/main.ts of the working directory. */
+export async function bundleProgram(): Promise<Bundle> {
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
+  const { outputFiles, metafile } = await build({
+    entryPoints: ['src/main.ts'],
+    write: false,
+    metafile: true,
+    plugins: [partsOnly],
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node24',
+    charset: 'ascii',
+    minifySyntax: true,
+    minifyWhitespace: true,
+    legalComments: 'none',
+    define: {
+      __TROUSSEAU_VERSION__: JSON.stringify(version),
+      __TROUSSEAU_COMMIT__: JSON.stringify(commit()),
+    },
+  });
+  const [output] = Object.values(metafile.outputs);
+  const inside = Object.entries(output?.inputs ?? {}).filter(([, part]) => part.bytesInOutput > 0);
+  const packages = new Set<string>();
+  for (const [file] of inside) {
+    const folder = /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0];
+    if (folder !== undefined) packages.add(folder);
+  }
+  return {
+    source: `(function (exports, require, module, __filename, __dirname) {${outputFiles[0]?.text}\n})`,
+    packages: [...packages].sort(),
+  };
+}
+
+/** TROUSSEAU_COMMIT is for whoever builds from a source archive and knows which commit it is of. */
+function commit(): string {
+  const given = process.env['TROUSSEAU_COMMIT'];
+  if (given !== undefined) return given;
+  try {
+    return execFileSync('git', ['rev-parse', '--short=12', 'HEAD'], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim();
+  } catch {
+    return 'unknown';
+  }
+}

@@ -1,0 +1,59 @@
+/**
+ * Makes the RPM and the Debian package for both architectures: `build-packages.ts [--out FOLDER]
+ * [--binaries FOLDER]`. The same commit gives the same bits; docs/packages.md says what is in them.
+ */
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { commonContents } from './packages/contents.ts';
+import { buildDeb } from './packages/deb.ts';
+import { editionOf } from './packages/edition.ts';
+import { buildRpm } from './packages/rpm.ts';
+import { selinuxModule } from './packages/selinux.ts';
+import { missingTools } from './packages/tools.ts';
+
+const LARGEST_BYTES = 30_000_000;
+const TOOLS = ['rpmbuild', 'dpkg-deb', 'readelf', 'checkmodule', 'semodule_package'];
+const ARCHITECTURES = [
+  { node: 'x64', deb: 'amd64', rpm: 'x86_64' },
+  { node: 'arm64', deb: 'arm64', rpm: 'aarch64' },
+] as const;
+
+const { values } = parseArgs({
+  options: {
+    out: { type: 'string', default: 'dist/packages' },
+    binaries: { type: 'string', default: 'dist/bin' },
+  },
+});
+const missing = missingTools(TOOLS);
+const absent = ARCHITECTURES.map(({ node }) => `${values.binaries}/trousseau-linux-${node}`).filter(
+  (binary) => !existsSync(binary),
+);
+if (missing !== undefined || absent.length > 0) {
+  const why = missing ?? `there is no ${absent.join(', no ')}: make the executables first`;
+  process.stderr.write(`${why}\n`);
+  process.exit(1);
+}
+
+const scratch = mkdtempSync(join(tmpdir(), 'trousseau-packages-'));
+try {
+  rmSync(values.out, { recursive: true, force: true });
+  mkdirSync(values.out, { recursive: true });
+  const edition = editionOf(process.env);
+  if (edition.dirty)
+    process.stderr.write('not everything is committed: nobody can rebuild these\n');
+  const selinux = selinuxModule(scratch);
+  for (const { node, deb, rpm } of ARCHITECTURES) {
+    const binary = `${values.binaries}/trousseau-linux-${node}`;
+    const contents = await commonContents(binary, edition);
+    const material = { binary, contents, selinux, edition, scratch, out: values.out };
+    for (const file of await Promise.all([buildDeb(deb, material), buildRpm(rpm, material)])) {
+      const { size } = statSync(file);
+      process.stdout.write(`${(size / 1e6).toFixed(1).padStart(5)} MB  ${file}\n`);
+      if (size > LARGEST_BYTES) throw new Error(`${file} is larger than ${LARGEST_BYTES} bytes`);
+    }
+  }
+} finally {
+  rmSync(scratch, { recursive: true, force: true });
+}

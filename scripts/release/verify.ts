@@ -1,0 +1,71 @@
+/**
+ * Checks a release: every signature and checksum, then makes the packages again from this clone and
+ * compares. `verify.ts [--release FOLDER] [--binaries FOLDER] [--key FINGERPRINT] [--no-rebuild]`.
+ */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { editionOf } from '../packages/edition.ts';
+import { missingTools, run } from '../packages/tools.ts';
+import { checkSignatures } from './check-signatures.ts';
+import { PROVENANCE, sha256 } from './digests.ts';
+import { unsignedBytes } from './package-files.ts';
+import type { Provenance } from './provenance.ts';
+
+const { values } = parseArgs({
+  options: {
+    release: { type: 'string', default: 'dist/release' },
+    binaries: { type: 'string', default: 'dist/bin' },
+    key: { type: 'string' },
+    'no-rebuild': { type: 'boolean', default: false },
+  },
+});
+
+const missing = missingTools(['gpg', 'rpmkeys']);
+const problems =
+  missing === undefined ? [...signatures(), ...(values['no-rebuild'] ? [] : rebuilt())] : [missing];
+for (const problem of problems) process.stderr.write(`${problem}\n`);
+process.exitCode = problems.length > 0 ? 1 : 0;
+
+function signatures(): readonly string[] {
+  const { fingerprint, problems: found } = checkSignatures(values.release);
+  const wanted = values.key?.replaceAll(' ', '').toUpperCase();
+  if (wanted !== undefined && wanted !== fingerprint) {
+    return [...found, `it is signed by ${fingerprint}, not by ${wanted}`];
+  }
+  if (found.length === 0)
+    process.stdout.write(`signatures and checksums: good, by ${fingerprint}\n`);
+  return found;
+}
+
+function rebuilt(): readonly string[] {
+  const statement = JSON.parse(
+    readFileSync(join(values.release, PROVENANCE), 'utf8'),
+  ) as Provenance;
+  const { commit, version, sourceDateEpoch } =
+    statement.predicate.buildDefinition.externalParameters;
+  const here = editionOf(process.env);
+  if (here.commit !== commit) return [`it is of commit ${commit}, this clone is at ${here.commit}`];
+  const out = mkdtempSync(join(tmpdir(), 'trousseau-rebuild-'));
+  try {
+    run(
+      'node_modules/.bin/node',
+      ['scripts/build-packages.ts', '--out', out, '--binaries', values.binaries],
+      {
+        env: {
+          ...process.env,
+          SOURCE_DATE_EPOCH: String(sourceDateEpoch),
+          TROUSSEAU_PACKAGE_VERSION: version,
+        },
+      },
+    );
+    return statement.predicate.runDetails.byproducts.flatMap(({ name, digest }) => {
+      const same = sha256(unsignedBytes(join(out, name))) === digest.sha256;
+      if (same) process.stdout.write(`${name}: the same bits, made again\n`);
+      return same ? [] : [`${name}: made again, it has other bits`];
+    });
+  } finally {
+    rmSync(out, { recursive: true, force: true });
+  }
+}

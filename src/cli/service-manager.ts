@@ -1,0 +1,146 @@
+/**
+ * What the service manager is told of the daemon while it runs: ready with its socket, alive by
+ * proof, and the keyring's state in one sentence. Without a service manager it does nothing.
+ */
+import type { Environment } from '../config/environment.ts';
+import type { KeyringState } from '../keyring/state.ts';
+import type { Log } from '../observe/log.ts';
+import type { Clock, Timer } from '../system/clock.ts';
+import type { InheritedSocket } from '../system/inherited-sockets.ts';
+import { createNotifier, notifyChannel } from '../system/notify.ts';
+import {
+  boundPath,
+  type Probe,
+  type Pulse,
+  socketProbe,
+  startWatchdog,
+  type Watchdog,
+  watchdogLimit,
+} from '../system/watchdog.ts';
+import type { ReloaderOptions } from './reload.ts';
+
+export type ServiceManager = {
+  /** The socket is open: from now on we are watched. */
+  ready(): void;
+  /** The same attempts, with the service manager told when one begins and ends. */
+  announced(attempt: ReloaderOptions['attempt']): ReloaderOptions['attempt'];
+  /** Tells it that the end has begun; resolves when it was told. */
+  stopping(): Promise<void>;
+};
+
+export type ServiceManagerOptions = {
+  readonly env: Environment;
+  /** The socket that is served where it was handed over, and the others that were. */
+  readonly inherited: InheritedSocket | undefined;
+  readonly others: readonly InheritedSocket[];
+  /** The socket that is served where it was not. */
+  readonly path: string;
+  readonly state: () => KeyringState;
+  readonly clock: Clock;
+  readonly log: Log;
+};
+
+/** How often the keyring is looked at for the status. */
+const STATUS_MS = 1_000;
+
+/** A service manager that has been told nothing yet. */
+export function createServiceManager(options: ServiceManagerOptions): ServiceManager {
+  const { env, clock, log, state } = options;
+  const channel = notifyChannel(env, options.others);
+  const notifier = createNotifier({
+    channel,
+    clock,
+    failed: (why) => log.warn?.('systemd could not be told', { why }),
+  });
+  const limitMs = channel === undefined ? undefined : watchdogLimit(env, process.pid);
+  let watchdog: Watchdog | undefined;
+  let timer: Timer | undefined;
+
+  const follow = (): void => {
+    notifier.status(statusSentence(state()));
+    timer = clock.setTimer(STATUS_MS, follow);
+  };
+  return {
+    ready() {
+      if (channel === undefined) return;
+      notifier.ready();
+      follow();
+      if (limitMs === undefined) return;
+      watchdog = startWatchdog({
+        limitMs,
+        probe: probeOf(options),
+        feed: notifier.alive,
+        clock,
+        changed: (pulse) => logPulse(log, pulse),
+      });
+    },
+    announced: (attempt) => async (config, evenIfSame, signal) => {
+      notifier.reloading();
+      try {
+        const candidate = await attempt(config, evenIfSame, signal);
+        if (!candidate.ok) {
+          notifier.ready();
+          return candidate;
+        }
+        return {
+          ...candidate,
+          take() {
+            candidate.take();
+            notifier.ready();
+          },
+          async discard() {
+            await candidate.discard();
+            notifier.ready();
+          },
+        };
+      } catch (error) {
+        notifier.ready();
+        throw error;
+      }
+    },
+    stopping() {
+      watchdog?.stop();
+      timer?.cancel();
+      return notifier.stopping();
+    },
+  };
+}
+
+function probeOf({ inherited, path, log }: ServiceManagerOptions): Probe {
+  if (inherited === undefined) return socketProbe(path, false);
+  const bound = boundPath(inherited.fd);
+  if (bound !== undefined) return socketProbe(bound, true);
+  log.warn?.('the watchdog cannot find the inherited socket: it proves the event loop alone');
+  return async () => ({ kind: 'alive' });
+}
+
+function logPulse(log: Log, pulse: Pulse): void {
+  switch (pulse.kind) {
+    case 'alive':
+      log.info?.('the socket answers again');
+      return;
+    case 'dead':
+      log.error('the socket does not answer: a restart follows', { why: pulse.why });
+      return;
+    case 'unknown':
+      log.warn?.('cannot tell whether the socket answers', { why: pulse.why });
+  }
+}
+
+/** The keyring's state for `systemctl status`; the reasons are those of /readyz, without secrets. */
+export function statusSentence(state: KeyringState): string {
+  switch (state.kind) {
+    case 'ready':
+      return `ready, encrypting with ${state.key.keyId}`;
+    case 'starting':
+      return `waiting for the provider: ${state.why?.message ?? 'it has not been reached yet'}`;
+    case 'outage':
+      return `provider unavailable since ${timeOf(state.since)}: ${state.why.message}`;
+    case 'refused':
+      return `provider refuses since ${timeOf(state.since)}: ${state.why.message}`;
+  }
+}
+
+function timeOf(since: number): string {
+  return new Date(since).toISOString();
+}

@@ -1,0 +1,164 @@
+/**
+ * What somebody who has taken the plugin over would try next, from inside the unit's sandbox and, to
+ * see that it is the sandbox that stops it, as the same user in a unit without one. Perl is in every
+ * Debian, and can make any system call.
+ */
+import { writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { journal, unitText } from './installation.ts';
+import type { Machine } from './nspawn.ts';
+
+type CallNumber = { readonly x64: number; readonly arm64: number };
+
+export type Attempt = {
+  readonly name: string;
+  /** Perl that is true where it worked; otherwise errno says why not. */
+  readonly perl: string;
+  /** Whether the same user may do it in a unit without these lines, in the container of the tests. */
+  readonly freeOutside: boolean;
+};
+
+const CALLS: Readonly<Record<string, CallNumber>> = {
+  add_key: { x64: 248, arm64: 217 },
+  bpf: { x64: 321, arm64: 280 },
+  clock_settime: { x64: 227, arm64: 112 },
+  init_module: { x64: 175, arm64: 105 },
+  io_uring_setup: { x64: 425, arm64: 425 },
+  memfd_create: { x64: 319, arm64: 279 },
+  mount: { x64: 165, arm64: 40 },
+  personality: { x64: 135, arm64: 92 },
+  ptrace: { x64: 101, arm64: 117 },
+  sethostname: { x64: 170, arm64: 161 },
+  unshare: { x64: 272, arm64: 97 },
+};
+
+function call(name: keyof typeof CALLS, ...args: readonly string[]): string {
+  const number = CALLS[name]?.[process.arch === 'arm64' ? 'arm64' : 'x64'];
+  return `syscall(${[number, ...args].join(', ')}) >= 0`;
+}
+
+const write = (path: string): string => `open(my $f, '>', '${path}')`;
+const read = (path: string): string => `open(my $f, '<', '${path}')`;
+/** syscall() wants a buffer that it may change. */
+const text = (value: string): string => `copy('${value}')`;
+const run = (path: string): string => `exec_ok('${path}')`;
+
+/** Files that everybody on the machine may read or run, made before the attempts. */
+const PLANTED = ['/home/member.txt', '/tmp/planted.txt', '/var/tmp/planted.txt'] as const;
+
+export const ATTEMPTS: readonly Attempt[] = [
+  { name: 'write to /etc', perl: write('/etc/planted'), freeOutside: false },
+  { name: 'write to its configuration', perl: write('/etc/trousseau/x'), freeOutside: false },
+  { name: 'read /var/tmp of all', perl: read(PLANTED[2]), freeOutside: true },
+  { name: "read another user's home", perl: read(PLANTED[0]), freeOutside: true },
+  { name: 'read /tmp of all', perl: read(PLANTED[1]), freeOutside: true },
+  { name: 'read /etc/shadow', perl: read('/etc/shadow'), freeOutside: false },
+  { name: "see other users' processes", perl: `opendir(my $d, '/proc/1')`, freeOutside: true },
+  { name: 'read /proc/meminfo', perl: read('/proc/meminfo'), freeOutside: true },
+  { name: 'change a kernel setting', perl: write('/proc/sys/vm/swappiness'), freeOutside: false },
+  { name: 'open a device', perl: read('/dev/net/tun'), freeOutside: false },
+  { name: 'run another program', perl: run('/usr/bin/id'), freeOutside: true },
+  ...['/var/lib/trousseau', '/run/trousseau', '/tmp', '/var/tmp', '/dev/shm'].map((folder) => ({
+    name: `run what it wrote to ${folder}`,
+    perl: `dropped('${folder}/dropped') && ${run(`${folder}/dropped`)}`,
+    freeOutside: true,
+  })),
+  {
+    name: 'make a file set-uid',
+    perl: `dropped('/var/lib/trousseau/suid') && chmod(04755, '/var/lib/trousseau/suid')`,
+    freeOutside: true,
+  },
+  { name: 'open a raw socket', perl: 'socket(my $s, 2, 3, 1)', freeOutside: false },
+  { name: 'open a packet socket', perl: 'socket(my $s, 17, 3, 0)', freeOutside: false },
+  { name: 'open a netlink socket', perl: 'socket(my $s, 16, 3, 0)', freeOutside: true },
+  { name: 'trace a process', perl: call('ptrace', '0', '0', '0', '0'), freeOutside: true },
+  { name: 'load a kernel module', perl: call('init_module', '0', '0', '0'), freeOutside: false },
+  { name: 'load a BPF program', perl: call('bpf', '5', '0', '0'), freeOutside: false },
+  { name: 'make a user namespace', perl: call('unshare', '0x10000000'), freeOutside: true },
+  {
+    name: 'mount a file system',
+    perl: call('mount', text('none'), text('/tmp'), text('tmpfs'), '0', '0'),
+    freeOutside: false,
+  },
+  { name: 'change the host name', perl: call('sethostname', text('x'), '1'), freeOutside: false },
+  {
+    name: 'set the clock',
+    perl: call('clock_settime', '0', 'copy(pack("qq", 1, 0))'),
+    freeOutside: false,
+  },
+  { name: 'turn off address randomness', perl: call('personality', '0x40000'), freeOutside: true },
+  {
+    name: 'use a kernel keyring',
+    perl: call('add_key', text('user'), text('x'), text('y'), '1', '-2'),
+    freeOutside: false,
+  },
+  {
+    name: 'set up io_uring',
+    perl: call('io_uring_setup', '1', 'copy("\\0" x 120)'),
+    freeOutside: true,
+  },
+  { name: 'make a file in memory', perl: call('memfd_create', text('x'), '0'), freeOutside: true },
+];
+
+const SCRIPT_PATH = '/opt/attempts.pl';
+const UNIT_FOLDER = '/etc/systemd/system';
+
+/** Each in a process of its own, since some change the process that makes them. */
+const SCRIPT = `use strict; $| = 1;
+sub copy { my $s = shift; return $s }
+sub exec_ok { my $p = shift; my $r = system { $p } $p; return $r == 0 }
+sub dropped {
+  my $p = shift;
+  my $f;
+  open($f, '>', $p) && print({$f} "#!/usr/bin/perl\\nexit 0\\n") && close($f) && chmod(0755, $p);
+}
+${ATTEMPTS.map(
+  ({ perl }, i) =>
+    `if (!fork) { $! = 0; my $ok = (${perl}); print "attempt ${i} ", ($ok ? 'ok' : $! + 0), "\\n"; exit } wait;`,
+).join('\n')}
+`;
+
+export type Seen = { readonly name: string; readonly inside: string; readonly outside: string };
+
+/** Makes all attempts, in the sandbox of trousseau.service and without one. */
+export async function makeAttempts(machine: Machine): Promise<readonly Seen[]> {
+  const place = (path: string): string => join(machine.root, path);
+  for (const path of PLANTED) writeFileSync(place(path), 'planted', { mode: 0o644 });
+  writeFileSync(place(SCRIPT_PATH), SCRIPT);
+  const start = `Type=oneshot\nRestart=no\nWatchdogSec=0\nExecStart=\nExecStart=/usr/bin/perl ${SCRIPT_PATH}\nExecPaths=/usr/bin/perl\n`;
+  const plain = unitText('trousseau.service').match(/^(User|Group|\w+Directory\w*)=.*$/gm) ?? [];
+  const sandboxed = unitText('trousseau.service').replace(
+    /^\[Install\][\s\S]*/m,
+    `[Service]\n${start}`,
+  );
+  writeFileSync(place(`${UNIT_FOLDER}/inside.service`), sandboxed);
+  writeFileSync(
+    place(`${UNIT_FOLDER}/outside.service`),
+    `[Service]\n${plain.join('\n')}\nType=oneshot\nExecStart=/usr/bin/perl ${SCRIPT_PATH}\n`,
+  );
+  await machine.must(['systemctl', 'daemon-reload']);
+  const [inside, outside] = [await outcomes(machine, 'inside'), await outcomes(machine, 'outside')];
+  return ATTEMPTS.map(({ name }, i) => ({
+    name,
+    inside: inside.get(i) ?? 'not made',
+    outside: outside.get(i) ?? 'not made',
+  }));
+}
+
+async function outcomes(machine: Machine, unit: string): Promise<ReadonlyMap<number, string>> {
+  await machine.must(['systemctl', 'start', `${unit}.service`]);
+  await machine.must(['journalctl', '--sync']);
+  const lines = await journal(machine, `${unit}.service`);
+  return new Map(
+    lines.flatMap((line) => {
+      const [, index, outcome] = /^attempt (\d+) (\w+)$/.exec(line) ?? [];
+      return outcome === undefined ? [] : [[Number(index), errorName(outcome)] as const];
+    }),
+  );
+}
+
+function errorName(outcome: string): string {
+  const named = Object.entries(constants.errno).find(([, errno]) => String(errno) === outcome);
+  return named?.[0] ?? outcome;
+}

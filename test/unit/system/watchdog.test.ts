@@ -1,0 +1,180 @@
+import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
+import { acceptConnection } from '../../../src/kms/authority/connection.ts';
+import { createKmsServer } from '../../../src/kms/server.ts';
+import { silentLog } from '../../../src/observe/log.ts';
+import { systemClock } from '../../../src/system/clock.ts';
+import {
+  boundPath,
+  type Probe,
+  type Pulse,
+  pathInTable,
+  socketProbe,
+  startWatchdog,
+  watchdogLimit,
+} from '../../../src/system/watchdog.ts';
+import { createDrivenClock } from '../driven-clock.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
+
+const ALIVE: Pulse = { kind: 'alive' };
+const DEAD: Pulse = { kind: 'dead', why: 'no answer' };
+const UNKNOWN: Pulse = { kind: 'unknown', why: 'EACCES' };
+
+function watched(probe: Probe) {
+  const clock = createDrivenClock();
+  const fed: number[] = [];
+  const pulses: string[] = [];
+  const watchdog = startWatchdog({
+    ...{ limitMs: 16_000, probe, clock },
+    feed: async () => void fed.push(clock.now()),
+    changed: ({ kind }) => void pulses.push(kind),
+  });
+  return { watchdog, clock, fed, pulses };
+}
+
+describe('the watchdog', () => {
+  for (const [env, limit] of [
+    [{}, undefined],
+    [{ WATCHDOG_USEC: '10000000' }, 10_000],
+    [{ WATCHDOG_USEC: '10000000', WATCHDOG_PID: '7' }, 10_000],
+    [{ WATCHDOG_USEC: '10000000', WATCHDOG_PID: '8' }, undefined],
+    [{ WATCHDOG_USEC: '0' }, undefined],
+    [{ WATCHDOG_USEC: 'soon' }, undefined],
+  ] as const) {
+    it(`of process 7 with ${JSON.stringify(env)} has ${limit ?? 'no'} ms`, () => {
+      assert.equal(watchdogLimit(env, 7), limit);
+    });
+  }
+
+  it('is fed at once and then at half of the time, after a proof each', async () => {
+    let probes = 0;
+    const { clock, fed, pulses, watchdog } = watched(async (withinMs) => {
+      assert.equal(withinMs, 4_000);
+      probes += 1;
+      return ALIVE;
+    });
+    await clock.advance(24_000);
+    watchdog.stop();
+    assert.deepEqual([fed, probes, pulses], [[0, 8_000, 16_000, 24_000], 4, []]);
+    assert.equal(clock.pending, 0);
+  });
+
+  it('is not fed while the socket is dead, and again as soon as it answers', async () => {
+    let pulse: Pulse = ALIVE;
+    const { clock, fed, pulses, watchdog } = watched(async () => pulse);
+    await clock.advance(0);
+    pulse = DEAD;
+    await clock.advance(12_000);
+    assert.deepEqual([fed, pulses], [[0], ['dead']]);
+    pulse = ALIVE;
+    await clock.advance(1_000);
+    watchdog.stop();
+    assert.deepEqual([fed.slice(1), pulses], [[13_000], ['dead', 'alive']]);
+  });
+
+  it('counts the time of a proof, so that a slow one does not delay the next feeding', async () => {
+    const sleeping = Promise.withResolvers<(ms: number) => Promise<void>>();
+    const { clock, fed, watchdog } = watched(async () => {
+      await sleeping.promise.then((sleep) => sleep(3_000));
+      return ALIVE;
+    });
+    sleeping.resolve((ms) => new Promise((resolve) => void clock.setTimer(ms, resolve)));
+    await clock.advance(30_000);
+    watchdog.stop();
+    assert.deepEqual(fed.slice(0, 3), [3_000, 11_000, 19_000]);
+  });
+
+  it('is fed where a restart would change nothing, and says so', async () => {
+    const { clock, fed, pulses, watchdog } = watched(async () => UNKNOWN);
+    await clock.advance(8_000);
+    watchdog.stop();
+    assert.deepEqual([fed, pulses], [[0, 8_000], ['unknown']]);
+  });
+
+  it('is not fed any more once it was stopped, even by a proof under way', async () => {
+    const proof = Promise.withResolvers<Pulse>();
+    const { clock, fed, watchdog } = watched(() => proof.promise);
+    watchdog.stop();
+    proof.resolve(ALIVE);
+    await clock.advance(60_000);
+    assert.deepEqual([fed, clock.pending], [[], 0]);
+  });
+});
+
+const LONG_MS = 10_000;
+const SHORT_MS = 50;
+
+async function listening(t: TestContext, onSocket: (socket: Socket) => void) {
+  const path = join(temporaryFolder(t), 'kms.sock');
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket.on('error', () => undefined));
+    onSocket(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return { path, server };
+}
+
+describe('the proof that a socket answers', () => {
+  it('is an answer of the gRPC server behind it', async (t) => {
+    const kms = createKmsServer([], { log: silentLog, clock: systemClock });
+    const { path } = await listening(t, (socket) => acceptConnection(socket, kms.connect));
+    t.after(() => kms.drain(0));
+    for (let i = 0; i < 3; i += 1)
+      assert.deepEqual(await socketProbe(path, false)(LONG_MS), { kind: 'alive' });
+  });
+
+  it('is not that something accepts: it must answer in time', async (t) => {
+    const { path } = await listening(t, () => undefined);
+    const pulse = await socketProbe(path, true)(SHORT_MS);
+    assert.ok(pulse.kind === 'dead');
+    assert.match(pulse.why, /kms\.sock: no answer within 50 ms/);
+  });
+
+  it('fails where the connection is cut off', async (t) => {
+    const { path } = await listening(t, (socket) => socket.destroy());
+    assert.equal((await socketProbe(path, true)(LONG_MS)).kind, 'dead');
+  });
+
+  it('fails where nobody listens, whoever made the socket', async (t) => {
+    const { path, server } = await listening(t, () => undefined);
+    const away = join(path, '../away.sock');
+    server.close();
+    rmSync(path, { force: true });
+    assert.deepEqual(await socketProbe(away, false)(LONG_MS), {
+      kind: 'dead',
+      why: `${away}: ENOENT`,
+    });
+  });
+
+  it('cannot be made where the path of an inherited socket is gone: a restart would not help', async (t) => {
+    const away = join(temporaryFolder(t), 'away.sock');
+    assert.equal((await socketProbe(away, true)(LONG_MS)).kind, 'unknown');
+  });
+});
+
+describe('the path of an inherited socket', () => {
+  it('is unknown of what is no socket, or not open', () => {
+    assert.deepEqual([boundPath(0), boundPath(1_000_000)], [undefined, undefined]);
+  });
+
+  it('is read from the table, spaces and all', () => {
+    const table = `Num       RefCount Protocol Flags    Type St Inode Path
+00000000d7f3f1cd: 00000002 00000000 00010000 0001 01 10 /run/trousseau/kms.sock
+00000000d7f3f1ce: 00000003 00000000 00000000 0001 03 11
+00000000d7f3f1cf: 00000002 00000000 00010000 0001 01 12 /run/a b/kms.sock
+00000000d7f3f1d0: 00000002 00000000 00010000 0001 01 13 @abstract
+`;
+    assert.deepEqual(
+      [10, 11, 12, 13, 14].map((inode) => pathInTable(table, inode)),
+      ['/run/trousseau/kms.sock', undefined, '/run/a b/kms.sock', undefined, undefined],
+    );
+  });
+});
