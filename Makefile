@@ -55,6 +55,10 @@ test: lint dist/trousseau ## Everything, with real Vault, etcd and kube-apiserve
 	$(NODE) scripts/test.ts unit
 	$(NODE) scripts/test.ts daemon vault faults e2e
 
+.PHONY: test-packages
+test-packages: dist/trousseau ## Executables, packages and units in real Debian trees (needs root, mmdebstrap, systemd-nspawn)
+	$(NODE) scripts/test.ts package
+
 .PHONY: bench
 bench: dist/trousseau ## Measure, beside PEERS='NAME=COMMAND' if given, and write docs/benchmarks.md
 	$(NODE) scripts/build-test-servers.ts vault-newest toxiproxy kms-client-1.36

@@ -29,7 +29,9 @@ here=\${self%/*}/lib
 ulimit -c 0
 unset NODE_OPTIONS NODE_REPL_EXTERNAL_MODULE NODE_PATH NODE_V8_COVERAGE
 # Two threads: libuv gives name look-ups at most half of them, so that one that hangs leaves files readable.
-export UV_THREADPOOL_SIZE=${UV_THREADS} MALLOC_ARENA_MAX=1
+export UV_THREADPOOL_SIZE=${UV_THREADS}
+# glibc keeps what was freed, some 8 MiB of it, unless it is told not to.
+export MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=65536 MALLOC_TOP_PAD_=65536
 exec "$here/node" ${NODE_FLAGS.join(' ')} "$here/trousseau.cjs" "$@"
 `;
 
