@@ -157,6 +157,9 @@ function lineOf(m: Measured): string {
 }
 
 function commandLine(): string {
-  const peers = values.peer.filter((text) => text !== '');
+  // Where a program lies says something of one machine only.
+  const peers = values.peer
+    .filter((text) => text !== '')
+    .map((text) => text.replace(/=\S*\//, '='));
   return peers.length === 0 ? 'make bench' : `make bench PEERS='${peers.join("' '")}'`;
 }
