@@ -1,6 +1,6 @@
 /**
  * What 'Deno-compatible' means here: the sources type-check under Deno as they are, and the tests
- * of what decides, parses and encrypts pass under it.
+ * of what decides, parses and encrypts pass under it, and so does the demo, daemon and all.
  */
 import { spawnSync } from 'node:child_process';
 import { globSync } from 'node:fs';
@@ -21,6 +21,15 @@ const steps: readonly (readonly string[])[] = [
     '--quiet',
     '--allow-all',
     ...tests,
+  ],
+  [
+    'run',
+    '--no-lock',
+    '--node-modules-dir=manual',
+    '--no-check',
+    '--quiet',
+    '--allow-all',
+    'scripts/demo.ts',
   ],
 ];
 for (const step of steps) {

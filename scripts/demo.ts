@@ -11,7 +11,16 @@ import protobuf from 'protobufjs/minimal.js';
 import { createKmsClient, type KmsClient } from '../src/kms/client.ts';
 import type { EncryptResponse } from '../src/kms/codec/v2.ts';
 
-const PROGRAM = join(import.meta.dirname, '../dist/trousseau');
+const ROOT = join(import.meta.dirname, '..');
+/** What is shipped; under Deno the sources as they are, run by the Deno that runs this. */
+const [PROGRAM, ...FIRST]: readonly [string, ...string[]] =
+  'Deno' in globalThis
+    ? [
+        process.execPath,
+        ...['run', '--quiet', '--no-lock', '--node-modules-dir=manual', '--no-check'],
+        ...['--allow-all', join(ROOT, 'src/main.ts')],
+      ]
+    : [join(ROOT, 'dist/trousseau')];
 const READY_LIMIT_MS = 5_000;
 const ROTATION_LIMIT_MS = 5_000;
 const STORED_PREFIX = 'k8s:enc:kms:v2:trousseau:';
@@ -59,7 +68,7 @@ providers:
 
   step('2. trousseau serve');
   const began = Date.now();
-  const daemon = spawn(PROGRAM, ['serve', '--config', config], {
+  const daemon = spawn(PROGRAM, [...FIRST, 'serve', '--config', config], {
     stdio: ['ignore', 'inherit', 'inherit'],
   });
   const stopped = new Promise<number | null>((resolve) => daemon.once('exit', resolve));
@@ -155,7 +164,7 @@ function verdict(actual: Uint8Array, expected: Uint8Array): string {
 }
 
 function run(...args: string[]): void {
-  execFileSync(PROGRAM, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  execFileSync(PROGRAM, [...FIRST, ...args], { stdio: ['ignore', 'ignore', 'inherit'] });
 }
 
 /** Resolves when the socket is there; rejects when the daemon ended instead. */
