@@ -8,7 +8,8 @@
 
 import { fail, type Result, succeed } from '../providers/errors.ts';
 import type { CallSignal } from '../system/call-signal.ts';
-import type { Clock, Timer } from '../system/clock.ts';
+import type { Clock } from '../system/clock.ts';
+import type { Backoff } from './backoff.ts';
 import { createSlots } from './slots.ts';
 
 /** What one call wants of the provider. */
@@ -30,6 +31,8 @@ export type Batcher = {
   queued(): number;
   /** Resolves when nothing is queued or under way. */
   idle(): Promise<void>;
+  /** Ends with `unavailable` whatever waits, now and later, and what is under way too if told so. */
+  abandon(underWay: boolean): void;
 };
 
 export type BatcherOptions = {
@@ -41,11 +44,23 @@ export type BatcherOptions = {
     signal: AbortSignal,
   ) => Promise<readonly Result<Uint8Array>[]>;
   readonly clock: Clock;
-  /** The most items in one request, and the most that wait. */
-  readonly limits?: { readonly batch: number; readonly queue: number };
+  /** The provider's, shared by all that is sent to it. */
+  readonly backoff: Backoff;
+  /** Told of each request that was not given up, item by item. */
+  readonly saw?: (results: readonly Result<Uint8Array>[]) => void;
+  readonly limits?: BatchLimits;
 };
 
-const LIMITS = { batch: 128, queue: 4096 };
+export type BatchLimits = {
+  /** The most items in one request. */
+  readonly batch: number;
+  /** The most bytes in one request that has more than one item. */
+  readonly bytes: number;
+  /** The most calls that wait for an answer. */
+  readonly calls: number;
+};
+
+const LIMITS: BatchLimits = { batch: 128, bytes: 512 * 1024, calls: 4096 };
 
 type Waiter = { readonly resolve: (result: Result<Uint8Array>) => void };
 type Entry = {
@@ -55,38 +70,37 @@ type Entry = {
   batch: Batch | undefined;
 };
 /** Ends early where all who wait for it have left. */
-type Batch = { readonly abort: AbortController; wanted: number };
+type Batch = { readonly abort: AbortController; readonly size: number; wanted: number };
 
 /** A batcher with nothing in it. */
 export function createBatcher(options: BatcherOptions): Batcher {
-  const { what, send, clock, limits = LIMITS } = options;
+  const { what, send, clock, backoff, saw, limits = LIMITS } = options;
   const slots = createSlots();
   const shared = new Map<string, Entry>();
+  const sent = new Set<Batch>();
   let queue: Entry[] = [];
+  let calls = 0;
+  let underWay = 0;
   let scheduled = false;
-  let pause: Timer | undefined;
-  /** What the provider said when it asked to be left alone. */
-  let pausedBy = '';
+  let abandoned = false;
   let idle: PromiseWithResolvers<void> | undefined;
 
   const schedule = (): void => {
-    if (scheduled || pause !== undefined) return;
+    if (scheduled || queue.length === 0 || backoff.holds()) return;
     scheduled = true;
     setImmediate(flush);
   };
 
   const flush = (): void => {
     scheduled = false;
-    while (pause === undefined && queue.length > 0 && slots.take()) {
+    while (queue.length > 0 && !backoff.holds() && slots.take(queue.length, underWay)) {
       void dispatch(takeBatch());
     }
   };
+  backoff.onEnd(flush);
 
-  const isIdle = (): boolean => queue.length === 0 && slots.busy() === 0;
   const tellIdle = (): void => {
-    if (!isIdle()) return;
-    pause?.cancel();
-    pause = undefined;
+    if (queue.length > 0 || slots.busy() > 0) return;
     idle?.resolve();
     idle = undefined;
   };
@@ -95,26 +109,41 @@ export function createBatcher(options: BatcherOptions): Batcher {
   const takeBatch = (): readonly Entry[] => {
     const group = queue[0]?.item.group;
     let end = 0;
-    while (end < limits.batch && queue[end]?.item.group === group && end < queue.length) end += 1;
+    let bytes = 0;
+    for (const { item } of queue) {
+      bytes += item.bytes.length;
+      const full = end >= limits.batch || (end > 0 && bytes > limits.bytes);
+      if (full || item.group !== group) break;
+      end += 1;
+    }
     const entries = queue.slice(0, end);
     queue = queue.slice(end);
     return entries;
   };
 
   const dispatch = async (entries: readonly Entry[]): Promise<void> => {
-    const batch: Batch = { abort: new AbortController(), wanted: entries.length };
+    const size = entries.length;
+    const batch: Batch = { abort: new AbortController(), size, wanted: size };
     for (const entry of entries) entry.batch = batch;
+    sent.add(batch);
+    underWay += size;
     const began = clock.now();
     const items = entries.map(({ item }) => item.bytes);
     const results = await send(items, entries[0]?.item.group ?? 0, batch.abort.signal).catch(
       (cause: unknown) =>
         items.map(() => fail('internal', `${what} failed unexpectedly`, { cause })),
     );
+    sent.delete(batch);
+    underWay -= size;
     slots.give(clock.now() - began, results[0]?.ok === true);
+    // What was given up says nothing about the provider.
+    if (!batch.abort.signal.aborted) {
+      backoff.saw(results);
+      saw?.(results);
+    }
     for (const [i, entry] of entries.entries()) {
       settle(entry, results[i] ?? fail('internal', `${what}: the provider left out an item`));
     }
-    heed(results);
     schedule();
     if (idle !== undefined) tellIdle();
   };
@@ -135,25 +164,17 @@ export function createBatcher(options: BatcherOptions): Batcher {
     }
   };
 
-  /** A provider that asks to be left alone is left alone by everybody. */
-  const heed = (results: readonly Result<Uint8Array>[]): void => {
-    const first = results[0];
-    if (first?.ok !== false || first.error.retryAfterMs === undefined) return;
-    const { message, retryAfterMs: wait } = first.error;
-    pausedBy = message;
-    pause?.cancel();
-    pause = clock.setTimer(wait, () => {
-      pause = undefined;
-      flush();
-    });
-  };
-
   const leave = (entry: Entry, waiter: Waiter): void => {
     const at = entry.waiters.indexOf(waiter);
     if (at < 0) return;
     entry.waiters.splice(at, 1);
-    const why = pause === undefined ? '' : `; waiting because of: ${pausedBy}`;
-    waiter.resolve(fail('unavailable', `${what}: the caller's deadline has passed${why}`));
+    const why = backoff.why();
+    waiter.resolve(
+      fail(
+        'unavailable',
+        `${what}: the caller's deadline has passed${why === '' ? '' : `; waiting because of: ${why}`}`,
+      ),
+    );
     if (entry.waiters.length > 0) return;
     if (entry.batch === undefined) {
       queue = queue.filter((queued) => queued !== entry);
@@ -165,12 +186,11 @@ export function createBatcher(options: BatcherOptions): Batcher {
     if (entry.batch.wanted === 0) entry.batch.abort.abort();
   };
 
-  const enter = (item: BatchItem): Entry | undefined => {
+  const enter = (item: BatchItem): Entry => {
     const { shareAs } = item;
     const same = shareAs === undefined ? undefined : shared.get(shareAs);
     // One whose callers have all left may be aborted already.
     if (same !== undefined && same.waiters.length > 0) return same;
-    if (queue.length >= limits.queue) return undefined;
     const entry: Entry = { item, waiters: [], batch: undefined };
     if (shareAs !== undefined) shared.set(shareAs, entry);
     queue.push(entry);
@@ -185,16 +205,22 @@ export function createBatcher(options: BatcherOptions): Batcher {
           resolve(fail('unavailable', `${what}: the caller's deadline has passed`));
           return;
         }
-        const entry = enter(item);
-        if (entry === undefined) {
+        if (abandoned) {
+          resolve(fail('unavailable', `${what}: the configuration has just been replaced`));
+          return;
+        }
+        if (calls >= limits.calls) {
           resolve(
-            fail('overloaded', `${what}: ${limits.queue} calls wait already: try again later`),
+            fail('overloaded', `${what}: ${limits.calls} calls wait already: try again later`),
           );
           return;
         }
+        calls += 1;
+        const entry = enter(item);
         const onAbort = (): void => leave(entry, waiter);
         const waiter: Waiter = {
           resolve(result) {
+            calls -= 1;
             signal.removeEventListener('abort', onAbort);
             resolve(result);
           },
@@ -209,6 +235,15 @@ export function createBatcher(options: BatcherOptions): Batcher {
       const { promise } = idle;
       tellIdle();
       return promise;
+    },
+    abandon(all) {
+      abandoned = true;
+      const waiting = queue;
+      queue = [];
+      for (const entry of waiting)
+        settle(entry, fail('unavailable', `${what}: the configuration has just been replaced`));
+      if (all) for (const batch of sent) batch.abort.abort();
+      if (idle !== undefined) tellIdle();
     },
   };
 }

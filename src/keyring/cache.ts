@@ -11,7 +11,10 @@ import type { Clock } from '../system/clock.ts';
 export type DecryptCache = {
   /** The plaintext, a copy of the caller's own; undefined where it is not known or too old. */
   get(ciphertext: Uint8Array): Uint8Array | undefined;
+  /** Only what the provider itself has just answered: its age counts from now. */
   put(ciphertext: Uint8Array, plaintext: Uint8Array): void;
+  /** Drops what is too old. */
+  sweep(): void;
   clear(): void;
   size(): number;
 };
@@ -35,28 +38,34 @@ export function createDecryptCache(
   clock: Clock,
 ): DecryptCache {
   let key = randomBytes(KEY_BYTES);
-  /** In the order of their last use, oldest first. */
+  /** In the order in which the provider answered them, oldest first. */
   const entries = new Map<string, Entry>();
 
   // Keyed, so that the map tells nobody which of etcd's objects were read.
   const nameOf = (ciphertext: Uint8Array): string =>
     createHmac('sha256', key).update(ciphertext).digest('base64');
 
+  const sweep = (): void => {
+    const oldest = clock.now() - maxAgeMs;
+    for (const [name, { at }] of entries) {
+      if (at > oldest) return;
+      entries.delete(name);
+    }
+  };
+
   return {
     get(ciphertext) {
+      sweep();
       if (entries.size === 0) return undefined;
-      const name = nameOf(ciphertext);
-      const entry = entries.get(name);
+      const entry = entries.get(nameOf(ciphertext));
       if (entry === undefined) return undefined;
-      entries.delete(name);
-      if (clock.now() - entry.at >= maxAgeMs) return undefined;
-      entries.set(name, entry);
       const decipher = createDecipheriv(CIPHER, key, entry.nonce).setAuthTag(entry.tag);
       const plaintext = decipher.update(entry.sealed);
       decipher.final();
       return plaintext;
     },
     put(ciphertext, plaintext) {
+      sweep();
       const name = nameOf(ciphertext);
       entries.delete(name);
       const nonce = randomBytes(NONCE_BYTES);
@@ -67,6 +76,7 @@ export function createDecryptCache(
       const oldest = entries.keys().next().value;
       if (entries.size > maxEntries && oldest !== undefined) entries.delete(oldest);
     },
+    sweep,
     clear() {
       entries.clear();
       key.fill(0);

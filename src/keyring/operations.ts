@@ -5,6 +5,7 @@ import { fail, type Result, succeed } from '../providers/errors.ts';
 import type { Provider } from '../providers/provider.ts';
 import type { CallSignal } from '../system/call-signal.ts';
 import type { Clock } from '../system/clock.ts';
+import { type Backoff, createBackoff } from './backoff.ts';
 import { type Batcher, createBatcher } from './batcher.ts';
 import { firstGood } from './first-good.ts';
 import type { KeyId } from './key-id.ts';
@@ -36,32 +37,53 @@ export type Operations = {
   decrypt(ciphertext: Uint8Array, signal: CallSignal): Promise<Result<Uint8Array>>;
   /** How many items wait for a free request. */
   queued(): number;
-  /** Resolves when nothing is queued or under way. */
+  /** Resolves when nothing is queued or under way; after it nothing is left behind. */
   idle(): Promise<void>;
+  /** Ends what waits, and what is under way too if told so: it is asked elsewhere. */
+  abandon(underWay: boolean): void;
+  /** What somebody else has seen of the writer, and when it wants to be asked again. */
+  readonly writer: Pick<Backoff, 'saw' | 'recovered' | 'askedUntil'>;
 };
 
+export type OperationsOptions = {
+  readonly writer: Provider;
+  /** In the order in which they are asked; the writer is one of them. */
+  readonly readers: readonly Provider[];
+  readonly clock: Clock;
+  /** Told of each request to the writer, item by item. */
+  readonly sawWriter: (results: readonly Result<Uint8Array>[]) => void;
+};
+
+type Reader = { readonly batcher: Batcher; readonly backoff: Backoff };
+
 /** What the providers can do, with one queue for each of them and each direction. */
-export function createOperations(
-  writer: Provider,
-  readers: readonly Provider[],
-  clock: Clock,
-): Operations {
+export function createOperations(options: OperationsOptions): Operations {
+  const { writer, readers, clock, sawWriter } = options;
+  const decrypting = new Map(
+    readers.map((reader): [Provider, Reader] => {
+      const backoff = createBackoff(clock);
+      const batcher = createBatcher({
+        what: `decrypting with ${reader.name}`,
+        send: (items, _group, signal) => reader.decrypt(items, signal),
+        clock,
+        backoff,
+        ...(reader === writer ? { saw: sawWriter } : {}),
+      });
+      return [reader, { batcher, backoff }];
+    }),
+  );
+  const ofWriter = decrypting.get(writer);
+  if (ofWriter === undefined)
+    throw new Error(`${writer.name} encrypts, but is not among those that decrypt`);
   const encrypting = createBatcher({
     what: `encrypting with ${writer.name}`,
     send: (items, version, signal) => writer.encrypt(items, version, signal),
     clock,
+    backoff: ofWriter.backoff,
+    saw: sawWriter,
   });
-  const decrypting = new Map(
-    readers.map((reader): [Provider, Batcher] => [
-      reader,
-      createBatcher({
-        what: `decrypting with ${reader.name}`,
-        send: (items, _group, signal) => reader.decrypt(items, signal),
-        clock,
-      }),
-    ]),
-  );
-  const batchers = [encrypting, ...decrypting.values()];
+  const batchers = [encrypting, ...[...decrypting.values()].map(({ batcher }) => batcher)];
+  const [only] = decrypting.size === 1 ? decrypting : [];
 
   const decryptWith = (
     batcher: Batcher,
@@ -78,32 +100,40 @@ export function createOperations(
       const encrypted = await encrypting.submit(item, signal);
       if (!encrypted.ok) return encrypted;
       if (verification === 'decrypt') {
-        const batcher = decrypting.get(writer);
-        const decrypted =
-          batcher === undefined
-            ? fail('internal', `${writer.name} encrypts, but is not among those that decrypt`)
-            : await decryptWith(batcher, encrypted.value, signal);
+        const decrypted = await decryptWith(ofWriter.batcher, encrypted.value, signal);
         const verified = sameAs(plaintext, decrypted, writer.name);
         if (!verified.ok) return verified;
       }
       return succeed({ ciphertext: encrypted.value, keyId, version });
     },
-    async decrypt(ciphertext, signal) {
-      const able = [...decrypting].filter(([reader]) => reader.versionOf(ciphertext) !== undefined);
-      const [first, ...others] = able;
-      if (first === undefined) return fail('invalid', unknownForm(readers));
-      if (others.length === 0) return await decryptWith(first[1], ciphertext, signal);
+    decrypt(ciphertext, signal) {
+      if (only !== undefined) {
+        const [reader, { batcher }] = only;
+        return reader.versionOf(ciphertext) === undefined
+          ? Promise.resolve(fail('invalid', unknownForm(readers)))
+          : decryptWith(batcher, ciphertext, signal);
+      }
+      const able = [...decrypting]
+        .filter(([reader]) => reader.versionOf(ciphertext) !== undefined)
+        // One that is left alone now would only keep the others waiting.
+        .sort(([, a], [, b]) => Number(a.backoff.holds()) - Number(b.backoff.holds()));
+      if (able.length === 0) return Promise.resolve(fail('invalid', unknownForm(readers)));
       const attempts = able.map(
-        ([, batcher]) =>
+        ([, { batcher }]) =>
           (within: CallSignal): Promise<Result<Uint8Array>> =>
             decryptWith(batcher, ciphertext, within),
       );
-      return await firstGood(attempts, clock, signal);
+      return firstGood(attempts, clock, signal);
     },
     queued: () => batchers.reduce((sum, batcher) => sum + batcher.queued(), 0),
     async idle() {
       await Promise.all(batchers.map((batcher) => batcher.idle()));
+      for (const { backoff } of decrypting.values()) backoff.stop();
     },
+    abandon(underWay) {
+      for (const batcher of batchers) batcher.abandon(underWay);
+    },
+    writer: ofWriter.backoff,
   };
 }
 

@@ -3,47 +3,26 @@
  * caller's trouble.
  */
 
-import type { ProviderErrorKind, Result } from '../providers/errors.ts';
+import type { Result } from '../providers/errors.ts';
 import type { CallSignal } from '../system/call-signal.ts';
-import { type Clock, sleep } from '../system/clock.ts';
-
-const FIRST_WAIT_MS = 50;
-const MOST_WAIT_MS = 500;
+import { mayPass } from './backoff.ts';
 
 /**
- * Attempts until the outcome is one that waiting cannot change or the signal aborts; then the last
- * outcome stands, and what an earlier attempt failed of where the last one was cut short.
- * `recovered` resolves as soon as there is reason to believe that the provider is back, so that a
- * waiting call does not sit out its back-off.
+ * Attempts again until the outcome is one that waiting cannot change, the signal aborts or there is
+ * no use in it any more; then the last outcome stands, and what an earlier attempt failed of where
+ * the last one was cut short. It does not wait by itself: each attempt waits in the provider's queue
+ * for as long as that provider is to be left alone.
  */
 export async function patiently<T>(
+  first: Result<T>,
   attempt: () => Promise<Result<T>>,
-  recovered: (signal: CallSignal) => Promise<void>,
-  clock: Clock,
-  signal: CallSignal,
+  { signal, useless }: { readonly signal: CallSignal; readonly useless: () => boolean },
 ): Promise<Result<T>> {
-  let wait = FIRST_WAIT_MS;
-  let before: Result<T> | undefined;
+  let before = first;
   for (;;) {
+    if (before.ok || !mayPass(before.error) || signal.aborted || useless()) return before;
     const outcome = await attempt();
-    if (outcome.ok || !mayPass(outcome.error.kind)) return outcome;
-    if (signal.aborted) return before ?? outcome;
+    if (!outcome.ok && mayPass(outcome.error) && signal.aborted) return before;
     before = outcome;
-    const asked = outcome.error.retryAfterMs;
-    const pause = asked ?? wait * (1 - clock.random() / 2);
-    wait = Math.min(MOST_WAIT_MS, wait * 2);
-    const round = new AbortController();
-    const end = (): void => round.abort();
-    signal.addEventListener('abort', end, { once: true });
-    // One that asked to be left alone is left alone, whatever else is seen meanwhile.
-    const back = asked === undefined ? [recovered(round.signal)] : [];
-    await Promise.race([sleep(clock, pause, round.signal), ...back]);
-    signal.removeEventListener('abort', end);
-    round.abort();
-    if (signal.aborted) return outcome;
   }
-}
-
-function mayPass(kind: ProviderErrorKind): boolean {
-  return kind === 'unavailable' || kind === 'throttled';
 }

@@ -13,9 +13,9 @@ export type KeyringSwap = {
   /** Hands each call to the keyring that is current when the call begins. */
   readonly keyring: Keyring;
   /**
-   * From now on calls go to `next`, which has been started already. What is under way ends on the
-   * keyring that it began with, and that one is stopped after it. Only a call that found it not
-   * ready begins anew: it may be waiting for something that will never be.
+   * From now on calls go to `next`, which has been started already. What the old one has sent ends
+   * on it, unless it is not ready, and it is stopped after that. What waits or fails on it begins anew
+   * on the next one: it may be waiting for something that will never be.
    *
    * Resolves when the old one has stopped.
    */
@@ -27,8 +27,6 @@ type Seat = {
   readonly keyring: Keyring;
   calls: number;
   replaced: boolean;
-  /** Ends those of its calls that begin anew when it is replaced. */
-  readonly movable: Set<() => void>;
   /** Set once it is replaced; called when its last call has ended. */
   onIdle: (() => void) | undefined;
 };
@@ -39,16 +37,15 @@ export function createKeyringSwap(first: Keyring): KeyringSwap {
   const retiring = new Map<Keyring, Promise<void>>();
 
   const call = async <T>(
-    ask: (keyring: Keyring, signal: CallSignal) => Promise<Result<T>>,
+    ask: (keyring: Keyring) => Promise<Result<T>>,
     signal: CallSignal,
   ): Promise<Result<T>> => {
     for (;;) {
       const seat = current;
-      const ready = seat.keyring.state().kind === 'ready';
       seat.calls += 1;
       try {
-        const outcome = ready ? await ask(seat.keyring, signal) : await movable(seat, ask, signal);
-        if (ready || outcome.ok || !seat.replaced || signal.aborted) return outcome;
+        const outcome = await ask(seat.keyring);
+        if (outcome.ok || !seat.replaced || signal.aborted) return outcome;
       } finally {
         seat.calls -= 1;
         if (seat.calls === 0) seat.onIdle?.();
@@ -69,14 +66,15 @@ export function createKeyringSwap(first: Keyring): KeyringSwap {
   return {
     keyring: {
       start: () => current.keyring.start(),
+      abandon: () => current.keyring.abandon(),
       async stop() {
         await Promise.all([current.keyring.stop(), ...retiring.values()]);
       },
       state: () => current.keyring.state(),
       encrypt: (plaintext, verification, signal) =>
-        call((keyring, within) => keyring.encrypt(plaintext, verification, within), signal),
+        call((keyring) => keyring.encrypt(plaintext, verification, signal), signal),
       decrypt: (ciphertext, signal) =>
-        call((keyring, within) => keyring.decrypt(ciphertext, within), signal),
+        call((keyring) => keyring.decrypt(ciphertext, signal), signal),
       versionOf: (ciphertext) => current.keyring.versionOf(ciphertext),
       queued: () =>
         [current.keyring, ...retiring.keys()].reduce((sum, keyring) => sum + keyring.queued(), 0),
@@ -85,7 +83,7 @@ export function createKeyringSwap(first: Keyring): KeyringSwap {
       const before = current;
       current = seatOf(next);
       before.replaced = true;
-      for (const move of [...before.movable]) move();
+      before.keyring.abandon();
       const retired = retire(before);
       retiring.set(before.keyring, retired);
       return retired;
@@ -94,26 +92,7 @@ export function createKeyringSwap(first: Keyring): KeyringSwap {
 }
 
 function seatOf(keyring: Keyring): Seat {
-  return { keyring, calls: 0, replaced: false, movable: new Set(), onIdle: undefined };
-}
-
-/** Ends with the caller's signal, and when the keyring is replaced. */
-async function movable<T>(
-  seat: Seat,
-  ask: (keyring: Keyring, signal: CallSignal) => Promise<Result<T>>,
-  signal: CallSignal,
-): Promise<Result<T>> {
-  const controller = new AbortController();
-  const end = (): void => controller.abort();
-  if (signal.aborted) end();
-  seat.movable.add(end);
-  signal.addEventListener('abort', end, { once: true });
-  try {
-    return await ask(seat.keyring, controller.signal);
-  } finally {
-    seat.movable.delete(end);
-    signal.removeEventListener('abort', end);
-  }
+  return { keyring, calls: 0, replaced: false, onIdle: undefined };
 }
 
 /**

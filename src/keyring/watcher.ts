@@ -45,6 +45,8 @@ export type WatcherOptions = {
   readonly intervalMs: number;
   readonly clock: Clock;
   readonly state: () => KeyringState;
+  /** Until when the provider asked to be left alone, in milliseconds since the epoch. */
+  readonly notBefore: () => number;
   readonly report: (seen: Result<AnnouncedKey>) => void;
 };
 
@@ -73,11 +75,10 @@ export function createWatcher(options: WatcherOptions): Watcher {
     if (lifetime.signal.aborted) return;
     options.report(seen);
     failures = seen.ok ? 0 : failures + 1;
-    const wait = seen.ok
-      ? options.intervalMs
-      : Math.max(seen.error.retryAfterMs ?? 0, retryDelay(failures));
-    const jittered = wait * (1 - JITTER * clock.random());
-    timer = clock.setTimer(jittered, () => void begin());
+    const asked = options.notBefore() - clock.now();
+    const wait = Math.max(seen.ok ? options.intervalMs : retryDelay(failures), asked);
+    // Never earlier: not than the provider asked for, and not more often than was promised.
+    timer = clock.setTimer(wait * (1 + JITTER * clock.random()), () => void begin());
   };
 
   const begin = (): Promise<void> => {
@@ -90,7 +91,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
   const lookAgain = async (): Promise<void> => {
     // A look under way may have begun before what the caller saw: the next one counts.
     await looking;
-    const wait = lastLookAt + NUDGE_SPACING_MS - clock.now();
+    const wait = Math.max(lastLookAt + NUDGE_SPACING_MS, options.notBefore()) - clock.now();
     const alive = wait <= 0 || (await sleep(clock, wait, lifetime.signal));
     next = undefined;
     nudged = true;

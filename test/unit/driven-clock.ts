@@ -39,7 +39,7 @@ export function createDrivenClock(start = 0, random = 0): DrivenClock {
   };
 }
 
-/** Lets every promise that can go on go on. */
-export function settle(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
+/** Lets every promise that can go on go on, and what those leave for the next turns. */
+export async function settle(): Promise<void> {
+  for (let turn = 0; turn < 3; turn += 1) await new Promise(setImmediate);
 }

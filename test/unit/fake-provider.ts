@@ -21,6 +21,10 @@ export type FakeProvider = Provider & {
   rotate(at: number): void;
   /** Deletes the key and makes it again under the same name. */
   recreate(at: number): void;
+  /** What policy lets decrypt; only described, not enforced. */
+  minDecryptionVersion: number;
+  /** How long it asks to be left alone with each failure, in milliseconds. */
+  retryAfterMs: number | undefined;
   /** What describe answers as the newest version, for a standby that lags behind. */
   pretendLatest: number | undefined;
   /** What encrypt writes into its ciphertexts instead of the truth. */
@@ -38,13 +42,19 @@ export function createFakeProvider(name = 'fake', createdAt = 1_000): FakeProvid
     const kind = provider.failing[of] ?? provider.failing.all;
     return kind === undefined
       ? undefined
-      : fail(kind, `${name} was told to fail: ${kind}${provider.says}`);
+      : fail(
+          kind,
+          `${name} was told to fail: ${kind}${provider.says}`,
+          provider.retryAfterMs === undefined ? {} : { retryAfterMs: provider.retryAfterMs },
+        );
   };
   const provider: FakeProvider = {
     name,
     failing: {},
     says: '',
     calls: { describe: 0, encrypt: 0, decrypt: 0 },
+    minDecryptionVersion: 1,
+    retryAfterMs: undefined,
     pretendLatest: undefined,
     tamper: undefined,
     start: () => undefined,
@@ -67,7 +77,7 @@ export function createFakeProvider(name = 'fake', createdAt = 1_000): FakeProvid
         path: ['fake', name],
         versions,
         current,
-        minDecryptionVersion: 1,
+        minDecryptionVersion: provider.minDecryptionVersion,
         facts: { type: 'aes256-gcm', deletable: false, exportable: false },
       });
     },

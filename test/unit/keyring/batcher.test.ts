@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { type BatchItem, createBatcher } from '../../../src/keyring/batcher.ts';
+import { createBackoff } from '../../../src/keyring/backoff.ts';
+import { type BatchItem, type BatchLimits, createBatcher } from '../../../src/keyring/batcher.ts';
 import { fail, type Result, succeed } from '../../../src/providers/errors.ts';
 import { createDrivenClock } from '../driven-clock.ts';
 
@@ -25,13 +26,17 @@ function item(text: string, more: Partial<BatchItem> = {}): BatchItem {
 }
 
 /** A batcher whose requests are answered by hand; by themselves they answer what they were sent. */
-function underTest(limits?: { readonly batch: number; readonly queue: number }) {
+function underTest(limits: Partial<BatchLimits> = {}) {
   const sent: Sent[] = [];
+  const seen: (readonly Result<Uint8Array>[])[] = [];
   const clock = createDrivenClock();
+  const backoff = createBackoff(clock);
   const batcher = createBatcher({
     what: 'decrypting with fake',
     clock,
-    ...(limits === undefined ? {} : { limits }),
+    backoff,
+    saw: (results) => seen.push(results),
+    limits: { batch: 128, bytes: 1_000_000, calls: 4096, ...limits },
     send: (items, group, signal) =>
       new Promise((resolve) => {
         sent.push({
@@ -42,7 +47,7 @@ function underTest(limits?: { readonly batch: number; readonly queue: number }) 
         });
       }),
   });
-  return { batcher, sent, clock };
+  return { batcher, sent, seen, clock, backoff };
 }
 
 /** Keeps both slots busy, so that what comes next queues. */
@@ -88,12 +93,25 @@ describe('calls at a batcher', () => {
   });
 
   it('are cut into batches of the greatest size', async () => {
-    const { batcher, sent } = underTest({ batch: 2, queue: 10 });
+    const { batcher, sent } = underTest({ batch: 2 });
     for (const text of ['a', 'b', 'c']) void batcher.submit(item(text), NEVER);
     await turn();
     assert.deepEqual(
       sent.map(({ items }) => items),
       [['a', 'b'], ['c']],
+    );
+  });
+
+  it('are cut into batches of no more than so many bytes, but one item always goes', async () => {
+    const { batcher, sent } = underTest({ bytes: 10 });
+    for (const text of ['aaaa', 'bbbb', 'cccc']) void batcher.submit(item(text), NEVER);
+    void batcher.submit(item('one of more than ten'), NEVER);
+    await turn();
+    for (const { answer } of sent) answer();
+    await turn();
+    assert.deepEqual(
+      sent.map(({ items }) => items),
+      [['aaaa', 'bbbb'], ['cccc'], ['one of more than ten']],
     );
   });
 
@@ -132,6 +150,7 @@ describe('calls at a batcher', () => {
     const throwing = createBatcher({
       what: 'decrypting with fake',
       clock: createDrivenClock(),
+      backoff: createBackoff(createDrivenClock()),
       send: () => Promise.reject(new Error('the secret of the day')),
     });
     const outcome = await throwing.submit(item('a'), NEVER);
@@ -238,12 +257,11 @@ describe('a caller whose deadline passes', () => {
 });
 
 describe('a queue', () => {
-  it('that is full refuses at once with overloaded', async () => {
-    const test = underTest({ batch: 2, queue: 2 });
-    await occupy(test);
-    void test.batcher.submit(item('a'), NEVER);
-    void test.batcher.submit(item('b'), NEVER);
-    const outcome = await test.batcher.submit(item('c'), NEVER);
+  it('that is full refuses at once with overloaded, shared items counted for each caller', async () => {
+    const { batcher } = underTest({ calls: 3 });
+    void batcher.submit(item('a'), NEVER);
+    for (let i = 0; i < 2; i += 1) void batcher.submit(item('b', { shareAs: 'b' }), NEVER);
+    const outcome = await batcher.submit(item('b', { shareAs: 'b' }), NEVER);
     assert.ok(!outcome.ok && outcome.error.kind === 'overloaded');
   });
 
@@ -281,5 +299,67 @@ describe('a queue', () => {
     sent[0]?.answer();
     await becoming;
     assert.equal(batcher.queued(), 0);
+  });
+});
+
+describe('a request that failed as a whole', () => {
+  it('is not followed by others at once: what waits leaves together after a back-off', async () => {
+    const { batcher, sent, clock } = underTest();
+    const first = batcher.submit(item('a'), NEVER);
+    await turn();
+    sent[0]?.answer([fail('unavailable', 'sealed')]);
+    assert.match(await textOf(first), /sealed/);
+    const calls = ['b', 'c'].map((text) => batcher.submit(item(text), NEVER));
+    await turn();
+    assert.equal(sent.length, 1);
+    await clock.advance(50);
+    await turn();
+    assert.deepEqual(sent[1]?.items, ['b', 'c']);
+    sent[1]?.answer();
+    assert.deepEqual(await Promise.all(calls.map(textOf)), ['b', 'c']);
+  });
+
+  it('is told of, unless all who wanted it have left', async () => {
+    const { batcher, sent, seen } = underTest();
+    const caller = new AbortController();
+    void batcher.submit(item('a'), caller.signal);
+    await turn();
+    caller.abort();
+    sent[0]?.answer([fail('unavailable', 'aborted')]);
+    void batcher.submit(item('b'), NEVER);
+    await turn();
+    sent[1]?.answer([fail('denied', 'no')]);
+    await turn();
+    assert.deepEqual(
+      seen.map(([result]) => result?.ok === false && result.error.message),
+      ['no'],
+    );
+  });
+});
+
+describe('a batcher that is abandoned', () => {
+  it('ends what waits and what comes, and lets what is under way end', async () => {
+    const test = underTest();
+    await occupy(test);
+    const waiting = test.batcher.submit(item('a'), NEVER);
+    test.batcher.abandon(false);
+    assert.match(await textOf(waiting), /unavailable.*replaced/);
+    assert.match(await textOf(test.batcher.submit(item('b'), NEVER)), /unavailable.*replaced/);
+    assert.deepEqual(
+      test.sent.map(({ signal }) => signal.aborted),
+      [false, false],
+    );
+    for (const { answer } of test.sent) answer();
+    await test.batcher.idle();
+  });
+
+  it('gives up what is under way where it is told to', async () => {
+    const test = underTest();
+    await occupy(test);
+    test.batcher.abandon(true);
+    assert.deepEqual(
+      test.sent.map(({ signal }) => signal.aborted),
+      [true, true],
+    );
   });
 });

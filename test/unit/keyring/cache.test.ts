@@ -34,15 +34,26 @@ describe('a decrypt cache', () => {
     assert.equal(cache.size(), 0);
   });
 
-  it('drops what was not used for longest when it is full', () => {
+  it('drops what the provider answered longest ago when it is full, used or not', () => {
     const { cache } = underTest(2);
     cache.put(bytes('one'), bytes('1'));
     cache.put(bytes('two'), bytes('2'));
-    cache.get(bytes('one'));
+    cache.put(bytes('one'), bytes('1'));
+    cache.get(bytes('two'));
     cache.put(bytes('three'), bytes('3'));
     assert.equal(cache.get(bytes('two')), undefined);
     assert.deepEqual(cache.get(bytes('one')), bytes('1'));
     assert.equal(cache.size(), 2);
+  });
+
+  it('drops all that is too old when it is swept, asked for or not', async () => {
+    const { cache, clock } = underTest();
+    cache.put(bytes('one'), bytes('1'));
+    await clock.advance(30_000);
+    cache.put(bytes('two'), bytes('2'));
+    await clock.advance(30_000);
+    cache.sweep();
+    assert.equal(cache.size(), 1);
   });
 
   it('answers nothing once it was emptied, and can be filled again', () => {
@@ -122,5 +133,67 @@ describe('a keyring with a decrypt cache', () => {
     assert.equal(keyring.state().kind, 'refused');
     const refused = await keyring.decrypt(ciphertext, patience());
     assert.ok(!refused.ok && refused.error.kind === 'denied');
+  });
+
+  it('forgets all that it remembers once the provider has refused one of them', async () => {
+    const { provider, clock, keyring, ciphertext } = await keyringUnderTest();
+    provider.failing.decrypt = 'denied';
+    const refused = keyring.decrypt(ciphertext, patience());
+    await clock.advance(1_000);
+    assert.equal((await refused).ok, false);
+    delete provider.failing.decrypt;
+    provider.failing.all = 'unavailable';
+    const caller = new AbortController();
+    const later = keyring.decrypt(ciphertext, caller.signal);
+    await clock.advance(2_000);
+    caller.abort();
+    const outcome = await later;
+    assert.ok(!outcome.ok && outcome.error.kind === 'unavailable');
+  });
+
+  it('forgets what was made with versions that policy has taken away', async () => {
+    const { provider, clock, keyring, ciphertext } = await keyringUnderTest();
+    provider.rotate(2_000);
+    provider.minDecryptionVersion = 2;
+    await clock.advance(31_000);
+    provider.failing.all = 'unavailable';
+    await clock.advance(31_000);
+    assert.equal(keyring.state().kind, 'outage');
+    const caller = new AbortController();
+    const later = keyring.decrypt(ciphertext, caller.signal);
+    await clock.advance(1_000);
+    caller.abort();
+    assert.equal((await later).ok, false);
+  });
+
+  it('does not make anything younger by answering it', async () => {
+    const { provider, clock, keyring, ciphertext } = await keyringUnderTest();
+    for (let minutes = 0; minutes < 60; minutes += 20) {
+      provider.failing.all = 'unavailable';
+      assert.equal((await keyring.decrypt(ciphertext, patience())).ok, true);
+      delete provider.failing.all;
+      await clock.advance(1_200_000);
+    }
+    provider.failing.all = 'unavailable';
+    const caller = new AbortController();
+    const later = keyring.decrypt(ciphertext, caller.signal);
+    await clock.advance(1_000);
+    caller.abort();
+    assert.equal((await later).ok, false);
+  });
+
+  it('remembers nothing while the provider refuses', async () => {
+    const { provider, clock, keyring } = await keyringUnderTest();
+    provider.failing.decrypt = 'denied';
+    await clock.advance(310_000);
+    assert.equal(keyring.state().kind, 'refused');
+    const written = await keyring.encrypt(bytes('written while refused'), 'form', patience());
+    assert.ok(written.ok);
+    provider.failing.all = 'unavailable';
+    const caller = new AbortController();
+    const later = keyring.decrypt(written.value.ciphertext, caller.signal);
+    await clock.advance(1_000);
+    caller.abort();
+    assert.equal((await later).ok, false);
   });
 });

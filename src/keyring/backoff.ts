@@ -1,0 +1,107 @@
+/**
+ * How long a provider is left alone: as long as it asked for, and a little longer after each failure
+ * in a row.
+ *
+ * One for each provider and not one for each call: callers that backed off by themselves would come
+ * back one by one, and a Vault in trouble would get as many requests as there are calls.
+ */
+import type { ProviderError, Result } from '../providers/errors.ts';
+import type { Clock, Timer } from '../system/clock.ts';
+
+export type Backoff = {
+  /** Whether nothing may be sent to the provider now. */
+  holds(): boolean;
+  /** Until when the provider asked to be left alone, in milliseconds since the epoch; 0 if it did not. */
+  askedUntil(): number;
+  /** What the provider said last while nothing may be sent; empty otherwise. */
+  why(): string;
+  /** What came of one request, item by item. */
+  saw(results: readonly Result<unknown>[]): void;
+  /** The provider was seen to answer again: ends a wait that it did not ask for. */
+  recovered(): void;
+  /** Calls back each time that something may be sent again. */
+  onEnd(listener: () => void): void;
+  stop(): void;
+};
+
+const FIRST_MS = 50;
+const MOST_MS = 500;
+
+/** For a provider of which nothing is known yet. */
+export function createBackoff(clock: Clock): Backoff {
+  const listeners: (() => void)[] = [];
+  let timer: Timer | undefined;
+  let askedUntil = 0;
+  let why = '';
+  let failures = 0;
+
+  const end = (): void => {
+    timer?.cancel();
+    timer = undefined;
+    askedUntil = 0;
+    for (const listener of listeners) listener();
+  };
+  const hold = (ms: number, message: string): void => {
+    timer?.cancel();
+    why = message;
+    timer = clock.setTimer(ms, end);
+  };
+  const recovered = (): void => {
+    if (timer !== undefined && askedUntil === 0) end();
+  };
+
+  return {
+    holds: () => timer !== undefined,
+    askedUntil: () => askedUntil,
+    why: () => (timer === undefined ? '' : why),
+    saw(results) {
+      const asked = longestWait(results);
+      if (asked !== undefined) {
+        const until = clock.now() + asked.ms;
+        // A shorter wait does not take back a longer one.
+        if (until <= askedUntil) return;
+        askedUntil = until;
+        hold(asked.ms, asked.message);
+        return;
+      }
+      const failed = results.find(passing);
+      if (failed === undefined) {
+        failures = 0;
+        recovered();
+        return;
+      }
+      // Requests that were under way together are one failure.
+      if (timer !== undefined) return;
+      const wait = Math.min(MOST_MS, FIRST_MS * 2 ** Math.min(failures, 10));
+      failures += 1;
+      hold(wait * (1 - clock.random() / 2), failed.ok ? '' : failed.error.message);
+    },
+    recovered,
+    onEnd: (listener) => void listeners.push(listener),
+    stop() {
+      timer?.cancel();
+      timer = undefined;
+    },
+  };
+}
+
+/** Whether a failure may pass by itself, so that the same can be asked again. */
+export function mayPass({ kind }: ProviderError): boolean {
+  return kind === 'unavailable' || kind === 'throttled';
+}
+
+function passing(result: Result<unknown>): boolean {
+  return !result.ok && mayPass(result.error);
+}
+
+function longestWait(
+  results: readonly Result<unknown>[],
+): { readonly ms: number; readonly message: string } | undefined {
+  let longest: { ms: number; message: string } | undefined;
+  for (const result of results) {
+    if (result.ok) continue;
+    const { retryAfterMs: ms, message } = result.error;
+    if (ms !== undefined && ms > (longest?.ms ?? -1)) longest = { ms, message };
+  }
+  return longest;
+}

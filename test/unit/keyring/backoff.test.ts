@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { createBackoff } from '../../../src/keyring/backoff.ts';
+import { fail, succeed } from '../../../src/providers/errors.ts';
+import { createDrivenClock } from '../driven-clock.ts';
+
+function underTest() {
+  const clock = createDrivenClock();
+  const backoff = createBackoff(clock);
+  let ends = 0;
+  backoff.onEnd(() => {
+    ends += 1;
+  });
+  return { clock, backoff, ends: () => ends };
+}
+
+const DOWN = fail('unavailable', 'sealed');
+const asked = (ms: number, message = 'too many') =>
+  fail('throttled', message, { retryAfterMs: ms });
+
+describe('a provider whose request failed', () => {
+  it('is left alone ever longer, up to half a second', async () => {
+    const { clock, backoff } = underTest();
+    const waits: number[] = [];
+    for (let i = 0; i < 6; i += 1) {
+      backoff.saw([DOWN, DOWN]);
+      const began = clock.now();
+      while (backoff.holds()) await clock.advance(1);
+      waits.push(clock.now() - began);
+    }
+    assert.deepEqual(waits, [50, 100, 200, 400, 500, 500]);
+  });
+
+  it('counts requests that were under way together as one failure', async () => {
+    const { clock, backoff } = underTest();
+    for (let i = 0; i < 16; i += 1) backoff.saw([DOWN]);
+    await clock.advance(50);
+    assert.equal(backoff.holds(), false);
+  });
+
+  it('is asked again at once when it was seen to work', () => {
+    const { backoff, ends } = underTest();
+    backoff.saw([DOWN]);
+    assert.equal(backoff.why(), 'sealed');
+    backoff.saw([fail('invalid', 'damaged'), succeed(undefined)]);
+    assert.equal(backoff.holds(), false);
+    assert.equal(backoff.why(), '');
+    assert.equal(ends(), 1);
+  });
+
+  for (const kind of ['invalid', 'denied', 'internal'] as const) {
+    it(`is not left alone where waiting cannot help: ${kind}`, () => {
+      const { backoff } = underTest();
+      backoff.saw([fail(kind, 'no')]);
+      assert.equal(backoff.holds(), false);
+    });
+  }
+});
+
+describe('a provider that asked to be left alone', () => {
+  it('is so for that long, whatever else is seen meanwhile', async () => {
+    const { clock, backoff } = underTest();
+    backoff.saw([asked(30_000)]);
+    assert.equal(backoff.askedUntil(), 30_000);
+    backoff.saw([succeed(undefined)]);
+    backoff.recovered();
+    backoff.saw([DOWN]);
+    await clock.advance(29_999);
+    assert.equal(backoff.holds(), true);
+    await clock.advance(1);
+    assert.equal(backoff.holds(), false);
+    assert.equal(backoff.askedUntil(), 0);
+  });
+
+  it('is heard whichever of the items says so', () => {
+    const { backoff } = underTest();
+    backoff.saw([fail('invalid', 'damaged'), succeed(undefined), asked(500), asked(2_000)]);
+    assert.equal(backoff.askedUntil(), 2_000);
+  });
+
+  it('does not take back a longer wait by a shorter one', async () => {
+    const { clock, backoff } = underTest();
+    backoff.saw([asked(30_000, 'long')]);
+    backoff.saw([asked(1_000, 'short')]);
+    await clock.advance(1_000);
+    assert.equal(backoff.holds(), true);
+    assert.equal(backoff.why(), 'long');
+  });
+
+  it('leaves no timer when it is stopped', () => {
+    const { clock, backoff } = underTest();
+    backoff.saw([asked(30_000)]);
+    backoff.stop();
+    assert.equal(clock.pending, 0);
+  });
+});
