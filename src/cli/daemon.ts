@@ -88,7 +88,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
     log,
   });
   const admin = createAdminServer(() =>
-    readinessOf(keyring.state(), clock.now(), reloader.report()),
+    readinessOf(keyring.state(), clock.now(), reloader.report(), keyring.queued()),
   );
   const adminRefused = await listenAdmin(admin, config.admin);
   if (adminRefused !== undefined) {

@@ -5,12 +5,14 @@ import type { ReloadReport } from './reload.ts';
 
 /**
  * Ready means: the provider answered lately, and nothing stands against using the key. A reload that
- * was refused does not change that, since the configuration before it is still in use.
+ * was refused does not change that, since the configuration before it is still in use. `queued` is how
+ * many items wait for a free request to a provider.
  */
 export function readinessOf(
   state: KeyringState,
   now: number,
   reload: ReloadReport | undefined,
+  queued: number,
 ): Readiness {
   const key = knownKey(state);
   return {
@@ -21,6 +23,7 @@ export function readinessOf(
       ...(state.kind === 'ready'
         ? {}
         : { seconds: Math.round((now - state.since) / 1000), why: state.why?.message }),
+      queued,
       ...(reload === undefined ? {} : { reload }),
     },
   };

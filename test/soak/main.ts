@@ -5,10 +5,11 @@
  */
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Clock, sleep, systemClock } from '../../src/system/clock.ts';
 import { anonymousMiB } from '../bench/subject.ts';
+import { askAdmin } from '../daemon/program.ts';
 import type { Plugin } from '../servers/plugin.ts';
 import { startSealableVault } from '../servers/vault.ts';
 import { prepareTransit, startWithToken } from '../vault/vault-under-test.ts';
@@ -16,14 +17,7 @@ import { type Calls, createCalls } from './calls.ts';
 import { runEvents } from './events.ts';
 import { callOnce, hangUp } from './short-client.ts';
 import { createTally, type Tally } from './tally.ts';
-import {
-  type Limits,
-  megabytes,
-  memorySlope,
-  type Sample,
-  statusThirds,
-  verdict,
-} from './verdict.ts';
+import { type Limits, megabytes, memorySlope, type Sample, thirds, verdict } from './verdict.ts';
 
 const USAGE = `usage: main.ts [--minutes N] [--rate N] [--restarts N] [--every SECONDS]
                [--max-files N] [--max-status-ms N]
@@ -63,6 +57,7 @@ const LIMITS: Limits = {
 const TICK_MS = 100;
 const MOST_IN_FLIGHT = 256;
 const TICKS_PER_SHORT_CLIENT = 5;
+const CACHED = 500;
 
 const folder = mkdtempSync(join(tmpdir(), 'trousseau-soak-'));
 const interrupt = new AbortController();
@@ -81,9 +76,20 @@ function say(line: string): void {
 async function soak(clock: Clock, interrupted: AbortSignal): Promise<boolean> {
   await using vault = await startSealableVault({ release: 'newest', dir: folder });
   await prepareTransit(vault.admin);
-  const quiet = { log: { level: 'warn', format: 'json' } };
+  const settings = {
+    log: { level: 'warn', format: 'json' },
+    // Full within seconds: what it needs is memory that the daemon keeps, not growth.
+    decryptCache: { maxEntries: CACHED },
+  };
   const period = { period: '1h' };
-  await using plugin = await startWithToken(vault.admin, vault.address, folder, period, {}, quiet);
+  await using plugin = await startWithToken(
+    vault.admin,
+    vault.address,
+    folder,
+    period,
+    {},
+    settings,
+  );
   await plugin.ready();
   const tally = createTally();
   const calls = createCalls(plugin.client, tally);
@@ -166,6 +172,7 @@ async function sampleAll(
       calls: tally.counts().calls,
       anonymousBytes: anonymousMiB(plugin.process.pid) * MIB,
       openFiles: readdirSync(`/proc/${plugin.process.pid}/fd`).length,
+      queued: await queuedIn(plugin),
       statusP50Ms: status.percentile(50),
       statusP99Ms: status.percentile(99),
       inFlight,
@@ -176,8 +183,14 @@ async function sampleAll(
   return samples;
 }
 
+async function queuedIn({ socket }: Plugin): Promise<number> {
+  const admin = join(dirname(socket), 'admin.sock');
+  return Number((await askAdmin(admin, '/readyz')).body['queued']);
+}
+
 function lineOf(sample: Sample, tally: Tally): string {
-  const { seconds, calls, anonymousBytes, openFiles, statusP50Ms, statusP99Ms, inFlight } = sample;
+  const { seconds, calls, anonymousBytes, openFiles, queued } = sample;
+  const { statusP50Ms, statusP99Ms, inFlight } = sample;
   const { excused, wrong } = tally.counts();
   return [
     `${seconds.toFixed(0).padStart(4)} s`,
@@ -186,6 +199,7 @@ function lineOf(sample: Sample, tally: Tally): string {
     `${openFiles} files`,
     `Status p50 ${statusP50Ms?.toFixed(1) ?? '-'} p99 ${statusP99Ms?.toFixed(1) ?? '-'} ms`,
     `in flight ${inFlight}`,
+    `queued ${queued}`,
     `${excused} failed in outages`,
     `${wrong} wrong`,
   ].join('  ');
@@ -194,13 +208,14 @@ function lineOf(sample: Sample, tally: Tally): string {
 function summarise(samples: readonly Sample[], tally: Tally, versions: number): void {
   const { calls, excused, wrong } = tally.counts();
   const slope = memorySlope(samples);
-  const { first, last } = statusThirds(samples);
+  const { first, last } = thirds(samples, ({ statusP99Ms }) => statusP99Ms);
   const ofAll = (figure: (sample: Sample) => number): number => Math.max(0, ...samples.map(figure));
   say(`
 calls                 ${calls}, ${excused} of them failed while Vault was away, ${wrong} wrong
 versions of the key   ${versions}, every one decrypted at the end
 memory                ${slope === undefined ? '-' : megabytes(slope)} MB per 100,000 calls over the second half, at most ${megabytes(ofAll((s) => s.anonymousBytes))} MB
 open files            at most ${ofAll((s) => s.openFiles)}
+queued                at most ${ofAll((s) => s.queued)} when it was looked at
 p99 of Status         ${first?.toFixed(1) ?? '-'} ms in the first third, ${last?.toFixed(1) ?? '-'} ms in the last
 `);
 }

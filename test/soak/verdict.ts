@@ -9,6 +9,8 @@ export type Sample = {
   /** Of the daemon: what it has for itself. */
   readonly anonymousBytes: number;
   readonly openFiles: number;
+  /** Items that wait in the daemon for a free request to Vault. */
+  readonly queued: number;
   /**
    * Of the Status calls since the last sample. They are answered from memory, so it is the delay
    * of the daemon's event loop, and of the client's; undefined where there were none.
@@ -27,6 +29,9 @@ export type Limits = {
 
 /** By how much the last third of the run may be slower than the first: less is chance. */
 const GROWTH = 2;
+/** How many more files or queued items the last third may have: connections come and go. */
+const MORE_FILES = 8;
+const MORE_QUEUED = 64;
 /** Fewer samples in a half say nothing about a slope. */
 const LEAST_SAMPLES = 6;
 const CALLS = 100_000;
@@ -41,14 +46,14 @@ export function memorySlope(samples: readonly Sample[]): number | undefined {
   return perCall === undefined ? undefined : perCall * CALLS;
 }
 
-/** The middle of the samples' p99 of Status, in the first and in the last third. */
-export function statusThirds(samples: readonly Sample[]): {
-  readonly first: number | undefined;
-  readonly last: number | undefined;
-} {
+/** The middle of a figure of the samples, in the first and in the last third. */
+export function thirds(
+  samples: readonly Sample[],
+  figure: (sample: Sample) => number | undefined,
+): { readonly first: number | undefined; readonly last: number | undefined } {
   const third = Math.ceil(samples.length / 3);
   const middle = (part: readonly Sample[]): number | undefined =>
-    median(part.flatMap(({ statusP99Ms }) => (statusP99Ms === undefined ? [] : [statusP99Ms])));
+    median(part.map(figure).filter((value) => value !== undefined));
   return { first: middle(samples.slice(0, third)), last: middle(samples.slice(-third)) };
 }
 
@@ -66,7 +71,14 @@ export function verdict(samples: readonly Sample[], limits: Limits): readonly st
   const files = Math.max(0, ...samples.map(({ openFiles }) => openFiles));
   if (files > limits.openFiles)
     reasons.push(`${files} files were open, at most ${limits.openFiles} are allowed`);
-  const { first, last } = statusThirds(samples);
+  for (const [what, figure, more] of [
+    ['open files', (s: Sample) => s.openFiles, MORE_FILES],
+    ['queued items', (s: Sample) => s.queued, MORE_QUEUED],
+  ] as const) {
+    const { first = 0, last = 0 } = thirds(samples, figure);
+    if (last > first + more) reasons.push(`${what} grew from ${first} to ${last}`);
+  }
+  const { first, last } = thirds(samples, ({ statusP99Ms }) => statusP99Ms);
   if (first === undefined || last === undefined) {
     reasons.push('no Status call was answered in the first or in the last third');
   } else if (last > limits.statusP99Ms && last > GROWTH * first) {

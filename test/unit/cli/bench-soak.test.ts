@@ -15,6 +15,7 @@ function samples(of: (i: number) => Partial<Sample>, count = 30): readonly Sampl
     calls: i * 2_500,
     anonymousBytes: 40e6,
     openFiles: 30,
+    queued: 3,
     statusP50Ms: 1,
     statusP99Ms: 5,
     inFlight: 50,
@@ -106,6 +107,14 @@ describe('the verdict on a run', () => {
       ),
       ['101 files were open, at most 100 are allowed'],
     );
+  });
+
+  it('finds open files and a queue that grow, however slowly', () => {
+    const growing = samples((i) => ({ openFiles: 30 + (i >> 1), queued: i * 10 }));
+    assert.deepEqual(verdict(growing, LIMITS), [
+      'open files grew from 32 to 42',
+      'queued items grew from 45 to 245',
+    ]);
   });
 
   it('finds a Status that is slow and grows; slow alone or growing alone is none', () => {
