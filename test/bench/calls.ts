@@ -63,7 +63,7 @@ export async function prepare(subject: RunningSubject, dir: string): Promise<Ben
 
 /** How many calls a measurement makes: enough for a second or so. */
 export function countFor(workers: number, delayMs: number): number {
-  const perSecond = Math.min(4_000, (workers * 1_000) / (1 + delayMs));
+  const perSecond = Math.min(8_000, (workers * 1_000) / (1 + delayMs));
   return Math.max(200, Math.round(perSecond / 100) * 100);
 }
 

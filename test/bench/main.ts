@@ -18,7 +18,8 @@ import {
   measureList,
   prepare,
 } from './calls.ts';
-import { type Memory, type Results, writeReport } from './report.ts';
+import { profile } from './profile.ts';
+import { type Memory, writeReport } from './report.ts';
 import { measureStarts } from './start.ts';
 import { anonymousMiB, peer, startSubject, trousseau } from './subject.ts';
 
@@ -116,8 +117,11 @@ async function run(): Promise<void> {
       }
     }
   }
-  const results: Results = { starts: started, cells, lists, memory, command: commandLine() };
-  if (!quick) writeReport(results);
+  if (quick) return;
+  const token = await admin.createToken({ policies: ['bench'], period: '1h' });
+  const place = { vault: vault.address, token, key: KEY };
+  const shares = await profile(join(folder, 'profiled'), place);
+  writeReport({ starts: started, cells, lists, memory, profile: shares, command: commandLine() });
 }
 
 /** One round of all cells, the subjects one after the other in each. */

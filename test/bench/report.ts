@@ -5,6 +5,7 @@ import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { type ListMeasured, type Measured, WARM_UP_CALLS } from './calls.ts';
 import { chart } from './chart.ts';
+import type { Share } from './profile.ts';
 import type { Start } from './start.ts';
 import { TROUSSEAU } from './subject.ts';
 
@@ -17,6 +18,7 @@ export type Results = {
   readonly cells: readonly Measured[];
   readonly lists: readonly ListMeasured[];
   readonly memory: readonly Memory[];
+  readonly profile: readonly Share[];
   readonly command: string;
 };
 
@@ -30,6 +32,7 @@ export function writeReport(results: Results): void {
     costSection(cells),
     listSection(results.lists),
     memorySection(results.memory),
+    profileSection(results.profile),
   ].join('\n');
   writeFileSync(join(DOCS, 'benchmarks.md'), text);
   writeFileSync(join(DOCS, 'benchmarks.svg'), chart(cells));
@@ -170,6 +173,18 @@ Anonymous memory of the process, on a Vault.
 
 | plugin | when | memory |
 |---|---|---|
+${rows.join('\n')}
+`;
+}
+
+function profileSection(shares: readonly Share[]): string {
+  const rows = shares.map(({ part, share }) => `| ${part} | ${(share * 100).toFixed(1)} % |`);
+  return `## Where the time goes
+
+Of the plugin's busy time with 64 v2 decrypts at once and no way to Vault, from a CPU profile.
+
+| part | share |
+|---|---|
 ${rows.join('\n')}
 `;
 }
