@@ -27,7 +27,7 @@ export type ProviderErrorKind =
 export type ProviderError = {
   readonly kind: ProviderErrorKind;
   readonly message: string;
-  /** How long the provider asked to be left alone, in milliseconds; only with `throttled`. */
+  /** How long the provider asked to be left alone, in milliseconds; with `throttled` and `unavailable`. */
   readonly retryAfterMs?: number;
   readonly cause?: unknown;
 };

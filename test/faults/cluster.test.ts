@@ -9,6 +9,7 @@ import type { Vault } from '../servers/vault.ts';
 import { startVaultCluster, type VaultCluster } from '../servers/vault-cluster.ts';
 import { waitUntil } from '../servers/wait-until.ts';
 import { prepareTransit, testFolder } from '../vault/vault-under-test.ts';
+import { inUse } from './in-use.ts';
 import { type Load, startLoad, startOnVault, summary, told } from './load.ts';
 import { type Probe, probeVault } from './probe.ts';
 
@@ -28,15 +29,6 @@ let probe: Probe;
 
 const loaded = (): Promise<Load> =>
   startLoad({ socket: plugin.socket, decrypts: 16, encrypts: 2, pauseMs: 10 });
-
-/** Which address the plugin asks first now; before it has said so it is the first one. */
-function inUse(): number {
-  const chosen = plugin.log().findLast(({ msg }) => msg === 'server chosen')?.['server'];
-  return Math.max(
-    0,
-    ways.findIndex(({ address }) => chosen === `http://${address}`),
-  );
-}
 
 /** Ends the load and says what happened; whatever it was, no answer may have been wrong. */
 async function report(t: TestContext, load: Load, since: number): Promise<void> {
@@ -127,7 +119,7 @@ describe('a Vault of three nodes', { timeout: 420_000 }, () => {
     it(`has an address swallowed by the network, the one ${which}: no call fails`, async (t) => {
       await using load = await loaded();
       await sleep(1_000);
-      const used = inUse();
+      const used = inUse(plugin, ways);
       const i = which === 'not asked' ? (used + 1) % ways.length : used;
       const way = ways[i];
       assert.ok(way);
@@ -142,7 +134,7 @@ describe('a Vault of three nodes', { timeout: 420_000 }, () => {
       await sleep(1_000);
       await report(t, load, since);
       assert.deepEqual(summary(load.calls).failures, []);
-      assert.equal(inUse() === used, which === 'not asked');
+      assert.equal(inUse(plugin, ways) === used, which === 'not asked');
     });
   }
 

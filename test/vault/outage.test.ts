@@ -116,11 +116,14 @@ for (const release of RELEASES) {
       assert.equal(wrong, 0);
       assert.ok(served > 100, `${served} served`);
       assert.ok(refused.length > 0);
-      assert.deepEqual(
-        [...new Set(refused.map((error) => /\d+ [A-Z_]+/.exec(error)?.[0]))],
-        ['14 UNAVAILABLE'],
-      );
+      // What the plugin answered, by its log: a client that is held up itself may miss its own deadline.
+      assert.deepEqual(outcomesOf(plugin), ['OK', 'UNAVAILABLE']);
       assert.deepEqual(await plugin.client.v2.status(), before);
     });
   });
+}
+
+function outcomesOf(plugin: Plugin): readonly string[] {
+  const calls = plugin.log().filter(({ msg }) => msg === 'kms call');
+  return [...new Set(calls.map(({ outcome }) => String(outcome)))].sort();
 }

@@ -2,17 +2,15 @@
  * The servers of one Vault: sticks to the one that works, goes to the next when it does not, within
  * the caller's deadline, and back to a preferred one that has been good for a while.
  */
-import type { Log } from '../../observe/log.ts';
-import { type Clock, sleep } from '../../system/clock.ts';
-import { fail, type Result } from '../errors.ts';
-import { createCircuit } from './circuit.ts';
-import type { Target, TlsMaterial } from './dispatcher.ts';
-import type { VaultConnection } from './http.ts';
+import { fail, type Result, succeed } from '../errors.ts';
+import { createHedge, type Outcome } from './hedge.ts';
+import { SILENCE_MS } from './http.ts';
 import { createLatency } from './latency.ts';
 import { createPreference } from './preference.ts';
 import { failureOf, type VaultReply, type VaultRequest } from './reply.ts';
 import type { RetryBudget } from './retry-budget.ts';
 import { nameOf, type Server } from './server.ts';
+import { createServerSet, type ServerSetOptions } from './server-set.ts';
 
 export type Addresses = {
   /** An answer of any status of the first server that can serve. */
@@ -22,115 +20,26 @@ export type Addresses = {
   close(): Promise<void>;
 };
 
-export type AddressesOptions = {
-  /** Looks up the servers, most preferred first; never rejects. */
-  readonly resolve: () => Promise<readonly Target[]>;
-  readonly readTls: () => Promise<Result<TlsMaterial>>;
-  readonly connect: (target: Target, tls: TlsMaterial) => VaultConnection;
+export type AddressesOptions = ServerSetOptions & {
   /** The longest that one request may take, in milliseconds. */
   readonly requestTimeoutMs: number;
   /** Whether requests that allow it are sent to a second server while the first is slow. */
   readonly hedge: boolean;
   readonly budget: RetryBudget;
-  readonly clock: Clock;
-  readonly log: Log;
 };
-
-type Outcome = { readonly server: Server; readonly result: Result<VaultReply> };
-
-/** A server that does not answer must leave time for the next one, within kube-apiserver's 3 s. */
-const FAILOVER_MS = 1_000;
-/** Below this a slow answer is more likely our own doing than the server's. */
-const HEDGE_LEAST_MS = 20;
-/** A server that was overtaken so often in a row counts as one that hangs. */
-const OVERTAKEN_MOST = 3;
-/** While servers fail their names are looked up again, and the TLS files read, at most so often. */
-const RENEW_SPACING_MS = 5_000;
 
 /** Servers in the order of preference; nothing is opened before the first request. */
 export function createAddresses(options: AddressesOptions): Addresses {
   const { budget, clock, log, requestTimeoutMs } = options;
-  let servers: readonly Server[] | undefined;
-  let material: TlsMaterial = {};
-  let renewedAt = Number.NEGATIVE_INFINITY;
-  let resolving: Promise<void> | undefined;
-  let closed = false;
   const latency = createLatency();
-  let overtaken = 0;
-  const closing = new Set<Promise<void>>();
+  const set = createServerSet(options, () => preference.reset());
   const preference = createPreference({
     clock,
-    servers: () => servers ?? [],
+    servers: () => set.all() ?? [],
     moved: (server, why) => log.info?.('server chosen', { server: nameOf(server.target), why }),
   });
 
-  const retire = (old: readonly Server[]): void => {
-    for (const { connection } of old) {
-      const ended = connection.close().finally(() => closing.delete(ended));
-      closing.add(ended);
-    }
-  };
-
-  /** Replaces the servers, keeping those that stay what they are. */
-  const replaceServers = (targets: readonly Target[], keep: readonly Server[]): void => {
-    const kept = new Map(keep.map((server) => [nameOf(server.target), server]));
-    const next = targets.map(
-      (target): Server =>
-        kept.get(nameOf(target)) ?? {
-          target,
-          connection: options.connect(target, material),
-          circuit: createCircuit(clock),
-        },
-    );
-    retire((servers ?? []).filter((server) => !next.includes(server)));
-    servers = next;
-    preference.reset();
-  };
-
-  const resolve = (): Promise<void> => {
-    resolving ??= options
-      .resolve()
-      .then((targets) => {
-        if (closed) return;
-        const same = targets.map(nameOf).join() === servers?.map((s) => nameOf(s.target)).join();
-        if (!same) replaceServers(targets, servers ?? []);
-      })
-      .finally(() => {
-        resolving = undefined;
-      });
-    return resolving;
-  };
-
-  const refresh = async (): Promise<Result<void>> => {
-    const read = await options.readTls();
-    if (!read.ok) {
-      if (servers === undefined) return read;
-      // Half of a pair that is being replaced: what there is serves until the other half is there.
-      log.warn?.('TLS files not taken', { why: read.error.message });
-      return { ok: true, value: undefined };
-    }
-    const { ca, cert, key } = read.value;
-    const changed = ca !== material.ca || cert !== material.cert || key !== material.key;
-    material = read.value;
-    if (servers === undefined) await resolve();
-    else if (changed && !closed) {
-      replaceServers(
-        servers.map(({ target }) => target),
-        [],
-      );
-    }
-    return { ok: true, value: undefined };
-  };
-
-  /** What failed may have been moved to another address, or may want another certificate by now. */
-  const renew = async (): Promise<void> => {
-    if (closed || clock.now() - renewedAt < RENEW_SPACING_MS) return;
-    renewedAt = clock.now();
-    await refresh();
-    await resolve();
-  };
-
-  const send = async (
+  const ask = async (
     server: Server,
     request: VaultRequest,
     limitMs: number,
@@ -139,94 +48,66 @@ export function createAddresses(options: AddressesOptions): Addresses {
     server.circuit.began();
     const began = clock.now();
     const result = await server.connection.request(request, limitMs, signal);
-    if (result.ok && request.hedge === true) latency.saw(clock.now() - began);
-    if (isDown(result)) {
-      // A caller who left says nothing about the server.
-      if (!signal.aborted) {
-        server.circuit.failed();
-        void renew();
-      }
-    } else server.circuit.succeeded();
+    const took = clock.now() - began;
+    const left = !result.ok && signal.aborted && took < SILENCE_MS;
+    if (result.ok && request.hedge === true) latency.saw(took);
+    // A login is slow by nature, and says nothing of other requests.
+    if ((result.ok || left) && request.failoverMs === undefined) server.pace.saw(took);
+    if (!isDown(result)) server.circuit.succeeded();
+    else if (!left) {
+      server.circuit.failed(began);
+      set.failed();
+    }
     return { server, result };
   };
 
-  /** Asks a second server too where the first is slower than nearly always. */
-  const hedged = async (
-    first: Server,
-    spare: Server,
-    request: VaultRequest,
-    limitMs: number,
-    signal: AbortSignal,
-  ): Promise<Outcome> => {
-    const p95 = latency.p95();
-    if (p95 === undefined) return await send(first, request, limitMs, signal);
-    const rounds = [new AbortController(), new AbortController()] as const;
-    const abort = (): void => {
-      for (const round of rounds) round.abort();
-    };
-    signal.addEventListener('abort', abort);
-    if (signal.aborted) abort();
-    const answered = new AbortController();
-    const one = send(first, request, limitMs, rounds[0].signal);
-    try {
-      const slow = sleep(clock, Math.max(HEDGE_LEAST_MS, p95), answered.signal);
-      const early = await Promise.race([one, slow]);
-      if (typeof early !== 'boolean') {
-        overtaken = 0;
-        return early;
-      }
-      if (!early || !budget.take()) return await one;
-      const two = send(spare, request, limitMs, rounds[1].signal);
-      const winner = await Promise.race([one, two]);
-      if (!isElsewhere(request, winner.result, clock.now())) {
-        overtaken = winner.server === spare ? overtaken + 1 : 0;
-        if (overtaken >= OVERTAKEN_MOST) first.circuit.failed();
-        return winner;
-      }
-      return await (winner.server === first ? two : one);
-    } finally {
-      answered.abort();
-      signal.removeEventListener('abort', abort);
-      abort();
-    }
-  };
+  const settles = (request: VaultRequest, result: Result<VaultReply>): boolean =>
+    !isElsewhere(request, result, clock.now());
+
+  const hedged = createHedge({ ask, settles, latency, budget, clock });
+
+  /** Who is the last to be asked needs to leave no time for the next. */
+  const limitOf = (request: VaultRequest, server: Server, last: boolean): number =>
+    last || request.once === true
+      ? requestTimeoutMs
+      : Math.min(request.failoverMs ?? server.pace.limitMs(), requestTimeoutMs);
 
   return {
-    refresh,
+    refresh: set.refresh,
     async request(request, signal) {
-      if (servers === undefined) {
-        const refreshed = await refresh();
+      if (set.all() === undefined) {
+        const refreshed = await set.refresh();
         if (!refreshed.ok) return refreshed;
       }
+      set.asked();
       budget.asked();
       const order = preference.order();
-      // A server that hangs must not use up the time of the next one.
-      const limitMs = order.length > 1 ? Math.min(FAILOVER_MS, requestTimeoutMs) : requestTimeoutMs;
       let last: Result<VaultReply> = fail('unavailable', `${request.what}: there is no server`);
+      let willing = set.all()?.length ?? 0;
       for (const [i, server] of order.entries()) {
         if (i > 0 && (signal.aborted || !budget.take())) break;
         const spare = order[i + 1];
+        const limitMs = limitOf(request, server, spare === undefined);
         const mayHedge = options.hedge && request.hedge === true && spare?.circuit.permits();
         const outcome =
           mayHedge && spare !== undefined
             ? await hedged(server, spare, request, limitMs, signal)
-            : await send(server, request, limitMs, signal);
+            : await ask(server, request, limitMs, signal);
         last = outcome.result;
-        if (!isElsewhere(request, last, clock.now())) {
+        if (settles(request, last)) {
           // One that only overtook another is no better for it.
           if (outcome.server === server) preference.worked(server);
           return last;
         }
+        if (asksToWait(last)) willing -= 1;
         if (request.once === true && !last.ok) break;
       }
-      return last;
+      // That one server wants to be left alone is no reason to leave the others alone.
+      return willing > 0 ? withoutWait(last) : last;
     },
     async close() {
-      closed = true;
       preference.stop();
-      retire(servers ?? []);
-      servers = [];
-      await Promise.all(closing);
+      await set.close();
     },
   };
 }
@@ -246,3 +127,15 @@ function isDown(result: Result<VaultReply>): boolean {
 
 const TEMPORARY_REDIRECT = 307;
 const DOWN: readonly number[] = [472, 473, 501, 502, 503, 504];
+
+function asksToWait(result: Result<VaultReply>): boolean {
+  const wait = result.ok ? result.value.retryAfter : result.error.retryAfterMs;
+  return wait !== undefined;
+}
+
+function withoutWait(result: Result<VaultReply>): Result<VaultReply> {
+  if (!asksToWait(result)) return result;
+  if (result.ok) return succeed({ ...result.value, retryAfter: undefined });
+  const { kind, message, cause } = result.error;
+  return fail(kind, message, { cause });
+}

@@ -5,14 +5,19 @@
 import type { Clock } from '../../system/clock.ts';
 
 export type Circuit = {
+  /** Whether it works, as far as is known. */
+  closed(): boolean;
   /** Whether it may be asked now. */
   permits(): boolean;
   /** A request is on its way; an open circuit is then closed to others until its outcome. */
   began(): void;
   succeeded(): void;
-  failed(): void;
+  /** A request failed that began at `since`, in milliseconds since the epoch. */
+  failed(since: number): void;
   /** When it may be tried again, in milliseconds since the epoch; 0 for one that works. */
   openUntil(): number;
+  /** Since when an open one was left alone. */
+  idleSince(): number;
 };
 
 const FIRST_MS = 1_000;
@@ -21,23 +26,32 @@ const MOST_MS = 30_000;
 /** A closed circuit: one that lets requests through. */
 export function createCircuit(clock: Clock): Circuit {
   let failures = 0;
+  /** When the wait after the last failure that counted is over. */
+  let due = 0;
   let until = 0;
+  let idleSince = 0;
   const wait = (): number => Math.min(MOST_MS, FIRST_MS * 2 ** Math.min(failures - 1, 10));
   return {
+    closed: () => failures === 0,
     permits: () => failures === 0 || clock.now() >= until,
     began() {
-      if (failures > 0) until = clock.now() + wait();
+      if (failures === 0) return;
+      idleSince = clock.now();
+      until = idleSince + wait();
     },
     succeeded() {
       failures = 0;
       until = 0;
     },
-    failed() {
-      // Requests that were under way together are one failure.
-      if (failures > 0 && clock.now() < until - wait() / 2) return;
+    failed(since) {
+      idleSince = clock.now();
+      // Requests that were under way together, or sent before the wait was over, are one failure.
+      if (failures > 0 && since < due) return;
       failures += 1;
-      until = clock.now() + wait();
+      due = idleSince + wait();
+      until = due;
     },
     openUntil: () => until,
+    idleSince: () => idleSince,
   };
 }

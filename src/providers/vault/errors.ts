@@ -2,7 +2,7 @@
  * What an answer of Vault means, as a table: the kind decides what is done about it, the sentence
  * says it to an operator. Seen on Vault 1.9.3 and 1.21.1; https://developer.hashicorp.com/vault/api-docs
  */
-import { fail, type ProviderErrorKind, type Result } from '../errors.ts';
+import { fail, type ProviderError, type ProviderErrorKind, type Result } from '../errors.ts';
 
 type Meaning = {
   readonly kind: ProviderErrorKind;
@@ -110,8 +110,17 @@ export function errorOf(
   const { kind, advice } =
     byMessage ?? BY_STATUS[status] ?? (status >= 500 ? SERVER_FAULT : UNEXPECTED);
   const message = `${what}: Vault answered ${status}${said === '' ? '' : ` (${said})`}: ${advice}`;
-  const wait = kind === 'throttled' ? retryAfterMs(retryAfter, now) : undefined;
-  return fail(kind, message, wait === undefined ? {} : { retryAfterMs: wait });
+  return fail(kind, message, waitOf(status, retryAfter, now));
+}
+
+/** How long an answer asks to be left alone: with 429 (RFC 6585), or with 503 (RFC 9110, 10.2.3). */
+export function waitOf(
+  status: number,
+  retryAfter: string | undefined,
+  now: number,
+): Pick<ProviderError, 'retryAfterMs'> {
+  const wait = status === 429 || status === 503 ? retryAfterMs(retryAfter, now) : undefined;
+  return wait === undefined ? {} : { retryAfterMs: wait };
 }
 
 /** What the message of one item in a batch means. */
@@ -126,7 +135,7 @@ export function itemErrorOf(what: string, message: string): Extract<Result<never
 /** What a rate limit, a standby or a policy says is its status alone; so with trouble of Vault's own. */
 function isBySentence(status: number, text: string): boolean {
   if ([403, 412, 429].includes(status)) return false;
-  return status < 500 || OUR_FAULT_AT_500.test(text);
+  return status < 500 || (status === 500 && OUR_FAULT_AT_500.test(text));
 }
 
 /** 1.9.3 answers 500 to a tampered ciphertext, and to a token that is no JWT. */

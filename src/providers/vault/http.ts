@@ -5,7 +5,7 @@ import type { VaultConfig } from '../../config/schema.ts';
 import { type Clock, sleep } from '../../system/clock.ts';
 import { fail, type Result, succeed } from '../errors.ts';
 import { createDispatcher, type DispatcherOptions } from './dispatcher.ts';
-import { codeOf, connectionErrorOf } from './errors.ts';
+import { codeOf, connectionErrorOf, waitOf } from './errors.ts';
 import { parseBody, type VaultReply, type VaultRequest } from './reply.ts';
 import { nameOf } from './server.ts';
 
@@ -25,6 +25,9 @@ export type ConnectionOptions = DispatcherOptions & {
   /** Whether one more request is all right now; see retry-budget.ts. */
   readonly mayRetry: () => boolean;
 };
+
+/** A caller who leaves says nothing about the server, unless it was silent for so long. */
+export const SILENCE_MS = 2_000;
 
 const MAX_REPLY_BYTES = 8 << 20;
 /** How often a request is sent again because its keep-alive connection had just been closed. */
@@ -76,12 +79,15 @@ export function createVaultConnection(options: ConnectionOptions): VaultConnecti
       if (limit.expired?.name === LATE) replace(used);
       throw error;
     });
+    const retryAfter = answer.headers['retry-after']?.toString();
     const body = parseBody(answer.text, String(answer.headers['content-type'] ?? ''));
     if (!body.ok) {
       const told = `${request.what}: ${nameOf(target)} answers ${answer.status}, but not as Vault does`;
-      return fail(body.error.kind, `${told}: ${body.error.message}`);
+      // A proxy's limit is one too, and another way to Vault is no way around it.
+      const kind = answer.status === 429 ? 'throttled' : body.error.kind;
+      const wait = waitOf(answer.status, retryAfter, clock.now());
+      return fail(kind, `${told}: ${body.error.message}`, wait);
     }
-    const retryAfter = answer.headers['retry-after']?.toString();
     return succeed({ status: answer.status, body: body.value, retryAfter });
   };
 
@@ -93,7 +99,8 @@ export function createVaultConnection(options: ConnectionOptions): VaultConnecti
         limit.onExpire?.(limit.expired);
       };
       const late = (): void => expire(LATE);
-      const aborted = (): void => expire('AbortError');
+      const began = clock.now();
+      const aborted = (): void => expire(clock.now() - began < SILENCE_MS ? 'AbortError' : LATE);
       const timer = clock.setTimer(limitMs, late);
       signal.addEventListener('abort', aborted);
       if (signal.aborted) aborted();

@@ -81,14 +81,17 @@ export function createPreference({ servers, moved, clock }: PreferenceOptions): 
       const using = inUse();
       if (using === undefined) return [];
       const all = [using, ...servers().filter((server) => server !== using)];
-      const open = all.filter(({ circuit }) => circuit.permits());
+      const permitted = all.filter(({ circuit }) => circuit.permits());
+      // One that has just failed comes after those that have not, however much it is preferred.
+      if (permitted.length > 0) {
+        return permitted.sort((a, b) => Number(b.circuit.closed()) - Number(a.circuit.closed()));
+      }
       // Where none is believed to work, the one that was left alone for longest is as good as any.
-      return open.length > 0
-        ? open
-        : all.sort((a, b) => a.circuit.openUntil() - b.circuit.openUntil());
+      return all.sort((a, b) => a.circuit.idleSince() - b.circuit.idleSince());
     },
     worked(server) {
-      if (server === inUse()) return;
+      // It may have been replaced while it answered.
+      if (server === inUse() || !servers().includes(server)) return;
       current = server;
       looks = new Map();
       moved(server, 'failover');

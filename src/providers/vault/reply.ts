@@ -13,6 +13,8 @@ export type VaultRequest = {
   readonly what: string;
   /** What must not be sent twice: the unwrapping of a token that works once. */
   readonly once?: boolean;
+  /** How long it may take where another server can be asked, in milliseconds; else see pace.ts. */
+  readonly failoverMs?: number;
   /** What may be asked of a second server while the first is slow. */
   readonly hedge?: boolean;
   /** What is asked of the server itself, not of a namespace on it. */

@@ -1,9 +1,10 @@
 /** The addresses behind the names of the configuration: a name with several is several servers. */
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
-import { type Clock, sleep } from '../../system/clock.ts';
+import type { Clock } from '../../system/clock.ts';
 import type { Target } from './dispatcher.ts';
 import { proxyFor } from './proxy.ts';
+import { within } from './within.ts';
 
 /** Looks a name up, e.g. `vault.example`; rejects where DNS has no answer. */
 export type Lookup = (hostname: string) => Promise<readonly string[]>;
@@ -12,37 +13,48 @@ export type Lookup = (hostname: string) => Promise<readonly string[]>;
 export const systemLookup: Lookup = async (hostname) =>
   (await lookup(hostname, { all: true })).map(({ address }) => address);
 
-/** Longer than this nobody waits: the connection will look the name up, and say what is wrong. */
+export type Resolution = {
+  /** The servers, most preferred first. */
+  readonly targets: readonly Target[];
+  /** Whether every name was looked up; where not, something else stands in for what was not found. */
+  readonly complete: boolean;
+};
+
+export type ResolveOptions = {
+  /** The addresses of the configuration, in their order. */
+  readonly urls: readonly string[];
+  readonly proxy: string | undefined;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly lookup: Lookup;
+  readonly clock: Clock;
+};
+
+/** Longer than this nobody waits. */
 const LOOKUP_LIMIT_MS = 2_000;
 
 /**
- * The servers of these URLs, in their order. A name that cannot be looked up now stays one server:
- * the connection will say what is wrong with it.
+ * The servers of these URLs. A name that cannot be looked up now keeps the servers that are `held`
+ * already, which may be well while DNS is not. Where there are none it is one server: the connection
+ * will look the name up, and say what is wrong.
  */
 export async function resolveTargets(
-  urls: readonly string[],
-  proxy: string | undefined,
-  env: Readonly<Record<string, string | undefined>>,
-  resolve: Lookup,
-  clock: Clock,
-): Promise<readonly Target[]> {
-  const found = async (hostname: string): Promise<readonly string[]> => {
-    const answered = new AbortController();
-    const late = sleep(clock, LOOKUP_LIMIT_MS, answered.signal).then(() => []);
-    const ips = resolve(hostname).catch(() => []); // said by the connection, when it is made
-    const first = await Promise.race([ips, late]);
-    answered.abort();
-    return [...new Set(first)];
-  };
+  { urls, proxy, env, lookup: lookUp, clock }: ResolveOptions,
+  held: readonly Target[],
+): Promise<Resolution> {
+  let complete = true;
   const targets = await Promise.all(
     urls.map(async (url): Promise<readonly Target[]> => {
       const plain = [{ url, ip: undefined }];
       const hostname = new URL(url).hostname.replace(/^\[|\]$/g, '');
       if (isIP(hostname) !== 0 || proxyFor(url, proxy, env) !== undefined) return plain;
-      const ips = await found(hostname);
+      const answered = lookUp(hostname).catch(() => []); // said by the connection, when it is made
+      const ips = [...new Set(await within(clock, LOOKUP_LIMIT_MS, answered, () => []))];
       // A name with one address is looked up anew for each connection, and so follows a change.
-      return ips.length < 2 ? plain : ips.map((ip) => ({ url, ip }));
+      if (ips.length > 0) return ips.length === 1 ? plain : ips.map((ip) => ({ url, ip }));
+      complete = false;
+      const before = held.filter((target) => target.url === url);
+      return before.length === 0 ? plain : before;
     }),
   );
-  return targets.flat();
+  return { targets: targets.flat(), complete };
 }

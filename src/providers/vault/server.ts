@@ -2,11 +2,13 @@
 import type { Circuit } from './circuit.ts';
 import type { Target } from './dispatcher.ts';
 import type { VaultConnection } from './http.ts';
+import type { Pace } from './pace.ts';
 
 export type Server = {
   readonly target: Target;
   readonly connection: VaultConnection;
   readonly circuit: Circuit;
+  readonly pace: Pace;
 };
 
 /** A server as people know it, and which of several addresses of its name it is. */

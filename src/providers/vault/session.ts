@@ -18,6 +18,7 @@ import {
 import { createRelogins, refusedWait } from './relogin.ts';
 import { renewalDelay, retryDelay, shrinks } from './renewal.ts';
 import { failureOf } from './reply.ts';
+import { within } from './within.ts';
 
 export type Session = {
   /** The token to use now; logs in where there is none. */
@@ -44,6 +45,8 @@ export type SessionOptions = {
 
 /** A login must not hang for ever on behalf of nobody. */
 const LOGIN_TIMEOUT_MS = 10_000;
+/** A network file system may hang for ever. */
+const READ_LIMIT_MS = 2_000;
 const REVOKE_TIMEOUT_MS = 1_000;
 /** Longer than any request may take. */
 const RETIRE_AFTER_MS = 10_000;
@@ -223,8 +226,9 @@ export function createSession(options: SessionOptions): Session {
       const inUse = held?.login.token;
       if (inUse !== undefined && inUse !== rejected) return succeed(inUse);
       const denied = fail('denied', `${why.message}; ${method.advice}`);
-      if (pending === undefined && !relogins.allowed() && !(await credentialsChanged())) {
-        return denied;
+      if (pending === undefined && !relogins.allowed()) {
+        const changed = await within(clock, READ_LIMIT_MS, credentialsChanged(), () => false);
+        if (!changed) return denied;
       }
       const again = await unlessAborted(shareLogin(), signal);
       return again.ok && again.value === rejected ? denied : again;

@@ -82,11 +82,9 @@ export function createTransit(client: VaultClient, place: Place, clock: Clock): 
     // 1.9.3 answers 500 for a whole batch over one damaged item: the others must not pay for it.
     if (items.length > 1 && failure.error.kind === 'invalid') {
       const half = items.length >> 1;
-      const halves = await Promise.all([
-        send(operation, items.slice(0, half), signal),
-        send(operation, items.slice(half), signal),
-      ]);
-      return halves.flat();
+      // One after the other: the batch has one place among the requests under way, not many.
+      const first = await send(operation, items.slice(0, half), signal);
+      return [...first, ...(await send(operation, items.slice(half), signal))];
     }
     return items.map(() => failure);
   };

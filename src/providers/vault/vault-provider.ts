@@ -36,8 +36,10 @@ export function createVaultProvider(
   { log, env, clock, readSecret }: VaultDependencies,
 ): Provider {
   const budget = createRetryBudget();
+  const { addresses: urls, proxy } = options;
+  const names = { urls, proxy, env, lookup: systemLookup, clock };
   const addresses = createAddresses({
-    resolve: () => resolveTargets(options.addresses, options.proxy, env, systemLookup, clock),
+    resolve: (held) => resolveTargets(names, held),
     readTls: () => readTls(options, readSecret),
     connect: (target, tls) =>
       createVaultConnection({ target, config: options, env, tls, clock, mayRetry: budget.take }),

@@ -45,6 +45,7 @@ describe('what an answer of Vault means', () => {
     [501, '', 'unavailable'],
     [502, '', 'unavailable'],
     [503, 'Vault is sealed', 'unavailable'],
+    [503, 'cipher: message authentication failed', 'unavailable'],
     [504, '', 'unavailable'],
     [599, '', 'unavailable'],
   ];
@@ -64,7 +65,7 @@ describe('what an answer of Vault means', () => {
           const { error } = errorOf('decrypting', status, messages, retryAfter, 0);
           assert.ok(KINDS.includes(error.kind));
           assert.ok(error.message.startsWith(`decrypting: Vault answered ${status}`));
-          if (error.kind !== 'throttled') assert.equal(error.retryAfterMs, undefined);
+          if (status !== 429 && status !== 503) assert.equal(error.retryAfterMs, undefined);
         },
       ),
     );
@@ -102,7 +103,8 @@ describe('Retry-After', () => {
   for (const [header, wait] of table) {
     it(`${header === undefined ? 'missing' : JSON.stringify(header.slice(0, 40))}: ${wait ?? 'no'} ms`, () => {
       assert.equal(retryAfterMs(header, now), wait);
-      assert.equal(errorOf('x', 429, [], header, now).error.retryAfterMs, wait);
+      for (const status of [429, 503])
+        assert.equal(errorOf('x', status, [], header, now).error.retryAfterMs, wait);
     });
   }
 });

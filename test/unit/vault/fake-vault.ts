@@ -28,7 +28,13 @@ export type FakeAnswer =
     }
   | { readonly kind: 'close' }
   | { readonly kind: 'cut' }
-  | { readonly kind: 'raw'; readonly status: number; readonly type: string; readonly text: string }
+  | {
+      readonly kind: 'raw';
+      readonly status: number;
+      readonly type: string;
+      readonly text: string;
+      readonly headers?: Readonly<Record<string, string>>;
+    }
   | { readonly kind: 'hold'; readonly held: (gone: Promise<void>) => void };
 
 /** A request as it came in. */
@@ -133,7 +139,9 @@ function give(answer: FakeAnswer, response: ServerResponse, socket: Socket): voi
       response.write('{"data":{"batch_results":[', () => socket.destroy());
       return;
     case 'raw':
-      response.writeHead(answer.status, { 'content-type': answer.type }).end(answer.text);
+      response
+        .writeHead(answer.status, { 'content-type': answer.type, ...answer.headers })
+        .end(answer.text);
       return;
     case 'hold':
       answer.held(new Promise((resolve) => void socket.once('close', () => resolve())));

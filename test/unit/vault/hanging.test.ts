@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { ciphertextOf, DECRYPT, type FakeAnswer, LOGIN } from './fake-vault.ts';
+import { ciphertextOf, DECRYPT, type FakeAnswer, LOGIN, startFakeVault } from './fake-vault.ts';
 import { bytes, patient, said, startProvider } from './provider-under-test.ts';
 
 const one = [bytes(ciphertextOf('one'))];
@@ -39,24 +39,47 @@ describe('a server that hangs', () => {
     await gone;
   });
 
-  it('is asked on a new connection from then on: the others that are open may be dead too', async (t) => {
-    const { vault, provider, clock } = await startProvider(t);
-    await Promise.all([provider.decrypt(one, patient()), provider.decrypt(one, patient())]);
-    const open = new Set(vault.seen.map(({ connection }) => connection));
-    assert.ok(open.size >= 2);
+  for (const [requestTimeout, who] of [
+    [2_000, 'its time is over'],
+    [10_000, 'its caller has waited for so long'],
+  ] as const) {
+    it(`is asked on a new connection once ${who}: the others that are open may be dead too`, async (t) => {
+      const { vault, provider, clock } = await startProvider(t, { requestTimeout });
+      await Promise.all([provider.decrypt(one, patient()), provider.decrypt(one, patient())]);
+      const open = new Set(vault.seen.map(({ connection }) => connection));
+      assert.ok(open.size >= 2);
+      const { answer, arrived } = held();
+      vault.next(DECRYPT, answer);
+      const caller = new AbortController();
+      const answered = provider.decrypt(one, caller.signal);
+      await arrived;
+      await clock.advance(2_000);
+      caller.abort();
+      assert.deepEqual(said(await answered), ['error: unavailable']);
+      const before = vault.seen.length;
+      await Promise.all([1, 2, 3].map(() => provider.decrypt(one, patient())));
+      const used = vault.seen.slice(before).map(({ connection }) => connection);
+      assert.deepEqual(
+        used.filter((connection) => open.has(connection)),
+        [],
+      );
+    });
+  }
+
+  it('at a login is given all of requestTimeout, though there is another one', async (t) => {
+    const [first, second] = [await startFakeVault(t), await startFakeVault(t)];
+    const addresses = [first.address, second.address];
+    const { provider, clock } = await startProvider(t, { addresses });
     const { answer, arrived } = held();
-    vault.next(DECRYPT, answer);
+    first.next(LOGIN, answer);
     const answered = provider.decrypt(one, patient());
-    await arrived;
-    await clock.advance(2_000);
-    assert.deepEqual(said(await answered), ['error: unavailable']);
-    const before = vault.seen.length;
-    await Promise.all([1, 2, 3].map(() => provider.decrypt(one, patient())));
-    const used = vault.seen.slice(before).map(({ connection }) => connection);
-    assert.deepEqual(
-      used.filter((connection) => open.has(connection)),
-      [],
-    );
+    const { gone } = await arrived;
+    await clock.advance(1_999);
+    assert.deepEqual(second.seen, []);
+    await clock.advance(1);
+    assert.deepEqual(said(await answered), ['one']);
+    await gone;
+    assert.equal(second.count(LOGIN), 1);
   });
 
   it('is not asked by a caller that has given up before', async (t) => {

@@ -89,6 +89,29 @@ describe('a status of Vault', () => {
     assert.equal(vault.count(DECRYPT), 1);
   });
 
+  it('503 with Retry-After: unavailable, with the wait', async (t) => {
+    const { vault, provider } = await startProvider(t);
+    vault.next(DECRYPT, json(503, { errors: [] }, { 'retry-after': '7' }));
+    const [result] = await provider.decrypt(one, patient());
+    assert.equal(result?.ok, false);
+    assert.equal(result.error.kind, 'unavailable');
+    assert.equal(result.error.retryAfterMs, 7_000);
+  });
+
+  for (const [status, kind] of [
+    [429, 'throttled'],
+    [503, 'unavailable'],
+  ] as const) {
+    it(`${status} on a page of a proxy: ${kind}, with the wait that it asks for`, async (t) => {
+      const { vault, provider } = await startProvider(t);
+      vault.next(DECRYPT, { ...page, status, headers: { 'retry-after': '7' } });
+      const [result] = await provider.decrypt(one, patient());
+      assert.equal(result?.ok, false);
+      assert.equal(result.error.kind, kind);
+      assert.equal(result.error.retryAfterMs, 7_000);
+    });
+  }
+
   const table: readonly (readonly [number, string, string])[] = [
     [412, 'required index state not present', 'unavailable'],
     [429, 'rate limit quota exceeded', 'throttled'],
@@ -174,6 +197,17 @@ describe('one bad ciphertext among good ones', () => {
       assert.deepEqual(said(await provider.decrypt(batch, patient())), expected);
     }
     assert.equal(vault.count(LOGIN), 1);
+  });
+
+  it('and many more of them are found by one request at a time', async (t) => {
+    const { vault, provider } = await startProvider(t);
+    const batch = Array.from({ length: 32 }, (_, i) => bytes(tampered(`${i}`)));
+    const expected = batch.map(() => 'error: invalid');
+    assert.deepEqual(said(await provider.decrypt(batch, patient())), expected);
+    // A connection carries one request at a time, and the next request takes the other of two.
+    const connections = new Set(vault.seen.map(({ connection }) => connection));
+    assert.ok(connections.size <= 2, `${connections.size} connections`);
+    assert.equal(vault.count(DECRYPT), 63);
   });
 
   it('fails alone in 1.12 and newer, which answer 400 with the results in it', async (t) => {

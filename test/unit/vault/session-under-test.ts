@@ -13,8 +13,8 @@ export type SessionUnderTest = {
   readonly session: Session;
   readonly clock: DrivenClock;
   readonly requests: Request[];
-  /** What the secret id's file holds. */
-  readonly secret: { id: string };
+  /** What the secret id's file holds; reading it may hang. */
+  readonly secret: { id: string; hangs: boolean };
   /** What a login grants from now on. */
   readonly grant: { ttl: number; renewable: boolean };
   /** Answers instead of the ordinary, by path; undefined leaves it to that. */
@@ -43,7 +43,7 @@ export const granted = (token: string, ttl: number, renewable = true): Reply => 
 export function createSessionUnderTest(random = 0): SessionUnderTest {
   const clock = createDrivenClock(1_800_000_000_000, random);
   const requests: Request[] = [];
-  const secret = { id: 'first' };
+  const secret = { id: 'first', hangs: false };
   const grant = { ttl: 90, renewable: true };
   const answers: SessionUnderTest['answers'] = new Map();
   const logged: string[] = [];
@@ -68,7 +68,9 @@ export function createSessionUnderTest(random = 0): SessionUnderTest {
   const log = createLog({ level: 'debug', format: 'json', write });
   const approle = { mount: 'approle', roleID: 'role', secretIDWrapped: false };
   const session = createSession({
-    method: authMethod({ appRole: { ...approle, secretIDFile: '/id' } }, async () => secret.id),
+    method: authMethod({ appRole: { ...approle, secretIDFile: '/id' } }, () =>
+      secret.hangs ? new Promise(() => undefined) : Promise.resolve(secret.id),
+    ),
     send,
     refresh: async () => succeed(undefined),
     clock,

@@ -126,6 +126,18 @@ describe('a token that Vault does not accept', () => {
     assert.deepEqual(await session.replace('token-2', why, patient()), succeed('token-3'));
   });
 
+  it('holds nobody up for longer than two seconds where reading the credentials hangs', async () => {
+    const { session, clock, secret } = createSessionUnderTest();
+    await session.token(patient());
+    await session.replace('token-1', why, patient());
+    session.tried('token-2', false);
+    secret.hangs = true;
+    const again = session.replace('token-2', why, patient());
+    await clock.advance(2_000);
+    const outcome = await again;
+    assert.equal(outcome.ok === false && outcome.error.kind, 'denied');
+  });
+
   it('does not make a storm of denials a storm of logins', async () => {
     const { session, count, clock } = createSessionUnderTest();
     await session.token(patient());

@@ -6,6 +6,13 @@ import { fail, type Result, succeed } from '../../errors.ts';
 import { failureOf, type VaultReply } from '../reply.ts';
 import type { Credentials, Login, ReadSecret, Send } from './login.ts';
 
+/**
+ * Passwords are hashed slowly, and others are asked about tokens: a login takes longer than a
+ * request, and one that is given up too soon leaves a token behind. Two servers fit into the limit
+ * that the session sets.
+ */
+const FAILOVER_MS = 5_000;
+
 /** Reads the named files; the failure says which one cannot be read. */
 export async function readCredentials(
   places: Readonly<Record<string, string | undefined>>,
@@ -39,6 +46,7 @@ export async function postLogin(
     path: `auth/${path}`,
     body,
     what: 'logging in to Vault',
+    failoverMs: FAILOVER_MS,
   } as const;
   const replied = await send(request, signal);
   if (!replied.ok) return replied;
