@@ -8,7 +8,7 @@ import { build, type Plugin } from 'esbuild';
  * and save two thirds of the memory. SIGUSR1 would open the inspector in a daemon that holds keys.
  */
 export const NODE_FLAGS = [
-  '--max-semi-space-size=1',
+  '--max-semi-space-size=2',
   '--max-old-space-size=64',
   '--v8-pool-size=1',
   '--disable-sigusr1',
@@ -26,14 +26,22 @@ export const LATE_FLAGS = `setTimeout(() => require('node:v8').setFlagsFromStrin
 /** Two: libuv gives name look-ups at most half of them, so that one that hangs leaves files readable. */
 export const UV_THREADS = '2';
 
+/** A global list that the making of the code cache sets, of what it is to load before it ends. */
+export const LOADED_LATE = 'trousseauLoadedLate';
+
 /** What stands for a package in the bundle: the parts of it that are used, or nothing. */
 const PARTS: Readonly<Record<string, string>> = {
-  // Its index loads fetch, caches, WebSockets and mocks too: 20 ms at every start.
+  // Its index loads fetch, caches, WebSockets and mocks too: 20 ms at every start. The parts wait for the
+  // first Vault, when the socket is open; code-cache.ts has them loaded, so that they are compiled.
   undici: `
-    const Dispatcher = require('undici/lib/dispatcher/dispatcher');
-    Dispatcher.prototype.connect = require('undici/lib/api/api-connect'); // of a proxy's tunnel
-    exports.Pool = require('undici/lib/dispatcher/pool');
-    exports.ProxyAgent = require('undici/lib/dispatcher/proxy-agent');`,
+    const part = (name, load) => Object.defineProperty(exports, name, { enumerable: true, get: load });
+    part('Pool', () => require('undici/lib/dispatcher/pool'));
+    part('ProxyAgent', () => {
+      const Dispatcher = require('undici/lib/dispatcher/dispatcher');
+      Dispatcher.prototype.connect = require('undici/lib/api/api-connect'); // of a proxy's tunnel
+      return require('undici/lib/dispatcher/proxy-agent');
+    });
+    globalThis.${LOADED_LATE}?.push(exports);`,
   // grpc-js needs it for channelz and ORCA alone, which are not used here.
   '@grpc/proto-loader': `exports.loadSync = () => { throw new Error('not part of the bundle'); };`,
 };
@@ -47,6 +55,30 @@ const partsOnly: Plugin = {
       contents: PARTS[path] ?? '',
       resolveDir: process.cwd(),
     }));
+  },
+};
+
+/** Modules of Node that take 1 to 4 ms to load, and that no start needs. */
+const LAZY = ['child_process', 'dns', 'dns/promises', 'zlib'];
+
+/** Loads them when something of theirs is first asked for. */
+const lazyBuiltins: Plugin = {
+  name: 'lazy-builtins',
+  setup(builder) {
+    const names = new RegExp(`^(node:)?(${LAZY.join('|')})$`);
+    builder.onResolve({ filter: names }, ({ path, namespace }) => {
+      const name = path.replace(/^node:/, '');
+      return namespace === 'lazy'
+        ? { path: `node:${name}`, external: true }
+        : { path: name, namespace: 'lazy' };
+    });
+    builder.onLoad({ filter: /.*/, namespace: 'lazy' }, async ({ path }) => {
+      const names = Object.keys((await import(`node:${path}`)) as object);
+      return {
+        contents: `for (const name of ${JSON.stringify(names.filter((name) => name !== 'default'))})
+          Object.defineProperty(exports, name, { enumerable: true, get: () => require('node:${path}')[name] });`,
+      };
+    });
   },
 };
 
@@ -67,7 +99,7 @@ export async function bundleProgram(): Promise<Bundle> {
     entryPoints: ['src/main.ts'],
     write: false,
     metafile: true,
-    plugins: [partsOnly],
+    plugins: [partsOnly, lazyBuiltins],
     bundle: true,
     platform: 'node',
     format: 'cjs',

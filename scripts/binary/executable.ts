@@ -13,8 +13,7 @@ export type Parts = {
   /** The program of Node that everything is put into. */
   readonly node: string;
   readonly source: string;
-  /** None where nothing here runs that Node: then each start compiles. */
-  readonly codeCache: Buffer | undefined;
+  readonly codeCache: Buffer;
   readonly licenses: readonly License[];
 };
 
@@ -29,8 +28,7 @@ const { getRawAsset } = require('node:sea');
 const { Script } = require('node:vm');
 const source = Buffer.from(getRawAsset('bundle.js')).latin1Slice();
 const cachedData = Buffer.from(getRawAsset('bundle.cache'));
-const options = cachedData.length === 0 ? {} : { cachedData };
-const script = new Script(source, { filename: 'trousseau.cjs', ...options });
+const script = new Script(source, { filename: 'trousseau.cjs', cachedData });
 script.runInThisContext()(exports, require, module, __filename, __dirname);
 ${LATE_FLAGS}`;
 
@@ -40,7 +38,7 @@ export function writeExecutable(output: string, parts: Parts): void {
   try {
     writeFileSync(join(folder, 'main.cjs'), MAIN);
     writeFileSync(join(folder, 'bundle.js'), parts.source);
-    writeFileSync(join(folder, 'bundle.cache'), parts.codeCache ?? '');
+    writeFileSync(join(folder, 'bundle.cache'), parts.codeCache);
     writeFileSync(join(folder, 'licenses.json'), JSON.stringify(parts.licenses));
     fillCacheOfPkg(folder, parts);
     execFileSync(

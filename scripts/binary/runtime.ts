@@ -12,6 +12,9 @@ type Locked = { readonly version: string; readonly integrity: string };
 /** Where Debian's packages for running programs of another processor have its libraries. */
 const ARM64_LIBRARIES = '/usr/aarch64-linux-gnu';
 
+/** `npm ci` empties node_modules, and with it what was fetched for an older lock file. */
+const FETCHED = 'node_modules/.cache';
+
 /** The folder of the npm package that holds Node for the processor, fetched if need be. */
 export function nodePackage(arch: Arch): string {
   const name = `node-linux-${arch}`;
@@ -20,12 +23,12 @@ export function nodePackage(arch: Arch): string {
 }
 
 /**
- * `npm ci` leaves out what is for another processor, so that one is fetched once, and is taken only
- * if it is what package-lock.json says.
+ * `npm ci` leaves out what is for another processor, so that one is fetched right after it, and is taken
+ * only if it is what package-lock.json says.
  */
 function fetched(name: string): string {
   const { version, integrity } = locked(name);
-  const folder = join('build', `${name}-${version}`);
+  const folder = join(FETCHED, `${name}-${version}`);
   if (existsSync(join(folder, 'complete'))) return join(folder, 'complete/package');
   mkdirSync(folder, { recursive: true });
   const file = execFileSync(
