@@ -1,6 +1,7 @@
 /**
  * Makes dist/release from dist/packages: signed packages, repositories for apt and dnf, SBOM,
- * provenance and checksums. `release.ts [--packages FOLDER] [--out FOLDER]`.
+ * provenance and checksums. `release.ts [--packages FOLDER] [--out FOLDER] [--uncommitted]`; the last
+ * one is for trying out what nobody else can rebuild.
  */
 import { copyFileSync, globSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
@@ -14,26 +15,28 @@ import { aptRepository, dnfRepository } from './release/repositories.ts';
 import { cyclonedx } from './release/sbom.ts';
 import { signerFrom } from './release/sign.ts';
 
-const TOOLS = ['gpg', 'rpmsign', 'createrepo_c', 'apt-ftparchive'];
-
 const { values } = parseArgs({
   options: {
     packages: { type: 'string', default: 'dist/packages' },
     out: { type: 'string', default: 'dist/release' },
+    uncommitted: { type: 'boolean', default: false },
   },
 });
 const built = globSync(`${values.packages}/*.{deb,rpm}`).sort();
-const signer = signerFrom(process.env);
+const edition = editionOf(process.env);
+const missing = missingTools('release');
+const signer = missing === undefined ? signerFrom(process.env) : { problem: missing };
 const problem =
-  missingTools(TOOLS) ??
   ('problem' in signer ? signer.problem : undefined) ??
+  (edition.dirty && !values.uncommitted
+    ? 'not everything is committed: nobody could rebuild what would be released'
+    : undefined) ??
   (built.length === 4 ? undefined : `${values.packages} does not hold the four packages`);
 if (problem !== undefined || 'problem' in signer) {
   process.stderr.write(`${problem}\n`);
   process.exit(1);
 }
 
-const edition = editionOf(process.env);
 const out = resolve(values.out);
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });

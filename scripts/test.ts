@@ -1,9 +1,10 @@
 /**
  * Runs the tests of the named suites with node:test, one file after the other where they start
- * servers, and fails on a skipped or missing test as on a failed one.
+ * servers, and fails on a skipped test, or a file without one, as on a failed test.
  */
 import { globSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
@@ -19,14 +20,19 @@ if (suites.length === 0 || files.length === 0) {
 
 const concurrency = suites.every((suite) => suite === 'unit') ? availableParallelism() : 1;
 const counts = { passed: 0, failed: 0, skipped: 0 };
+const silent = new Set(files.map((file) => resolve(file)));
 const stream = run({ files, concurrency, timeout: MAX_FILE_MS });
-stream.on('test:pass', ({ skip, todo, details }) => {
-  if (details.type === 'suite') return;
+stream.on('test:pass', ({ name, file, skip, todo, details }) => {
+  // Each file is reported as a test too, named as itself, which passes where none is in it.
+  if (details.type === 'suite' || resolve(name) === file) return;
   if (skip === undefined && todo === undefined) counts.passed += 1;
   else counts.skipped += 1;
 });
 stream.on('test:fail', () => {
   counts.failed += 1;
+});
+stream.on('test:summary', ({ file, counts: { tests } }) => {
+  if (file !== undefined && tests > 0) silent.delete(file);
 });
 const report = stream.compose(new spec());
 report.pipe(process.stdout);
@@ -36,4 +42,6 @@ process.stdout.write(
   `\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`,
 );
 if (counts.skipped > 0) process.stdout.write('a skipped test counts as a failure\n');
-process.exitCode = counts.failed > 0 || counts.skipped > 0 || counts.passed === 0 ? 1 : 0;
+for (const file of silent) process.stdout.write(`${file} has no test: that counts as a failure\n`);
+process.exitCode =
+  counts.failed > 0 || counts.skipped > 0 || silent.size > 0 || counts.passed === 0 ? 1 : 0;

@@ -5,7 +5,7 @@ import { chmodSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync }
 import { join } from 'node:path';
 import { gzip, plain, template, zshEntry } from './contents.ts';
 import type { Edition } from './edition.ts';
-import { librariesOf } from './libraries.ts';
+import { debianPackages, needsOf } from './libraries.ts';
 import { type Entry, installedKiB, layOut } from './stage.ts';
 import { runLong } from './tools.ts';
 
@@ -14,11 +14,25 @@ const MAINTAINER = 'The Trousseau maintainers <maintainers@trousseau.io>';
 
 export type DebArch = 'amd64' | 'arm64';
 
+/** One thread: with more, xz cuts its blocks by how many processors the machine has. */
+const COMPRESSIONS = {
+  small: ['-Zxz', '-z6', '--threads-max=1'],
+  fast: ['-Zgzip', '-z1'],
+} as const;
+
+/** Small is what is shipped. */
+export type Compression = keyof typeof COMPRESSIONS;
+
+export function isCompression(name: string): name is Compression {
+  return Object.hasOwn(COMPRESSIONS, name);
+}
+
 export type Material = {
   readonly binary: string;
   readonly contents: readonly Entry[];
   readonly selinux: Buffer;
   readonly edition: Edition;
+  readonly compression: Compression;
   /** A folder of ours, made anew. */
   readonly scratch: string;
   readonly out: string;
@@ -26,14 +40,14 @@ export type Material = {
 
 /** Answers the file it made. */
 export async function buildDeb(arch: DebArch, material: Material): Promise<string> {
-  const { binary, contents, edition, scratch, out } = material;
+  const { binary, contents, edition, compression, scratch, out } = material;
   const root = join(scratch, `deb-${arch}`);
   rmSync(root, { recursive: true, force: true });
   const entries = [...contents, ...(await debContents(material))];
   layOut(root, entries, edition.epoch);
   const version = `${edition.packageVersion}-1`;
   const depends = [
-    ...librariesOf(binary).map(({ deb }) => deb),
+    ...debianPackages(needsOf(binary)),
     'passwd',
     'systemd | systemd-standalone-sysusers | systemd-sysusers',
   ];
@@ -51,9 +65,8 @@ export async function buildDeb(arch: DebArch, material: Material): Promise<strin
   layOutControl(join(root, 'DEBIAN'), control, edition.epoch);
   utimesSync(root, edition.epoch, edition.epoch);
   const file = join(out, `trousseau_${version}_${arch}.deb`);
-  // One thread: with more, xz cuts its blocks by how many processors the machine has.
-  const compression = ['-Zxz', '-z6', '--threads-max=1'];
-  await runLong('dpkg-deb', ['--root-owner-group', ...compression, '--build', root, file], {
+  const args = ['--root-owner-group', ...COMPRESSIONS[compression], '--build', root, file];
+  await runLong('dpkg-deb', args, {
     ...process.env,
     SOURCE_DATE_EPOCH: String(edition.epoch),
   });

@@ -10,11 +10,14 @@ export type Edition = {
   readonly commit: string;
   /** Of the commit, in seconds; every time stamp in a package. */
   readonly epoch: number;
-  /** Something is not committed: such packages cannot be rebuilt by others. */
+  /** Something is not committed, or nobody can tell: such packages cannot be rebuilt by others. */
   readonly dirty: boolean;
 };
 
-/** SOURCE_DATE_EPOCH wins over the commit's date; TROUSSEAU_PACKAGE_VERSION is for tests of upgrades. */
+/**
+ * SOURCE_DATE_EPOCH wins over the commit's date; TROUSSEAU_PACKAGE_VERSION is for tests of upgrades.
+ * TROUSSEAU_COMMIT is for whoever builds from a source archive, as in the executable.
+ */
 export function editionOf(env: Readonly<Record<string, string | undefined>>): Edition {
   const { version: fromManifest } = JSON.parse(readFileSync('package.json', 'utf8')) as {
     version: string;
@@ -23,9 +26,9 @@ export function editionOf(env: Readonly<Record<string, string | undefined>>): Ed
   return {
     version,
     packageVersion: version.replace('-', '~'),
-    commit: git('rev-parse', 'HEAD') ?? 'unknown',
+    commit: env['TROUSSEAU_COMMIT'] ?? git('rev-parse', 'HEAD') ?? 'unknown',
     epoch: Number(env['SOURCE_DATE_EPOCH'] ?? git('log', '-1', '--format=%ct') ?? 0),
-    dirty: (git('status', '--porcelain') ?? '') !== '',
+    dirty: git('status', '--porcelain') !== '',
   };
 }
 

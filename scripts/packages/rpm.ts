@@ -2,16 +2,19 @@
 import { copyFileSync, mkdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { plain, zshEntry } from './contents.ts';
-import type { Material } from './deb.ts';
-import { librariesOf } from './libraries.ts';
+import type { Compression, Material } from './deb.ts';
+import { needsOf, rpmRequires } from './libraries.ts';
 import { type Entry, layOut } from './stage.ts';
 import { runLong } from './tools.ts';
 
 export type RpmArch = 'x86_64' | 'aarch64';
 
+/** The same on every machine, and readable by RHEL 8. */
+const PAYLOADS: Readonly<Record<Compression, string>> = { small: 'w6.xzdio', fast: 'w1.gzdio' };
+
 /** Answers the file it made. */
 export async function buildRpm(arch: RpmArch, material: Material): Promise<string> {
-  const { binary, contents, edition, scratch, out } = material;
+  const { binary, contents, edition, compression, scratch, out } = material;
   const top = resolve(scratch, `rpm-${arch}`);
   rmSync(top, { recursive: true, force: true });
   const stage = join(top, 'stage');
@@ -23,10 +26,7 @@ export async function buildRpm(arch: RpmArch, material: Material): Promise<strin
     upstream_version: edition.packageVersion,
     commit: edition.commit,
     changelog_date: changelogDate(edition.epoch),
-    requires:
-      librariesOf(binary)
-        .map(({ rpm }) => rpm)
-        .join(', ') || 'systemd',
+    requires: rpmRequires(needsOf(binary)).join(', ') || 'systemd',
     // Nothing of the machine or of the moment.
     _buildhost: 'reproducible',
     use_source_date_epoch_as_buildtime: '1',
@@ -34,8 +34,7 @@ export async function buildRpm(arch: RpmArch, material: Material): Promise<strin
     source_date_epoch_from_changelog: '0',
     _build_id_links: 'none',
     __os_install_post: '%{nil}',
-    // The same compression on every machine, readable by RHEL 8.
-    _binary_payload: 'w6.xzdio',
+    _binary_payload: PAYLOADS[compression],
     _binary_filedigest_algorithm: '8',
   };
   const flags = Object.entries(defines).flatMap(([name, value]) => [

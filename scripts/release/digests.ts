@@ -8,18 +8,32 @@ export const PUBLIC_KEY = 'trousseau-signing-key.asc';
 export const PROVENANCE = 'trousseau.provenance.json';
 export const SBOM = 'trousseau.cdx.json';
 
+/** Of a symbolic link, a socket or the like. */
+export const NOT_A_FILE = 'not a file';
+
 export function sha256(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-/** By their paths in the release, sorted; the list itself and its signature are not in it. */
+/**
+ * By their paths in the release, sorted; the list itself and its signature are not in it. A release has
+ * files and folders alone: what else lies there has a digest that no list can hold.
+ */
 export function digestsOf(folder: string): ReadonlyMap<string, string> {
   const files = readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
-    .filter((name) => name !== SUMS && name !== `${SUMS}.asc`)
-    .sort();
-  return new Map(files.map((name) => [name, sha256(readFileSync(join(folder, name)))]));
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => {
+      const name = relative(folder, join(entry.parentPath, entry.name));
+      return { name, isFile: entry.isFile() };
+    })
+    .filter(({ name, isFile }) => !isFile || (name !== SUMS && name !== `${SUMS}.asc`))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+  return new Map(
+    files.map(({ name, isFile }) => [
+      name,
+      isFile ? sha256(readFileSync(join(folder, name))) : NOT_A_FILE,
+    ]),
+  );
 }
 
 export function formatSums(digests: ReadonlyMap<string, string>): string {

@@ -18,9 +18,9 @@ const RPM_HEADER_MAGIC = 0x8eade801;
 const RPM_INDEX_ENTRY_BYTES = 16;
 
 /** In place; `rpmkeys --checksig` and dnf check it. */
-export function signRpm(file: string, { fingerprint }: Signer): void {
+export function signRpm(file: string, { signingKey }: Signer): void {
   const defines = [
-    `_gpg_name ${fingerprint}`,
+    `_gpg_name ${signingKey}!`,
     '_gpg_digest_algo sha512',
     `__gpg ${pathOf('gpg') ?? 'gpg'}`,
   ];

@@ -15,6 +15,7 @@ export type Provenance = {
         readonly version: string;
         readonly sourceDateEpoch: number;
       };
+      readonly internalParameters: { readonly allCommitted: boolean };
     };
     readonly runDetails: {
       readonly byproducts: readonly {

@@ -1,6 +1,7 @@
 /**
  * Checks a release: every signature and checksum, then makes the packages again from this clone and
- * compares. `verify.ts [--release FOLDER] [--binaries FOLDER] [--key FINGERPRINT] [--no-rebuild]`.
+ * compares. `verify.ts [--release FOLDER] [--binaries FOLDER] [--key FINGERPRINT] [--no-rebuild]
+ * [--compression small|fast] [--uncommitted]`; the last two are for releases that tests have made.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -19,10 +20,12 @@ const { values } = parseArgs({
     binaries: { type: 'string', default: 'dist/bin' },
     key: { type: 'string' },
     'no-rebuild': { type: 'boolean', default: false },
+    compression: { type: 'string', default: 'small' },
+    uncommitted: { type: 'boolean', default: false },
   },
 });
 
-const missing = missingTools(['gpg', 'rpmkeys']);
+const missing = missingTools('release');
 const problems =
   missing === undefined ? [...signatures(), ...(values['no-rebuild'] ? [] : rebuilt())] : [missing];
 for (const problem of problems) process.stderr.write(`${problem}\n`);
@@ -45,13 +48,21 @@ function rebuilt(): readonly string[] {
   ) as Provenance;
   const { commit, version, sourceDateEpoch } =
     statement.predicate.buildDefinition.externalParameters;
+  const { allCommitted } = statement.predicate.buildDefinition.internalParameters;
+  if (!allCommitted && !values.uncommitted)
+    return ['not everything was committed when it was made: nobody can make it again'];
   const here = editionOf(process.env);
+  if (here.dirty && !values.uncommitted)
+    return ['not everything in this clone is committed: what it makes is of no commit'];
   if (here.commit !== commit) return [`it is of commit ${commit}, this clone is at ${here.commit}`];
   const out = mkdtempSync(join(tmpdir(), 'trousseau-rebuild-'));
   try {
     run(
       'node_modules/.bin/node',
-      ['scripts/build-packages.ts', '--out', out, '--binaries', values.binaries],
+      [
+        'scripts/build-packages.ts',
+        ...['--out', out, '--binaries', values.binaries, '--compression', values.compression],
+      ],
       {
         env: {
           ...process.env,
