@@ -3,11 +3,12 @@
  * see that it is the sandbox that stops it, as the same user in a unit without one. Perl is in every
  * Debian, and can make any system call.
  */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import { journal, unitText } from './installation.ts';
+import { journal } from './installation.ts';
 import type { Machine } from './nspawn.ts';
+import { ELSEWHERE } from './own-namespaces.ts';
 
 type CallNumber = { readonly x64: number; readonly arm64: number };
 
@@ -44,7 +45,7 @@ const read = (path: string): string => `open(my $f, '<', '${path}')`;
 const text = (value: string): string => `copy('${value}')`;
 const run = (path: string): string => `exec_ok('${path}')`;
 
-/** Files that everybody on the machine may read or run, made before the attempts. */
+/** Files that everybody on the machine may read, made before the attempts. */
 const PLANTED = ['/home/member.txt', '/tmp/planted.txt', '/var/tmp/planted.txt'] as const;
 
 export const ATTEMPTS: readonly Attempt[] = [
@@ -99,6 +100,12 @@ export const ATTEMPTS: readonly Attempt[] = [
     freeOutside: true,
   },
   { name: 'make a file in memory', perl: call('memfd_create', text('x'), '0'), freeOutside: true },
+  {
+    // A datagram, which is refused at once: what TCP sends is dropped until the caller gives up.
+    name: 'connect elsewhere',
+    perl: `sent(pack('S n C4 x8', 2, 9, ${ELSEWHERE.split('.').join(', ')}))`,
+    freeOutside: true,
+  },
 ];
 
 const SCRIPT_PATH = '/opt/attempts.pl';
@@ -108,6 +115,10 @@ const UNIT_FOLDER = '/etc/systemd/system';
 const SCRIPT = `use strict; $| = 1;
 sub copy { my $s = shift; return $s }
 sub exec_ok { my $p = shift; my $r = system { $p } $p; return $r == 0 }
+sub sent {
+  my ($to, $s) = @_;
+  socket($s, 2, 2, 0) && connect($s, $to) && send($s, 'x', 0);
+}
 sub dropped {
   my $p = shift;
   my $f;
@@ -127,11 +138,9 @@ export async function makeAttempts(machine: Machine): Promise<readonly Seen[]> {
   for (const path of PLANTED) writeFileSync(place(path), 'planted', { mode: 0o644 });
   writeFileSync(place(SCRIPT_PATH), SCRIPT);
   const start = `Type=oneshot\nRestart=no\nWatchdogSec=0\nExecStart=\nExecStart=/usr/bin/perl ${SCRIPT_PATH}\nExecPaths=/usr/bin/perl\n`;
-  const plain = unitText('trousseau.service').match(/^(User|Group|\w+Directory\w*)=.*$/gm) ?? [];
-  const sandboxed = unitText('trousseau.service').replace(
-    /^\[Install\][\s\S]*/m,
-    `[Service]\n${start}`,
-  );
+  const unit = readFileSync(place('/usr/lib/systemd/system/trousseau.service'), 'utf8');
+  const plain = unit.match(/^(User|Group|\w+Directory\w*)=.*$/gm) ?? [];
+  const sandboxed = unit.replace(/^\[Install\][\s\S]*/m, `[Service]\n${start}`);
   writeFileSync(place(`${UNIT_FOLDER}/inside.service`), sandboxed);
   writeFileSync(
     place(`${UNIT_FOLDER}/outside.service`),
@@ -148,7 +157,6 @@ export async function makeAttempts(machine: Machine): Promise<readonly Seen[]> {
 
 async function outcomes(machine: Machine, unit: string): Promise<ReadonlyMap<number, string>> {
   await machine.must(['systemctl', 'start', `${unit}.service`]);
-  await machine.must(['journalctl', '--sync']);
   const lines = await journal(machine, `${unit}.service`);
   return new Map(
     lines.flatMap((line) => {

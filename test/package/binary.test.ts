@@ -1,27 +1,19 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, it } from 'node:test';
-import { bundleProgram } from '../../scripts/binary/bundle.ts';
-import { emulator, nodePackage, nodeVersion } from '../../scripts/binary/runtime.ts';
+import { describe, it, test } from 'node:test';
+import { bundleProgram, NODE_FLAGS } from '../../scripts/binary/bundle.ts';
+import { type Arch, emulator, nodePackage, nodeVersion } from '../../scripts/binary/runtime.ts';
+import { missingTools } from '../../scripts/packages/tools.ts';
 import type { License } from '../../src/cli/licenses.ts';
 import { environment } from '../servers/process.ts';
 import { temporaryFolder } from '../unit/temporary-folder.ts';
 import { executable, ROOT, type Serving, serveLocally } from './executable.ts';
 
 const SECRET = Buffer.from('0123456789abcdef0123456789abcdef');
-const X64 = emulator('x64');
-const ARM64 = emulator('arm64');
 /** proc(5): state LISTEN in /proc/net/tcp. */
 const LISTENING = '0A';
-
-if (X64 === undefined)
-  process.stdout.write('left out: all that runs the x64 executable; this is not an x64 machine\n');
-if (ARM64 === undefined)
-  process.stdout.write(
-    'left out: KMS calls to the arm64 executable; install qemu-user and libstdc++6-arm64-cross\n',
-  );
 
 /** Every call of both versions of the protocol. */
 async function assertServes({ client: { v1, v2 } }: Serving): Promise<void> {
@@ -59,9 +51,57 @@ function threads(pid: number): readonly string[] {
   );
 }
 
+/** The command that runs the executable here. */
+function runs(arch: Arch): readonly string[] {
+  const first = emulator(arch);
+  assert.ok(first !== undefined, missingTools('binary') ?? `nothing here runs ${arch}`);
+  return [...first, executable(arch)];
+}
+
+/**
+ * Of an executable, as Node's single executable applications lay them out: the name, eight bytes of
+ * length, the content.
+ */
+function asset(bytes: Buffer, name: string): Buffer {
+  const named = Buffer.alloc(8 + name.length);
+  named.writeBigUInt64LE(BigInt(name.length));
+  named.write(name, 8, 'latin1');
+  const at = bytes.indexOf(named) + named.length;
+  assert.ok(at >= named.length && bytes.indexOf(named, at) === -1, name);
+  const length = Number(bytes.readBigUInt64LE(at));
+  return bytes.subarray(at + 8, at + 8 + length);
+}
+
+/** What the first script of the executable does, with the Node and the flags that are in it. */
+const COMPILE = `const { readFileSync } = require('node:fs');
+const [source, cachedData] = ['bundle.js', 'bundle.cache'].map((name) => readFileSync(name));
+const script = new (require('node:vm').Script)(source.latin1Slice(), { filename: 'trousseau.cjs', cachedData });
+process.stdout.write(String(script.cachedDataRejected));`;
+
+/** Whether V8 takes the code cache that is inside, as it does without saying so at a start. */
+function isCacheRejected(dir: string, arch: Arch): string {
+  const bytes = readFileSync(executable(arch));
+  for (const name of ['bundle.js', 'bundle.cache'])
+    writeFileSync(join(dir, name), asset(bytes, name));
+  const [command = '', ...args] = [
+    ...(emulator(arch) ?? []),
+    join(ROOT, nodePackage(arch), 'bin/node'),
+  ];
+  return execFileSync(command, [...args, ...NODE_FLAGS, '-e', COMPILE], {
+    cwd: dir,
+    encoding: 'utf8',
+    env: environment(),
+  });
+}
+
+for (const arch of ['x64', 'arm64'] as const) {
+  test(`V8 takes the code cache of the ${arch} executable`, (t) => {
+    assert.equal(isCacheRejected(temporaryFolder(t), arch), 'false');
+  });
+}
+
 describe('the x64 executable', () => {
-  if (X64 === undefined) return;
-  const program = [...X64, executable('x64')];
+  const program = runs('x64');
 
   it('serves v1 and v2 with a local keyring', async (t) => {
     await using serving = await serveLocally(temporaryFolder(t), program);
@@ -138,8 +178,7 @@ describe('the x64 executable', () => {
 });
 
 describe('the arm64 executable, on an emulated processor', () => {
-  if (ARM64 === undefined) return;
-  const program = [...ARM64, executable('arm64')];
+  const program = runs('arm64');
 
   it('answers v2', async (t) => {
     await using serving = await serveLocally(temporaryFolder(t), program);

@@ -1,12 +1,14 @@
 /** The SELinux module and the AppArmor profile are what their tools take. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, globSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { selinuxModule } from '../../scripts/packages/selinux.ts';
-import { said, toolsThere } from './packages-built.ts';
-import { debianTree, TREE_TOOLS } from './packages-tree.ts';
+import { inOwnNamespaces } from './own-namespaces.ts';
+import { needTools, said } from './packages-built.ts';
+import { debianTree } from './packages-tree.ts';
+import { baseTree } from './trees.ts';
 
 const POLICY = ['policycoreutils', 'selinux-policy-default', 'selinux-utils'];
 const CONTEXTS = '/etc/selinux/default/contexts/files/file_contexts';
@@ -17,12 +19,33 @@ const LABELS: Readonly<Record<string, string>> = {
   '/var/lib/trousseau/keyring.json': 'trousseau_var_lib_t',
 };
 
-if (toolsThere('the SELinux module', ['checkmodule', 'semodule_package', ...TREE_TOOLS])) {
-  test('the module loads into a reference policy, and its labels hold', (t) => {
+/** On trousseau_t: without them systemd would not make the socket and start the service, nor containers call. */
+const RULES: readonly (readonly [from: string, kind: string, rights: readonly string[]])[] = [
+  ['init_t', 'process', ['transition', 'siginh', 'rlimitinh', 'noatsecure']],
+  ['init_t', 'process2', ['nnp_transition', 'nosuid_transition']],
+  ['init_t', 'unix_stream_socket', ['create', 'bind', 'listen', 'setopt']],
+  ['container_t', 'unix_stream_socket', ['connectto']],
+];
+/** The newest that Debian 12's setools read. */
+const POLICY_VERSION = 33;
+
+if (await inOwnNamespaces(import.meta.filename, prepare)) declare();
+
+function prepare(): void {
+  needTools();
+  baseTree({ suite: 'trixie', packages: POLICY });
+}
+
+function declare(): void {
+  test('the SELinux module loads into a reference policy, where its labels and rules hold', (t) => {
     const scratch = mkdtempSync(join(tmpdir(), 'trousseau-test-'));
     t.after(() => rmSync(scratch, { recursive: true, force: true }));
     const debian = debianTree(t, 'selinux', POLICY);
     writeFileSync(debian.path('/root/trousseau.pp'), selinuxModule(scratch));
+    appendFileSync(
+      debian.path('/etc/selinux/semanage.conf'),
+      `policy-version = ${POLICY_VERSION}\n`,
+    );
     const args = ['-N', '-s', 'default', '-i', '/root/trousseau.pp'];
     const { status, output } = debian.run('semodule', ...args);
     assert.equal(status, 0, output);
@@ -30,11 +53,18 @@ if (toolsThere('the SELinux module', ['checkmodule', 'semodule_package', ...TREE
       const label = debian.run('matchpathcon', '-f', CONTEXTS, path).output;
       assert.equal(label.trim().split('\t')[1], `system_u:object_r:${type}:s0`);
     }
+    const [policy = ''] = globSync(
+      debian.path(`/etc/selinux/default/policy/policy.${POLICY_VERSION}`),
+    );
+    for (const [from, kind, rights] of RULES) {
+      for (const right of rights) {
+        const asked = ['-A', '-s', from, '-t', 'trousseau_t', '-c', kind, '-p', right];
+        assert.match(said('sesearch', [...asked, policy]), /^allow /m, `${from} ${kind} ${right}`);
+      }
+    }
   });
-}
 
-if (toolsThere('the AppArmor profile', ['apparmor_parser'])) {
-  test('the profile compiles without a complaint', () => {
+  test('the AppArmor profile compiles without a complaint', () => {
     const args = ['--skip-kernel-load', '--skip-cache'];
     const output = said('apparmor_parser', [...args, 'packaging/apparmor/trousseau']);
     assert.equal(output.replace(/^Cache read\/write disabled.*\n/m, ''), '');

@@ -1,0 +1,5 @@
+import { bootedMachine, prepare } from './booted/machine.ts';
+import { inOwnNamespaces } from './own-namespaces.ts';
+
+if (await inOwnNamespaces(import.meta.filename, () => prepare('bookworm')))
+  bootedMachine('bookworm');

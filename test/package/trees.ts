@@ -1,0 +1,93 @@
+/**
+ * Trees of Debian: each made once by mmdebstrap, kept outside the checkout, and never written to
+ * again. Tests work in a layer above one, which is in memory and goes with its mount.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, globSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { cacheFolder } from '../../scripts/test-servers/binaries.ts';
+import { environment } from '../servers/process.ts';
+import { registerArm64 } from './arm64-programs.ts';
+import { needTools } from './packages-built.ts';
+
+/** Debian 13 has systemd 257, Debian 12 has 252, the oldest that is supported. */
+export type Suite = 'trixie' | 'bookworm';
+
+export type TreeKind = {
+  readonly suite: Suite;
+  /** Beside what apt itself needs. */
+  readonly packages: readonly string[];
+  /** Debian's name; default: this machine's. */
+  readonly architecture?: 'arm64';
+};
+
+/** The folder of a tree. It takes a quarter of a minute to make, minutes on an emulated processor. */
+export function baseTree({ suite, packages, architecture }: TreeKind): string {
+  const folder = join(cacheFolder(), 'trees');
+  const kind = [suite, ...(architecture === undefined ? [] : [architecture])];
+  const tree = join(folder, [...kind, ...[...packages].sort()].join('+'));
+  if (existsSync(tree)) return tree;
+  needTools();
+  mkdirSync(folder, { recursive: true });
+  removePartialTrees(folder);
+  const partial = `${tree}.partial-${process.pid}`;
+  const foreign = architecture === undefined ? undefined : registerArm64();
+  try {
+    make(partial, suite, packages, architecture);
+    renameSync(partial, tree);
+  } catch (error) {
+    rmSync(partial, { recursive: true, force: true });
+    if (!existsSync(tree)) throw error; // somebody else may have made it meanwhile
+  } finally {
+    foreign?.[Symbol.dispose]();
+  }
+  return tree;
+}
+
+/** A folder with the tree's files in it, where what is written stays in memory. */
+export function layerAbove(tree: string, dir: string): Disposable & { readonly root: string } {
+  const [upper, work, root] = ['upper', 'work', 'root'].map((name) => join(dir, name));
+  if (upper === undefined || work === undefined || root === undefined) throw new Error(dir);
+  mkdirSync(dir, { recursive: true });
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=0755', 'tmpfs', dir]);
+  for (const folder of [upper, work, root]) mkdirSync(folder);
+  const options = `lowerdir=${tree},upperdir=${upper},workdir=${work}`;
+  execFileSync('mount', ['-t', 'overlay', '-o', options, 'overlay', root]);
+  return {
+    root,
+    [Symbol.dispose]() {
+      execFileSync('umount', ['--recursive', '--lazy', dir]);
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+function make(folder: string, suite: Suite, packages: readonly string[], arch?: string): void {
+  const include = `--include=${packages.join(',')}`;
+  const foreign = arch === undefined ? [] : [`--architecture=${arch}`, '--skip=check/qemu'];
+  const args = ['--quiet', '--variant=apt', ...foreign, include, suite, folder, mirror()];
+  execFileSync('mmdebstrap', args, {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: environment(),
+    cwd: '/',
+  });
+}
+
+/** Those of makers that have died. */
+function removePartialTrees(folder: string): void {
+  for (const partial of globSync(join(folder, '*.partial-*'))) {
+    const maker = partial.slice(partial.lastIndexOf('-') + 1);
+    if (!existsSync(`/proc/${maker}`)) rmSync(partial, { recursive: true, force: true });
+  }
+}
+
+/** The mirror of Debian that this machine's own apt uses, whichever of its two forms names it. */
+function mirror(): string {
+  const sources = globSync('/etc/apt/{sources.list,sources.list.d/*}')
+    .sort()
+    .map((file) => readFileSync(file, 'utf8').replace(/^\s*#.*$/gm, ''))
+    .join('\n');
+  const found = /https?:\/\/\S+\/debian\/?(?=\s)/.exec(sources)?.[0];
+  if (found === undefined) throw new Error('apt on this machine names no mirror of Debian');
+  return found;
+}
