@@ -8,9 +8,10 @@ import { build, type Plugin } from 'esbuild';
  * and save two thirds of the memory. SIGUSR1 would open the inspector in a daemon that holds keys.
  */
 export const NODE_FLAGS = [
-  '--max-semi-space-size=2',
+  '--max-semi-space-size=4',
   '--max-old-space-size=64',
   '--v8-pool-size=1',
+  '--no-concurrent-recompilation',
   '--disable-sigusr1',
   '--no-warnings=ExperimentalWarning',
 ];

@@ -36,7 +36,7 @@ no report.
 const { values } = parseArgs({
   options: {
     peer: { type: 'string', multiple: true, default: [] },
-    rounds: { type: 'string', default: '3' },
+    rounds: { type: 'string', default: '2' },
     starts: { type: 'string', default: '20' },
     calls: { type: 'string', default: '100000' },
     quick: { type: 'boolean', default: false },
