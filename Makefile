@@ -12,7 +12,7 @@ BINARIES := dist/bin/trousseau-linux-x64 dist/bin/trousseau-linux-arm64
 
 .PHONY: help
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 node_modules/.installed: package.json package-lock.json
 	npm ci --no-audit --no-fund --loglevel=error
@@ -83,6 +83,10 @@ test-packages: test-machine dist/trousseau $(BINARIES) dist/packages/.made ## Ex
 bench: dist/trousseau ## Measure, beside PEERS='NAME=COMMAND' if given, and write docs/benchmarks.md
 	$(NODE) scripts/build-test-servers.ts vault-newest toxiproxy kms-client-1.36
 	$(NODE) test/bench/main.ts --peer "$(PEERS)"
+
+.PHONY: bench-executables
+bench-executables: test-machine $(BINARIES) dist/packages/.made ## Size, hashes and starts of what is shipped, into docs/benchmarks.md
+	$(NODE) test/bench/executables.ts
 
 .PHONY: soak
 soak: dist/trousseau ## Drive it for MINUTES=10 on a real Vault, and fail where something grows or is wrong

@@ -21,7 +21,7 @@ import {
 import { profile } from './profile.ts';
 import { type Memory, writeReport } from './report.ts';
 import { measureStarts } from './start.ts';
-import { anonymousMiB, peer, startSubject, trousseau } from './subject.ts';
+import { anonymousMiB, peer, startSubject, TROUSSEAU, trousseau } from './subject.ts';
 
 const KEY = 'kubernetes';
 const DELAYS_MS = [0, 5, 20];
@@ -66,7 +66,7 @@ function say(text: string): void {
 
 async function run(): Promise<void> {
   const quick = values.quick;
-  const started = quick ? [] : await measureStarts(join(folder, 'start'), starts ?? 0);
+  const started = quick ? [] : await measureStarts(TROUSSEAU, join(folder, 'start'), starts ?? 0);
   const vaultDir = join(folder, 'vault');
   mkdirSync(vaultDir);
   await using vault = await startSealableVault({ release: 'newest', dir: vaultDir });

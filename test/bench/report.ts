@@ -1,6 +1,6 @@
 /** docs/benchmarks.md and its chart, out of what one run has measured. */
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { type ListMeasured, type Measured, WARM_UP_CALLS } from './calls.ts';
@@ -34,9 +34,19 @@ export function writeReport(results: Results): void {
     memorySection(results.memory),
     profileSection(results.profile),
   ].join('\n');
-  writeFileSync(join(DOCS, 'benchmarks.md'), text);
+  const file = join(DOCS, 'benchmarks.md');
+  writeFileSync(file, `${text}\n${executablesIn(file)}`);
   writeFileSync(join(DOCS, 'benchmarks.svg'), chart(cells));
   process.stdout.write(`\n${text}`);
+}
+
+export const EXECUTABLES = '## Executables and packages';
+
+/** What executables.ts has written there, which has a run of its own. */
+function executablesIn(file: string): string {
+  const before = readFileSync(file, 'utf8');
+  const at = before.indexOf(EXECUTABLES);
+  return at < 0 ? '' : before.slice(at);
 }
 
 /** One cell for each that was measured several times: the median of every figure. */
@@ -87,17 +97,22 @@ only what stands side by side compares.
 }
 
 function startSection(starts: readonly Start[]): string {
+  return `## Start
+
+From exec to the first good v2 Status, local provider, ${starts.length} starts.
+
+${startTable(starts)}`;
+}
+
+/** Of all of them; a table with one row. */
+export function startTable(starts: readonly Start[]): string {
   const sorted = starts.map(({ ms }) => ms).sort((a, b) => a - b);
   const at = (share: number): string =>
     (sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN).toFixed(
       1,
     );
   const memory = Math.max(...starts.map(({ anonymousMiB }) => anonymousMiB));
-  return `## Start
-
-From exec to the first good v2 Status, local provider, ${starts.length} starts.
-
-| fastest | p50 | p90 | slowest | anonymous memory after it, at most |
+  return `| fastest | p50 | p90 | slowest | anonymous memory after it, at most |
 |---|---|---|---|---|
 | ${at(0)} ms | ${at(0.5)} ms | ${at(0.9)} ms | ${at(1)} ms | ${memory.toFixed(1)} MiB |
 `;

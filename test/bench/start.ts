@@ -6,16 +6,26 @@ import { createKmsClient } from '../../src/kms/client.ts';
 import { anonymousMiB, TROUSSEAU } from './subject.ts';
 
 const START_LIMIT_MS = 10_000;
+/** As the launcher and the unit have it. */
+const ENVIRONMENT = {
+  MALLOC_ARENA_MAX: '1',
+  MALLOC_TRIM_THRESHOLD_: '65536',
+  MALLOC_TOP_PAD_: '65536',
+};
 
 export type Start = { readonly ms: number; readonly anonymousMiB: number };
 
-/** Measures so many starts, after one that pays for cold file caches. */
-export async function measureStarts(dir: string, starts: number): Promise<readonly Start[]> {
+/** Measures so many starts of a program, after one that pays for cold file caches. */
+export async function measureStarts(
+  program: string,
+  dir: string,
+  starts: number,
+): Promise<readonly Start[]> {
   mkdirSync(dir, { mode: 0o700 });
   const config = prepare(dir);
-  await start(dir, config);
+  await start(program, dir, config);
   const measured: Start[] = [];
-  for (let i = 0; i < starts; i += 1) measured.push(await start(dir, config));
+  for (let i = 0; i < starts; i += 1) measured.push(await start(program, dir, config));
   return measured;
 }
 
@@ -38,7 +48,7 @@ function prepare(dir: string): string {
 }
 
 /** One start, measured by a client that is warm already and calls as soon as the socket appears. */
-async function start(dir: string, config: string): Promise<Start> {
+async function start(program: string, dir: string, config: string): Promise<Start> {
   const watching = new AbortController();
   const appeared = Promise.withResolvers<void>();
   watch(dir, { signal: watching.signal }, (_event, file) => {
@@ -47,7 +57,10 @@ async function start(dir: string, config: string): Promise<Start> {
   const limit = AbortSignal.timeout(START_LIMIT_MS);
   limit.addEventListener('abort', () => appeared.reject(new Error('no socket in time')));
   const began = performance.now();
-  const daemon = spawn(TROUSSEAU, ['serve', '--config', config], { stdio: 'inherit' });
+  const daemon = spawn(program, ['serve', '--config', config], {
+    stdio: 'inherit',
+    env: { ...process.env, ...ENVIRONMENT },
+  });
   const exited = new Promise<void>((resolve) => daemon.once('exit', () => resolve()));
   const client = createKmsClient(join(dir, 'kms.sock'));
   try {
