@@ -39,10 +39,14 @@ export function debianTree(
   };
 }
 
-/** With a /proc of its own, in a mount namespace that leaves nothing behind. */
+/**
+ * With a /proc of its own, in namespaces that leave nothing behind: what the command has started in the
+ * background, as gpg does its agent, ends with it, and would keep the layer in memory otherwise.
+ */
 function enter(root: string, command: string, args: readonly string[]): Ran {
   const script = 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@" 2>&1';
-  const ran = spawnSync('unshare', ['--mount', '/bin/sh', '-c', script, root, command, ...args], {
+  const apart = ['--mount', '--pid', '--fork', '--kill-child'];
+  const ran = spawnSync('unshare', [...apart, '/bin/sh', '-c', script, root, command, ...args], {
     encoding: 'utf8',
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C' },
   });
