@@ -66,6 +66,7 @@ export function createBackoff(clock: Clock): Backoff {
       }
       const failed = results.find(passing);
       if (failed === undefined) {
+        if (!results.some(({ ok }) => ok)) return;
         failures = 0;
         recovered();
         return;
@@ -94,6 +95,7 @@ function passing(result: Result<unknown>): boolean {
   return !result.ok && mayPass(result.error);
 }
 
+/** A wait of 0 is none: Vault cuts its header to whole seconds, and a quota's interval is one. */
 function longestWait(
   results: readonly Result<unknown>[],
 ): { readonly ms: number; readonly message: string } | undefined {
@@ -101,7 +103,7 @@ function longestWait(
   for (const result of results) {
     if (result.ok) continue;
     const { retryAfterMs: ms, message } = result.error;
-    if (ms !== undefined && ms > (longest?.ms ?? -1)) longest = { ms, message };
+    if (ms !== undefined && ms > (longest?.ms ?? 0)) longest = { ms, message };
   }
   return longest;
 }

@@ -60,6 +60,9 @@ export type BatchLimits = {
   readonly calls: number;
 };
 
+/** Callers who leave after so long have waited for a provider that does not answer. */
+const SILENCE_MS = 2_000;
+
 const LIMITS: BatchLimits = { batch: 128, bytes: 512 * 1024, calls: 4096 };
 
 type Waiter = { readonly resolve: (result: Result<Uint8Array>) => void };
@@ -70,7 +73,7 @@ type Entry = {
   batch: Batch | undefined;
 };
 /** Ends early where all who wait for it have left. */
-type Batch = { readonly abort: AbortController; readonly size: number; wanted: number };
+type Batch = { readonly abort: AbortController; wanted: number };
 
 /** A batcher with nothing in it. */
 export function createBatcher(options: BatcherOptions): Batcher {
@@ -80,7 +83,6 @@ export function createBatcher(options: BatcherOptions): Batcher {
   const sent = new Set<Batch>();
   let queue: Entry[] = [];
   let calls = 0;
-  let underWay = 0;
   let scheduled = false;
   let abandoned = false;
   let idle: PromiseWithResolvers<void> | undefined;
@@ -93,7 +95,7 @@ export function createBatcher(options: BatcherOptions): Batcher {
 
   const flush = (): void => {
     scheduled = false;
-    while (queue.length > 0 && !backoff.holds() && slots.take(queue.length, underWay)) {
+    while (queue.length > 0 && !backoff.holds() && slots.take()) {
       void dispatch(takeBatch());
     }
   };
@@ -122,11 +124,9 @@ export function createBatcher(options: BatcherOptions): Batcher {
   };
 
   const dispatch = async (entries: readonly Entry[]): Promise<void> => {
-    const size = entries.length;
-    const batch: Batch = { abort: new AbortController(), size, wanted: size };
+    const batch: Batch = { abort: new AbortController(), wanted: entries.length };
     for (const entry of entries) entry.batch = batch;
     sent.add(batch);
-    underWay += size;
     const began = clock.now();
     const items = entries.map(({ item }) => item.bytes);
     const results = await send(items, entries[0]?.item.group ?? 0, batch.abort.signal).catch(
@@ -134,10 +134,10 @@ export function createBatcher(options: BatcherOptions): Batcher {
         items.map(() => fail('internal', `${what} failed unexpectedly`, { cause })),
     );
     sent.delete(batch);
-    underWay -= size;
-    slots.give(clock.now() - began, results[0]?.ok === true);
-    // What was given up says nothing about the provider.
-    if (!batch.abort.signal.aborted) {
+    const took = clock.now() - began;
+    slots.give(took, results[0]?.ok === true);
+    // What was given up says nothing about the provider, unless it was silent for long.
+    if (!batch.abort.signal.aborted || took >= SILENCE_MS) {
       backoff.saw(results);
       saw?.(results);
     }

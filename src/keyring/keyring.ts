@@ -87,10 +87,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
     if (state.kind !== 'ready' || before.kind !== 'ready') suspicion.clear();
     if (!seen.ok && seen.error.retryAfterMs !== undefined) operations.writer.saw([seen]);
     // A look that succeeded, or that made up its mind, is what waiting calls wait for.
-    if (state.kind === 'ready' || state.kind !== before.kind) {
-      operations.writer.recovered();
-      wake();
-    }
+    if (state.kind === 'ready') operations.writer.recovered();
+    if (state.kind === 'ready' || state.kind !== before.kind) wake();
   };
 
   /** What real calls see is news for the watcher, good or bad. */
@@ -102,7 +100,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     const failed = results.find((result) => !result.ok && concernsAll(result.error.kind));
     if (state.kind !== 'ready' || failed === undefined || failed.ok) return;
     const { error } = failed;
-    const asked = error.retryAfterMs !== undefined;
+    const asked = (error.retryAfterMs ?? 0) > 0;
     // One that asks to be left alone has said what is wrong: the look waits until it may.
     if (asked) report({ ok: false, error });
     if (!asked && !suspicion.worthALook(error.kind)) return;

@@ -1,16 +1,10 @@
 /**
- * How many requests may be under way at once, and when the next one leaves. Few make larger batches
- * and less work for the provider; one that is far away needs more of them, or calls wait for a slot
- * longer than for it.
+ * How many requests may be under way at once. Few make larger batches and less work for the
+ * provider; one that is far away needs more of them, or calls wait for a slot longer than for it.
  */
 export type Slots = {
-  /**
-   * Takes a slot for the next batch; false where it is better left waiting.
-   *
-   * @param waiting how many items wait
-   * @param underWay how many items are in requests that were sent
-   */
-  take(waiting: number, underWay: number): boolean;
+  /** Takes a slot; false where none is free. */
+  take(): boolean;
   /** Gives one back after so many milliseconds; `answered` where they measure the provider. */
   give(tookMs: number, answered: boolean): void;
   busy(): number;
@@ -30,12 +24,9 @@ export function createSlots(): Slots {
   /** The shortest time that was seen lately, in milliseconds. */
   let way: number | undefined;
   return {
-    take(waiting, underWay) {
+    take() {
       const limit = Math.min(MOST, Math.max(LEAST, 1 + Math.round((way ?? 0) / MS_PER_SLOT)));
       if (busy >= limit) return false;
-      // Where calls outnumber the slots each batch takes its share of them: the first calls that
-      // come back would otherwise leave alone, and the many behind them wait for a whole way.
-      if (busy > 0 && 2 * waiting * limit < waiting + underWay) return false;
       busy += 1;
       return true;
     },

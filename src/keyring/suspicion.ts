@@ -18,6 +18,8 @@ export type Suspicion = {
 
 const FIRST_MS = 250;
 const MOST_MS = 30_000;
+/** One that is down is no worse for being looked at, and Status must not say for long that all is well. */
+const MOST_OF_AN_OUTAGE_MS = 2_000;
 
 /** One that has seen nothing. */
 export function createSuspicion(clock: Clock): Suspicion {
@@ -28,10 +30,14 @@ export function createSuspicion(clock: Clock): Suspicion {
       const last = quiet.get(sign);
       if (last !== undefined && now < last.until) return false;
       const isNews = last === undefined || now >= last.until + MOST_MS;
-      const ms = isNews ? FIRST_MS : Math.min(MOST_MS, last.ms * 2);
+      const ms = isNews ? FIRST_MS : Math.min(mostOf(sign), last.ms * 2);
       quiet.set(sign, { until: now + ms, ms });
       return true;
     },
     clear: () => quiet.clear(),
   };
+}
+
+function mostOf(sign: Sign): number {
+  return sign === 'unavailable' || sign === 'throttled' ? MOST_OF_AN_OUTAGE_MS : MOST_MS;
 }

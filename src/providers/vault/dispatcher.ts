@@ -22,8 +22,8 @@ export type DispatcherOptions = {
   readonly tls: TlsMaterial;
 };
 
-/** As many as requests that the batcher has under way at most, and a few of the watcher's. */
-const CONNECTIONS = 20;
+/** As many requests as both batchers have under way at most, and a few of the watcher's. */
+const CONNECTIONS = 36;
 /** Vault's listener closes idle connections after five minutes. */
 const KEEP_ALIVE_MS = 60_000;
 

@@ -9,6 +9,8 @@ export type Pace = {
 const LEAST_MS = 1_000;
 /** One that is slow but sound must not look as if it hung: it has twice what it took lately. */
 const TIMES = 2;
+/** Whatever it took lately, something is left for the next. */
+const MOST_MS = 2_000;
 const FADE = 0.9;
 
 /** Of a server that has not answered yet. */
@@ -18,6 +20,6 @@ export function createPace(): Pace {
     saw(ms) {
       slowest = Math.max(ms, slowest * FADE);
     },
-    limitMs: () => Math.max(LEAST_MS, slowest * TIMES),
+    limitMs: () => Math.min(MOST_MS, Math.max(LEAST_MS, slowest * TIMES)),
   };
 }

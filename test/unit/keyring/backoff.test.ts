@@ -48,6 +48,25 @@ describe('a provider whose request failed', () => {
     assert.equal(ends(), 1);
   });
 
+  it('is not taken for one that works where nothing was asked of it', () => {
+    const { backoff } = underTest();
+    backoff.saw([DOWN]);
+    backoff.saw([fail('invalid', 'not whole')]);
+    assert.equal(backoff.holds(), true);
+  });
+
+  it('is left alone as after any failure where it asks for no time at all', async () => {
+    const { clock, backoff } = underTest();
+    for (const wait of [50, 100, 200]) {
+      backoff.saw([asked(0)]);
+      await clock.advance(wait - 1);
+      assert.equal(backoff.holds(), true);
+      await clock.advance(1);
+      assert.equal(backoff.holds(), false);
+    }
+    assert.equal(backoff.askedUntil(), 0);
+  });
+
   for (const kind of ['invalid', 'denied', 'internal'] as const) {
     it(`is not left alone where waiting cannot help: ${kind}`, () => {
       const { backoff } = underTest();

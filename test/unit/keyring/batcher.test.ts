@@ -337,6 +337,21 @@ describe('a request that failed as a whole', () => {
   });
 });
 
+describe('a request that nobody waits for any more', () => {
+  it('counts where the provider was silent for long', async () => {
+    const { batcher, sent, seen, backoff, clock } = underTest();
+    const caller = new AbortController();
+    void batcher.submit(item('a'), caller.signal);
+    await turn();
+    await clock.advance(2_900);
+    caller.abort();
+    sent[0]?.answer([fail('unavailable', 'aborted')]);
+    await turn();
+    assert.equal(seen.length, 1);
+    assert.equal(backoff.holds(), true);
+  });
+});
+
 describe('a batcher that is abandoned', () => {
   it('ends what waits and what comes, and lets what is under way end', async () => {
     const test = underTest();

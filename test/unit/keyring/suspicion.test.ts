@@ -14,6 +14,17 @@ it('a failure is worth a look at once, and ever fewer of those that follow it', 
   assert.deepEqual(looks, [0, 250, 750, 1_750, 3_750, 7_750, 15_750, 31_750, 61_750, 91_750]);
 });
 
+it('an outage is looked for every two seconds at least, however often it was none', async () => {
+  const clock = createDrivenClock();
+  const suspicion = createSuspicion(clock);
+  let last = 0;
+  for (let ms = 0; ms < 60_000; ms += 50) {
+    if (suspicion.worthALook('unavailable')) last = ms;
+    assert.ok(ms - last <= 2_000);
+    await clock.advance(50);
+  }
+});
+
 it('failures of another kind are news of their own', () => {
   const suspicion = createSuspicion(createDrivenClock());
   assert.equal(suspicion.worthALook('denied'), true);

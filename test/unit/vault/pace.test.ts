@@ -15,8 +15,12 @@ describe('the time of a server before the next one is asked', () => {
   });
 
   it('is twice what it took lately, where that is longer', () => {
-    assert.equal(limitAfter(1_100), 2_200);
-    assert.equal(limitAfter(5, 1_100), 2_200);
+    assert.equal(limitAfter(900), 1_800);
+    assert.equal(limitAfter(5, 900), 1_800);
+  });
+
+  it('is never more than two seconds: the next one needs some of the three', () => {
+    assert.equal(limitAfter(1_400), 2_000);
   });
 
   it('is a second again when it has answered fast for a while', () => {
