@@ -76,7 +76,8 @@ test: test-machine lint dist/trousseau $(BINARIES) dist/packages/.made ## Everyt
 	$(NODE) scripts/test.ts daemon vault faults e2e package
 
 .PHONY: test-packages
-test-packages: test-machine dist/trousseau $(BINARIES) dist/packages/.made ## Executables, packages and units in real Debian trees (needs root)
+test-packages: test-machine dist/trousseau $(BINARIES) dist/packages/.made ## Executables, packages and units in real Debian trees (needs root and Go)
+	$(NODE) scripts/build-test-servers.ts vault-newest kube-apiserver etcd
 	$(NODE) scripts/test.ts package
 
 .PHONY: bench

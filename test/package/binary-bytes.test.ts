@@ -22,7 +22,8 @@ describe('the bytes of the executables', () => {
   for (const arch of ARCHS) {
     it(`${arch}: name no folder of the build`, () => {
       const bytes = readFileSync(executable(arch));
-      for (const place of [ROOT, join(tmpdir(), 'trousseau-')])
+      // A short ROOT alone may stand for anything.
+      for (const place of [join(ROOT, 'node_modules'), join(tmpdir(), 'trousseau-')])
         assert.equal(bytes.indexOf(place), -1, place);
     });
 
