@@ -14,12 +14,28 @@ import {
 import type { Provider } from '../providers/provider.ts';
 import type { CallSignal } from '../system/call-signal.ts';
 import type { Clock } from '../system/clock.ts';
-import { type CacheLimits, createDecryptCache } from './cache.ts';
+import type { CacheLimits } from './cache.ts';
+import {
+  decryptUnder,
+  LOCAL_KEK_ANNOTATION,
+  versionUnderLocalKek,
+  type WrappedKey,
+} from './local-kek.ts';
 import { createOperations, type Encrypted, type Verification } from './operations.ts';
+import { createOutageMemory } from './outage-memory.ts';
 import { patiently } from './patience.ts';
 import { type AnnouncedKey, isTransient, type KeyringState, knownKey, nextState } from './state.ts';
+import { logChange } from './state-log.ts';
 import { createSuspicion } from './suspicion.ts';
+import { createWaiters } from './waiters.ts';
 import { createWatcher } from './watcher.ts';
+
+/** What a plaintext is to kube-apiserver. */
+export type Purpose =
+  /** Of KMS v2, one for each start, and much hangs on it; it is stored with annotations. */
+  | 'seed'
+  /** Of KMS v1, one for each object. */
+  | 'dek';
 
 export type Keyring = {
   /** Begins to watch the key; returns at once, whatever the providers do. */
@@ -31,14 +47,20 @@ export type Keyring = {
   abandon(): void;
   stop(): Promise<void>;
   state(): KeyringState;
-  /** Encrypts under exactly the version that Status announces now. */
-  encrypt(
-    plaintext: Uint8Array,
-    verification: Verification,
+  /**
+   * Encrypts under exactly the version that Status announces now; a seed, while the provider is away
+   * and the memory for outages is on, under a local KEK that this version has wrapped.
+   */
+  encrypt(plaintext: Uint8Array, purpose: Purpose, signal: CallSignal): Promise<Result<Encrypted>>;
+  /**
+   * Decrypts what any version of any configured provider's key has made, by itself or through a
+   * local KEK, which must then be given as it was wrapped.
+   */
+  decrypt(
+    ciphertext: Uint8Array,
     signal: CallSignal,
-  ): Promise<Result<Encrypted>>;
-  /** Decrypts what any version of any configured provider's key has made. */
-  decrypt(ciphertext: Uint8Array, signal: CallSignal): Promise<Result<Uint8Array>>;
+    wrappedKek?: Uint8Array,
+  ): Promise<Result<Uint8Array>>;
   /** The key version that a ciphertext names, for logs; undefined where nobody knows its form. */
   versionOf(ciphertext: Uint8Array): number | undefined;
   /** How many calls wait for a free request to a provider. */
@@ -52,12 +74,13 @@ export type KeyringOptions = {
   readonly readers: readonly Provider[];
   /** How often the key is read while all is well, in milliseconds. */
   readonly watchIntervalMs: number;
-  /** Keeps what was decrypted for when the provider is away; undefined for not at all. */
+  /** Bounds the memory for when the provider is away; undefined for none. */
   readonly cache?: CacheLimits | undefined;
   readonly clock: Clock;
   readonly log: Log;
 };
 
+const VERIFICATION: Readonly<Record<Purpose, Verification>> = { seed: 'decrypt', dek: 'form' };
 /** As many callers as the providers' queues take may wait for the first contact. */
 const MOST_WAITING = 4096;
 
@@ -68,27 +91,21 @@ export function createKeyring(options: KeyringOptions): Keyring {
   let abandoned = false;
   /** The look that a failed request has led to, until it has ended. */
   let confirming: Promise<void> | undefined;
-  const waiting = new Set<() => void>();
+  const waiters = createWaiters();
   const suspicion = createSuspicion(clock);
-  const cache = options.cache && createDecryptCache(options.cache, clock);
 
-  const wake = (): void => {
-    const woken = [...waiting];
-    waiting.clear();
-    for (const resume of woken) resume();
-  };
-
-  const report = (seen: Result<AnnouncedKey>): void => {
+  const report = (seen: Result<AnnouncedKey>, proof?: WrappedKey): void => {
     const before = state;
     state = nextState(before, seen, clock.now());
     logChange(log, before, state, clock.now());
-    if (state.kind === 'refused' || mayDecryptLess(before, state)) cache?.clear();
-    cache?.sweep();
+    if (state.kind === 'refused' || mayDecryptLess(before, state)) memory?.forget();
+    memory?.sweep();
+    if (state.kind === 'ready' && proof !== undefined) memory?.hold(proof, state.key);
     if (state.kind !== 'ready' || before.kind !== 'ready') suspicion.clear();
     if (!seen.ok && seen.error.retryAfterMs !== undefined) operations.writer.saw([seen]);
     // A look that succeeded, or that made up its mind, is what waiting calls wait for.
     if (state.kind === 'ready') operations.writer.recovered();
-    if (state.kind === 'ready' || state.kind !== before.kind) wake();
+    if (state.kind === 'ready' || state.kind !== before.kind) waiters.wake();
   };
 
   /** What real calls see is news for the watcher, good or bad. */
@@ -117,24 +134,13 @@ export function createKeyring(options: KeyringOptions): Keyring {
     state: () => state,
     notBefore: operations.writer.askedUntil,
     report,
+    upkeep: () => memory?.confirm(),
   });
 
-  const changed = (signal: CallSignal): Promise<void> =>
-    new Promise((resolve) => {
-      if (signal.aborted) return resolve();
-      const resume = (): void => {
-        waiting.delete(resume);
-        signal.removeEventListener('abort', resume);
-        resolve();
-      };
-      waiting.add(resume);
-      signal.addEventListener('abort', resume, { once: true });
-    });
-
   const announcedKey = async (signal: CallSignal): Promise<Result<AnnouncedKey>> => {
-    if (waiting.size >= MOST_WAITING)
-      return fail('overloaded', `${waiting.size} calls wait for ${writer.name} already`);
-    while (state.kind === 'starting' && !signal.aborted && !abandoned) await changed(signal);
+    if (waiters.size >= MOST_WAITING)
+      return fail('overloaded', `${waiters.size} calls wait for ${writer.name} already`);
+    while (state.kind === 'starting' && !signal.aborted && !abandoned) await waiters.wait(signal);
     const key = knownKey(state);
     if (key !== undefined) return succeed(key);
     switch (state.kind) {
@@ -149,19 +155,25 @@ export function createKeyring(options: KeyringOptions): Keyring {
   };
 
   const encryptOnce = async (
-    key: AnnouncedKey,
+    announced: AnnouncedKey,
     plaintext: Uint8Array,
-    verification: Verification,
+    purpose: Purpose,
     signal: CallSignal,
   ): Promise<Result<Encrypted>> => {
-    const outcome = await operations.encrypt(
-      knownKey(state) ?? key,
-      plaintext,
-      verification,
-      signal,
-    );
+    // Only once a look has found the provider away: a seed lives as long as its kube-apiserver.
+    if (purpose === 'seed' && state.kind === 'outage') {
+      const local = memory?.encrypt(plaintext, state.key.keyId);
+      if (local !== undefined) {
+        const { keyId, version: keyVersion } = local;
+        log.warn?.('seed encrypted under a local KEK', { keyId, keyVersion });
+        return succeed(local);
+      }
+    }
+    const key = knownKey(state) ?? announced;
+    const outcome = await operations.encrypt(key, plaintext, VERIFICATION[purpose], signal);
     // What is written now is what a kube-apiserver that starts again reads first.
-    if (outcome.ok && state.kind !== 'refused') cache?.put(outcome.value.ciphertext, plaintext);
+    if (outcome.ok && state.kind !== 'refused')
+      memory?.remember(outcome.value.ciphertext, plaintext);
     return outcome;
   };
 
@@ -170,16 +182,51 @@ export function createKeyring(options: KeyringOptions): Keyring {
     signal: CallSignal,
   ): Promise<Result<Uint8Array>> => {
     const outcome = await operations.decrypt(ciphertext, signal);
-    if (cache === undefined) return outcome;
+    if (memory === undefined) return outcome;
     if (outcome.ok) {
-      if (state.kind !== 'refused') cache.put(ciphertext, outcome.value);
+      if (state.kind !== 'refused') memory.remember(ciphertext, outcome.value);
       return outcome;
     }
-    if (outcome.error.kind === 'denied') cache.clear();
+    if (outcome.error.kind === 'denied') memory.forget();
     if (state.kind === 'refused' || !isTransient(outcome.error.kind)) return outcome;
-    const remembered = cache.get(ciphertext);
+    const remembered = memory.decrypt(ciphertext);
     return remembered === undefined ? outcome : succeed(remembered);
   };
+
+  const decryptPatiently = async (
+    ciphertext: Uint8Array,
+    signal: CallSignal,
+  ): Promise<Result<Uint8Array>> => {
+    // Only while the provider is away: what can be asked is asked, and stands in its audit log.
+    const remembered = state.kind === 'outage' ? memory?.decrypt(ciphertext) : undefined;
+    if (remembered !== undefined) return succeed(remembered);
+    const first = await decryptOnce(ciphertext, signal);
+    const outcome = first.ok
+      ? first
+      : await patiently(first, () => decryptOnce(ciphertext, signal), {
+          signal,
+          useless: () => abandoned,
+        });
+    if (outcome.ok && state.kind === 'ready') {
+      const version = writer.versionOf(ciphertext) ?? 0;
+      if (version > state.key.version && suspicion.worthALook('newer version'))
+        void watcher.nudge();
+    }
+    return outcome;
+  };
+
+  const decryptWithKek = async (
+    ciphertext: Uint8Array,
+    signal: CallSignal,
+    wrappedKek: Uint8Array | undefined,
+  ): Promise<Result<Uint8Array>> => {
+    if (wrappedKek === undefined) return fail('invalid', NO_KEK);
+    const kek = await decryptPatiently(wrappedKek, signal);
+    return kek.ok ? decryptUnder(kek.value, wrappedKek, ciphertext) : kek;
+  };
+
+  const memory =
+    options.cache && createOutageMemory({ limits: options.cache, clock, decrypt: decryptOnce });
 
   return {
     start(): void {
@@ -188,21 +235,22 @@ export function createKeyring(options: KeyringOptions): Keyring {
     },
     abandon(): void {
       abandoned = true;
-      wake();
+      waiters.wake();
       operations.abandon(state.kind !== 'ready');
     },
     async stop(): Promise<void> {
       watcher.stop();
+      memory?.stop();
       await operations.idle();
-      cache?.clear();
+      memory?.forget();
       await Promise.all(readers.map((reader) => reader.stop()));
     },
     state: () => state,
-    async encrypt(plaintext, verification, signal) {
+    async encrypt(plaintext, purpose, signal) {
       const key = await announcedKey(signal);
       if (!key.ok) return key;
       const attempt = (): Promise<Result<Encrypted>> =>
-        encryptOnce(key.value, plaintext, verification, signal);
+        encryptOnce(key.value, plaintext, purpose, signal);
       const first = await attempt();
       if (first.ok) return first;
       const outcome = await patiently(first, attempt, { signal, useless: () => abandoned });
@@ -216,34 +264,22 @@ export function createKeyring(options: KeyringOptions): Keyring {
       // Vault answers 403 to an encrypt with a missing key; the look knows better what is wrong.
       return state.kind === 'refused' ? { ok: false, error: state.why } : outcome;
     },
-    async decrypt(ciphertext, signal) {
-      // Only while the provider is away: what can be asked is asked, and stands in its audit log.
-      const remembered = state.kind === 'outage' ? cache?.get(ciphertext) : undefined;
-      if (remembered !== undefined) return succeed(remembered);
-      const first = await decryptOnce(ciphertext, signal);
-      const outcome = first.ok
-        ? first
-        : await patiently(first, () => decryptOnce(ciphertext, signal), {
-            signal,
-            useless: () => abandoned,
-          });
-      if (outcome.ok && state.kind === 'ready') {
-        const version = writer.versionOf(ciphertext) ?? 0;
-        if (version > state.key.version && suspicion.worthALook('newer version'))
-          void watcher.nudge();
-      }
-      return outcome;
-    },
+    decrypt: (ciphertext, signal, wrappedKek) =>
+      versionUnderLocalKek(ciphertext) === undefined
+        ? decryptPatiently(ciphertext, signal)
+        : decryptWithKek(ciphertext, signal, wrappedKek),
     versionOf(ciphertext) {
       for (const reader of readers) {
         const version = reader.versionOf(ciphertext);
         if (version !== undefined) return version;
       }
-      return undefined;
+      return versionUnderLocalKek(ciphertext);
     },
     queued: operations.queued,
   };
 }
+
+const NO_KEK = `the ciphertext was made under a local KEK, and the annotation ${LOCAL_KEK_ANNOTATION} that holds it is missing`;
 
 /** Whether policy has taken versions away from those that decrypt: what they made must be forgotten. */
 function mayDecryptLess(before: KeyringState, after: KeyringState): boolean {
@@ -268,27 +304,4 @@ function notReached(name: string, why: ProviderError | undefined): string {
   return why === undefined
     ? `${name} has not been reached yet`
     : `${name} has not been reached yet: ${why.message}`;
-}
-
-function logChange(log: Log, before: KeyringState, after: KeyringState, now: number): void {
-  switch (after.kind) {
-    case 'ready':
-      if (before.kind === 'ready' && before.key.keyId === after.key.keyId) return;
-      log.info?.('key announced', {
-        keyId: after.key.keyId,
-        keyVersion: after.key.version,
-        after: before.kind,
-        ...(before.kind === 'ready' ? {} : { seconds: Math.round((now - before.since) / 1000) }),
-      });
-      return;
-    case 'starting':
-      if (before.kind === 'starting' && before.why?.message === after.why?.message) return;
-      log.warn?.('provider not reached yet', { why: after.why?.message });
-      return;
-    case 'outage':
-    case 'refused':
-      if (before.kind === after.kind && before.why.message === after.why.message) return;
-      if (after.kind === 'outage') log.warn?.('provider unavailable', { why: after.why.message });
-      else log.error('provider refuses', { kind: after.why.kind, why: after.why.message });
-  }
 }

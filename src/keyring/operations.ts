@@ -16,6 +16,8 @@ export type Encrypted = {
   readonly ciphertext: Uint8Array;
   readonly keyId: KeyId;
   readonly version: number;
+  /** What has to be kept beside the ciphertext where it was made under a local KEK. */
+  readonly wrappedKek?: Uint8Array;
 };
 
 /** How much of a fresh ciphertext is proven before it is answered. */

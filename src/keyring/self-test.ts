@@ -3,22 +3,23 @@
  * that it gets for as long as it lives, so a key that cannot decrypt must never be offered.
  */
 import { randomBytes } from 'node:crypto';
-import { fail, type Result } from '../providers/errors.ts';
+import { AEAD_KEY_BYTES } from '../providers/aead.ts';
+import { fail, type Result, succeed } from '../providers/errors.ts';
 import type { Provider } from '../providers/provider.ts';
+import type { WrappedKey } from './local-kek.ts';
 import { sameAs } from './operations.ts';
 
-const SAMPLE_BYTES = 32;
-
 /**
- * Encrypts one sample under the version and decrypts it again. Fails with the provider's own error,
+ * Encrypts one sample under the version and decrypts it again. The sample can serve as a local KEK:
+ * it is random, and nobody else has seen it. Fails with the provider's own error,
  * or with `internal` where what came back is not what was sent.
  */
 export async function selfTest(
   provider: Provider,
   version: number,
   signal: AbortSignal,
-): Promise<Result<void>> {
-  const sample = randomBytes(SAMPLE_BYTES);
+): Promise<Result<WrappedKey>> {
+  const sample = randomBytes(AEAD_KEY_BYTES);
   const encrypted = (await provider.encrypt([sample], version, signal))[0];
   if (encrypted === undefined)
     return fail('internal', `${provider.name} answered no item to encrypt`);
@@ -26,5 +27,6 @@ export async function selfTest(
   const decrypted = (await provider.decrypt([encrypted.value], signal))[0];
   if (decrypted === undefined)
     return fail('internal', `${provider.name} answered no item to decrypt`);
-  return sameAs(sample, decrypted, provider.name);
+  const same = sameAs(sample, decrypted, provider.name);
+  return same.ok ? succeed({ plaintext: sample, ciphertext: encrypted.value }) : same;
 }

@@ -71,10 +71,10 @@ export function createKeyringSwap(first: Keyring): KeyringSwap {
         await Promise.all([current.keyring.stop(), ...retiring.values()]);
       },
       state: () => current.keyring.state(),
-      encrypt: (plaintext, verification, signal) =>
-        call((keyring) => keyring.encrypt(plaintext, verification, signal), signal),
-      decrypt: (ciphertext, signal) =>
-        call((keyring) => keyring.decrypt(ciphertext, signal), signal),
+      encrypt: (plaintext, purpose, signal) =>
+        call((keyring) => keyring.encrypt(plaintext, purpose, signal), signal),
+      decrypt: (ciphertext, signal, wrappedKek) =>
+        call((keyring) => keyring.decrypt(ciphertext, signal, wrappedKek), signal),
       versionOf: (ciphertext) => current.keyring.versionOf(ciphertext),
       queued: () =>
         [current.keyring, ...retiring.keys()].reduce((sum, keyring) => sum + keyring.queued(), 0),

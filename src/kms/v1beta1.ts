@@ -38,7 +38,7 @@ export function encryptMethod(keyring: Keyring): Method {
     async ({ version, plain }, { signal }) => {
       const problem = versionProblem(version) ?? plaintextProblem(plain);
       if (problem !== undefined) return { reply: invalidArgument(problem) };
-      const encrypted = await keyring.encrypt(plain, 'form', signal);
+      const encrypted = await keyring.encrypt(plain, 'dek', signal);
       plain.fill(0);
       if (!encrypted.ok) return { reply: failed(encrypted.error) };
       const { ciphertext, version: keyVersion } = encrypted.value;

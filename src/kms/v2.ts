@@ -1,6 +1,7 @@
 /** KMS v2, `v2.KeyManagementService`: one Encrypt for each start of kube-apiserver (KEP-3299). */
 import type { Health } from '../keyring/health.ts';
 import type { Keyring } from '../keyring/keyring.ts';
+import { LOCAL_KEK_ANNOTATION } from '../keyring/local-kek.ts';
 import type { Result } from '../providers/errors.ts';
 import { isMendedAuthority } from './authority/host.ts';
 import * as codec from './codec/v2.ts';
@@ -42,15 +43,17 @@ export function encryptMethod(keyring: Keyring): Method {
     async ({ plaintext, uid }, { signal }) => {
       const problem = plaintextProblem(plaintext);
       if (problem !== undefined) return { reply: invalidArgument(problem), facts: { uid } };
-      const encrypted = await keyring.encrypt(plaintext, 'decrypt', signal);
+      const encrypted = await keyring.encrypt(plaintext, 'seed', signal);
       plaintext.fill(0);
       if (!encrypted.ok) return { reply: failed(encrypted.error), facts: { uid } };
-      const { ciphertext, keyId, version: keyVersion } = encrypted.value;
+      const { ciphertext, keyId, version: keyVersion, wrappedKek } = encrypted.value;
+      const annotations =
+        wrappedKek === undefined ? NO_ANNOTATIONS : new Map([[LOCAL_KEK_ANNOTATION, wrappedKek]]);
       const wrong = ciphertextProblem(ciphertext, MAX_V2_CIPHERTEXT_BYTES) ?? keyIdProblem(keyId);
       return {
         reply:
           wrong === undefined
-            ? reply({ ciphertext, key_id: keyId, annotations: NO_ANNOTATIONS })
+            ? reply({ ciphertext, key_id: keyId, annotations })
             : invalidArgument(wrong),
         facts: { uid, keyVersion },
       };
@@ -74,7 +77,11 @@ export function decryptMethod(keyring: Keyring): Method {
         annotationsProblem(annotations);
       if (problem !== undefined) return { reply: invalidArgument(problem), facts: { uid } };
       const facts = { uid, keyVersion: keyring.versionOf(ciphertext) };
-      const decrypted = await keyring.decrypt(ciphertext, signal);
+      const decrypted = await keyring.decrypt(
+        ciphertext,
+        signal,
+        annotations.get(LOCAL_KEK_ANNOTATION),
+      );
       return {
         reply: decrypted.ok ? reply({ plaintext: decrypted.value }) : failed(decrypted.error),
         facts,

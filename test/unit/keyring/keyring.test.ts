@@ -47,7 +47,7 @@ function status(
 describe('a keyring that is ready', () => {
   it('answers Encrypt with the key_id that Status announces', async () => {
     const setup = await setUp();
-    const encrypted = value(await setup.keyring.encrypt(PLAIN, 'decrypt', never));
+    const encrypted = value(await setup.keyring.encrypt(PLAIN, 'seed', never));
     const announced = value(status(setup));
     assert.equal(announced.healthz, 'ok');
     assert.equal(encrypted.keyId, announced.keyId);
@@ -58,10 +58,10 @@ describe('a keyring that is ready', () => {
     const setup = await setUp();
     const before = value(status(setup)).keyId;
     setup.provider.rotate(2_000);
-    assert.equal(value(await setup.keyring.encrypt(PLAIN, 'form', never)).version, 1);
+    assert.equal(value(await setup.keyring.encrypt(PLAIN, 'dek', never)).version, 1);
     await setup.clock.advance(30_000);
     assert.notEqual(value(status(setup)).keyId, before);
-    assert.equal(value(await setup.keyring.encrypt(PLAIN, 'form', never)).version, 2);
+    assert.equal(value(await setup.keyring.encrypt(PLAIN, 'dek', never)).version, 2);
   });
 
   it('looks at once when it decrypts a ciphertext of a newer version than it knows', async () => {
@@ -99,7 +99,7 @@ describe('a keyring that is ready', () => {
     setup.provider.rotate(2_000);
     await setup.clock.advance(30_000);
     setup.provider.recreate(9_000);
-    const encrypting = setup.keyring.encrypt(PLAIN, 'decrypt', never);
+    const encrypting = setup.keyring.encrypt(PLAIN, 'seed', never);
     await setup.clock.advance(1_000);
     const encrypted = value(await encrypting);
     assert.equal(encrypted.version, 1);
@@ -112,7 +112,7 @@ describe('a keyring that is ready', () => {
       (await setup.provider.encrypt([Buffer.alloc(32)], 1, never))[0] ?? assert.fail(),
     );
     setup.provider.tamper = () => other;
-    const encrypting = setup.keyring.encrypt(PLAIN, 'decrypt', never);
+    const encrypting = setup.keyring.encrypt(PLAIN, 'seed', never);
     await setup.clock.advance(1_000);
     assert.equal(kindOf(await encrypting), 'internal');
   });
@@ -136,7 +136,7 @@ describe('a keyring whose provider has not been reached', () => {
   it('says so in Status, and lets Encrypt wait until the provider is there', async () => {
     const setup = await setUp({ all: 'unavailable' });
     assert.equal(kindOf(status(setup)), 'unavailable');
-    const encrypting = setup.keyring.encrypt(PLAIN, 'decrypt', never);
+    const encrypting = setup.keyring.encrypt(PLAIN, 'seed', never);
     await setup.clock.advance(1_500);
     delete setup.provider.failing.all;
     await setup.clock.advance(1_500);
@@ -146,7 +146,7 @@ describe('a keyring whose provider has not been reached', () => {
   it('answers unavailable when the caller can wait no longer', async () => {
     const setup = await setUp({ all: 'unavailable' });
     const caller = new AbortController();
-    const encrypting = setup.keyring.encrypt(PLAIN, 'decrypt', caller.signal);
+    const encrypting = setup.keyring.encrypt(PLAIN, 'seed', caller.signal);
     const decrypting = setup.keyring.decrypt(Buffer.from('fake:v1:AAAA'), caller.signal);
     await setup.clock.advance(3_000);
     caller.abort();
@@ -157,7 +157,7 @@ describe('a keyring whose provider has not been reached', () => {
   it('announces no key that cannot decrypt what it encrypts', async () => {
     const setup = await setUp({ decrypt: 'denied' });
     assert.equal(kindOf(status(setup)), 'denied');
-    assert.equal(kindOf(await setup.keyring.encrypt(PLAIN, 'form', never)), 'denied');
+    assert.equal(kindOf(await setup.keyring.encrypt(PLAIN, 'dek', never)), 'denied');
   });
 });
 
@@ -198,7 +198,7 @@ describe('a keyring in an outage', () => {
 
   it('finishes a waiting call as soon as the provider is back', async () => {
     const setup = await setUp();
-    const encrypted = value(await setup.keyring.encrypt(PLAIN, 'form', never));
+    const encrypted = value(await setup.keyring.encrypt(PLAIN, 'dek', never));
     setup.provider.failing.all = 'unavailable';
     const decrypting = setup.keyring.decrypt(encrypted.ciphertext, never);
     await setup.clock.advance(2_000);
@@ -244,11 +244,11 @@ describe('a keyring whose key can be read, but not used', () => {
   for (const operation of ['encrypt', 'decrypt'] as const) {
     it(`says so in Status as soon as a call has shown that ${operation} is denied`, async () => {
       const setup = await setUp();
-      const { ciphertext } = value(await setup.keyring.encrypt(PLAIN, 'form', never));
+      const { ciphertext } = value(await setup.keyring.encrypt(PLAIN, 'dek', never));
       setup.provider.failing[operation] = 'denied';
       const call =
         operation === 'encrypt'
-          ? setup.keyring.encrypt(PLAIN, 'form', never)
+          ? setup.keyring.encrypt(PLAIN, 'dek', never)
           : setup.keyring.decrypt(ciphertext, never);
       await setup.clock.advance(1_000);
       assert.equal(kindOf(await call), 'denied');

@@ -12,13 +12,14 @@ const MINUTE = 60_000;
 type Setup = { keyring: Keyring; writer: FakeProvider; other: FakeProvider; clock: DrivenClock };
 
 /** A ready keyring over a writer and one more reader. */
-async function setUp(random = 0): Promise<Setup> {
+async function setUp(random = 0, cached = 0): Promise<Setup> {
   const [writer, other] = [createFakeProvider('writer'), createFakeProvider('other', 5_000)];
   const clock = createDrivenClock(1_000_000, random);
   const keyring = createKeyring({
     writer,
     readers: [writer, other],
     watchIntervalMs: 30_000,
+    ...(cached > 0 ? { cache: { maxEntries: cached, maxAgeMs: 60 * MINUTE } } : {}),
     clock,
     log: silentLog,
   });
@@ -38,12 +39,16 @@ async function sealedBy(provider: FakeProvider): Promise<Uint8Array> {
 }
 
 describe('a provider that is idle', () => {
-  for (const random of [0, 0.5, 0.99]) {
-    it(`gets at most 4 requests in any minute, with chance at ${random}`, async () => {
-      const { writer, clock } = await setUp(random);
+  const cases = [0, 0.5, 0.99].flatMap((random) => [0, 500].map((cached) => ({ random, cached })));
+  for (const { random, cached } of cases) {
+    const memory = cached === 0 ? '' : `, ${cached} seeds to be kept for an outage`;
+    it(`gets at most 4 requests in any minute, with chance at ${random}${memory}`, async () => {
+      const { writer, clock, keyring } = await setUp(random, cached);
+      for (let i = 0; i < cached; i += 1)
+        assert.ok((await keyring.encrypt(PLAIN, 'dek', new AbortController().signal)).ok);
       const times: number[] = [];
       let before = requestsTo(writer);
-      for (let at = 0; at < 20 * MINUTE; at += 250) {
+      for (let at = 0; at < 40 * MINUTE; at += 250) {
         await clock.advance(250);
         for (let n = requestsTo(writer) - before; n > 0; n -= 1) times.push(at);
         before = requestsTo(writer);

@@ -54,10 +54,10 @@ describe('a keyring that is put in the place of another', () => {
     const clock = createDrivenClock();
     const [a, b] = [await made('a', clock), await made('b', clock)];
     const { keyring, replace } = createKeyringSwap(a.keyring);
-    const before = value(await keyring.encrypt(PLAIN, 'decrypt', never));
+    const before = value(await keyring.encrypt(PLAIN, 'seed', never));
     assert.equal(before.keyId, knownKey(keyring.state())?.keyId);
     const replaced = replace(b.keyring);
-    const encrypting = keyring.encrypt(PLAIN, 'decrypt', never);
+    const encrypting = keyring.encrypt(PLAIN, 'seed', never);
     const announced = knownKey(keyring.state())?.keyId;
     const after = value(await encrypting);
     assert.equal(after.keyId, announced);
@@ -72,7 +72,7 @@ describe('a keyring that is put in the place of another', () => {
     const { keyring, replace } = createKeyringSwap(a.keyring);
     const old = knownKey(keyring.state())?.keyId;
     const release = hold(a.provider);
-    const calls = Array.from({ length: 64 }, () => keyring.encrypt(PLAIN, 'form', never));
+    const calls = Array.from({ length: 64 }, () => keyring.encrypt(PLAIN, 'dek', never));
     await settle();
     const replaced = replace(b.keyring);
     await settle();
@@ -89,7 +89,7 @@ describe('a keyring that is put in the place of another', () => {
     const [a, b] = [await made('a', clock), await made('b', clock)];
     const { keyring, replace } = createKeyringSwap(a.keyring);
     a.provider.failing.all = 'unavailable';
-    const call = keyring.encrypt(PLAIN, 'form', never);
+    const call = keyring.encrypt(PLAIN, 'dek', never);
     await settle();
     const replaced = replace(b.keyring);
     await settle();
@@ -102,7 +102,7 @@ describe('a keyring that is put in the place of another', () => {
     const clock = createDrivenClock();
     const [a, b] = [await made('a', clock, { all: 'unavailable' }), await made('b', clock)];
     const { keyring, replace } = createKeyringSwap(a.keyring);
-    const encrypting = keyring.encrypt(PLAIN, 'decrypt', never);
+    const encrypting = keyring.encrypt(PLAIN, 'seed', never);
     await settle();
     const replaced = replace(b.keyring);
     await clock.advance(1_000);
@@ -116,7 +116,7 @@ describe('a keyring that is put in the place of another', () => {
     const [a, b] = [await made('a', clock, { all: 'unavailable' }), await made('b', clock)];
     const { keyring, replace } = createKeyringSwap(a.keyring);
     const caller = new AbortController();
-    const encrypting = keyring.encrypt(PLAIN, 'form', caller.signal);
+    const encrypting = keyring.encrypt(PLAIN, 'dek', caller.signal);
     await settle();
     caller.abort();
     const replaced = replace(b.keyring);
@@ -131,7 +131,7 @@ describe('a keyring that is put in the place of another', () => {
     const [a, b, c] = [await made('a', clock), await made('b', clock), await made('c', clock)];
     const { keyring, replace } = createKeyringSwap(a.keyring);
     const release = hold(a.provider);
-    const call = keyring.encrypt(PLAIN, 'form', never);
+    const call = keyring.encrypt(PLAIN, 'dek', never);
     await settle();
     const first = replace(b.keyring);
     await replace(c.keyring);
@@ -139,7 +139,7 @@ describe('a keyring that is put in the place of another', () => {
     release();
     value(await call);
     await first;
-    assert.equal(value(await keyring.encrypt(PLAIN, 'form', never)).keyId, idOf(c));
+    assert.equal(value(await keyring.encrypt(PLAIN, 'dek', never)).keyId, idOf(c));
     await keyring.stop();
     assert.deepEqual([a.stops, b.stops, c.stops], [1, 1, 1]);
     assert.equal(clock.pending, 0);
@@ -150,7 +150,7 @@ describe('a keyring that is put in the place of another', () => {
     const [a, b] = [await made('a', clock), await made('b', clock)];
     const { keyring, replace } = createKeyringSwap(a.keyring);
     const release = hold(a.provider);
-    const call = keyring.encrypt(PLAIN, 'form', never);
+    const call = keyring.encrypt(PLAIN, 'dek', never);
     await settle();
     void replace(b.keyring);
     const stopped = keyring.stop();

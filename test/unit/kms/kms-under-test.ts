@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import type { CacheLimits } from '../../../src/keyring/cache.ts';
 import { healthOf } from '../../../src/keyring/health.ts';
 import { createKeyring } from '../../../src/keyring/keyring.ts';
 import { acceptConnection } from '../../../src/kms/authority/connection.ts';
@@ -26,7 +27,7 @@ export type KmsUnderTest = {
 };
 
 /** Serving, with a client that has seen a good Status; everything is stopped when the test ends. */
-export async function serveKms(t: TestContext): Promise<KmsUnderTest> {
+export async function serveKms(t: TestContext, cache?: CacheLimits): Promise<KmsUnderTest> {
   const socket = join(temporaryFolder(t), 'kms.sock');
   const lines: string[] = [];
   const log = createLog({ level: 'debug', format: 'json', write: (line) => void lines.push(line) });
@@ -35,6 +36,7 @@ export async function serveKms(t: TestContext): Promise<KmsUnderTest> {
     writer: provider,
     readers: [provider],
     watchIntervalMs: 30_000,
+    cache,
     clock: systemClock,
     log,
   });

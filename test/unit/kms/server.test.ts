@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { describe, it, type TestContext } from 'node:test';
 import { serveKms } from './kms-under-test.ts';
 
 const PLAIN = Buffer.from('a data key of thirty-two bytes!!');
@@ -104,6 +104,40 @@ describe('KMS v2', () => {
     );
     provider.failing.encrypt = 'unavailable';
     await assert.rejects(client.v2.encrypt(PLAIN, 'u'), refusal('UNAVAILABLE', /told to fail/));
+  });
+});
+
+describe('KMS v2 in an outage, with the decrypt cache', () => {
+  const CACHE = { maxEntries: 10, maxAgeMs: 60_000 };
+
+  async function seedOfAnOutage(t: TestContext) {
+    const served = await serveKms(t, CACHE);
+    const ordinary = await served.client.v2.encrypt(PLAIN, 'u');
+    served.provider.failing.all = 'unavailable';
+    return { ...served, ordinary, encrypted: await served.client.v2.encrypt(PLAIN, 'u') };
+  }
+
+  it('encrypts under a local KEK, which goes into an annotation, and decrypts it again', async (t) => {
+    const { client, encrypted } = await seedOfAnOutage(t);
+    const { healthz, key_id } = await client.v2.status();
+    assert.match(healthz, /unavailable/);
+    assert.equal(encrypted.key_id, key_id);
+    assert.deepEqual([...encrypted.annotations.keys()], ['local-kek.trousseau.io']);
+    const { plaintext } = await client.v2.decrypt({ ...encrypted, uid: 'u' });
+    assert.deepEqual(Buffer.from(plaintext), PLAIN);
+  });
+
+  it('says which annotation is missing or wrong', async (t) => {
+    const { client, ordinary, encrypted } = await seedOfAnOutage(t);
+    await assert.rejects(
+      client.v2.decrypt({ ...encrypted, uid: 'u', annotations: NONE }),
+      refusal('INVALID_ARGUMENT', /annotation local-kek\.trousseau\.io that holds it is missing/),
+    );
+    const annotations = new Map([['local-kek.trousseau.io', ordinary.ciphertext]]);
+    await assert.rejects(
+      client.v2.decrypt({ ...encrypted, uid: 'u', annotations }),
+      refusal('INVALID_ARGUMENT', /do not belong together/),
+    );
   });
 });
 
