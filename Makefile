@@ -7,6 +7,12 @@ SOURCES := $(shell find src proto scripts -type f 2>/dev/null) package.json LICE
 PACKAGING := $(shell find packaging systemd -type f 2>/dev/null) docs/configuration.md CHANGELOG.md
 BINARIES := dist/bin/trousseau-linux-x64 dist/bin/trousseau-linux-arm64
 
+# git refuses a checkout of somebody else's, which root has in CI, and then nothing knows which commit it is of.
+GIT_SETTINGS := $(or $(GIT_CONFIG_COUNT),0)
+export GIT_CONFIG_COUNT := $(shell expr $(GIT_SETTINGS) + 1)
+export GIT_CONFIG_KEY_$(GIT_SETTINGS) := safe.directory
+export GIT_CONFIG_VALUE_$(GIT_SETTINGS) := $(CURDIR)
+
 # In the order in which they stand: a machine is made fit before anything is built on it.
 .NOTPARALLEL:
 
@@ -22,7 +28,7 @@ node_modules/.installed: package.json package-lock.json
 # The commit that is built; newer only where it is another one.
 build/commit: FORCE
 	@mkdir -p $(@D)
-	@commit=$${TROUSSEAU_COMMIT:-$$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)}; \
+	@commit=$${TROUSSEAU_COMMIT:-$$(git rev-parse --short=12 HEAD || echo unknown)}; \
 	  [ "$$commit" = "$$(cat $@ 2>/dev/null)" ] || echo "$$commit" > $@
 
 .PHONY: FORCE
@@ -66,7 +72,7 @@ test-unit: lint dist/trousseau ## All that needs no Go, no real servers and no r
 	$(NODE) scripts/test.ts daemon
 
 .PHONY: test-machine
-test-machine: node_modules/.installed ## Install what the package tests call, or say what is missing
+test-machine: node_modules/.installed ## Install the tools that the package tests call (not Go), or say what is missing
 	$(NODE) scripts/test-machine.ts
 
 .PHONY: test
@@ -77,7 +83,7 @@ test: test-machine lint dist/trousseau $(BINARIES) dist/packages/.made ## Everyt
 
 .PHONY: test-packages
 test-packages: test-machine dist/trousseau $(BINARIES) dist/packages/.made ## Executables, packages and units in real Debian trees (needs root and Go)
-	$(NODE) scripts/build-test-servers.ts vault-newest kube-apiserver etcd
+	$(NODE) scripts/build-test-servers.ts vault-newest kube-apiserver etcd kubeadm kubectl k3s-config
 	$(NODE) scripts/test.ts package
 
 .PHONY: bench

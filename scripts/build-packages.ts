@@ -48,8 +48,10 @@ try {
   rmSync(values.out, { recursive: true, force: true });
   mkdirSync(values.out, { recursive: true });
   const edition = editionOf(process.env);
-  if (edition.dirty)
-    process.stderr.write('not everything is committed: nobody can rebuild these\n');
+  if (edition.dirty) {
+    const why = edition.gitProblem ?? 'not everything is committed';
+    process.stderr.write(`${why}: nobody can rebuild these\n`);
+  }
   const selinux = selinuxModule(scratch);
   for (const { node, deb, rpm } of ARCHITECTURES) {
     const binary = `${values.binaries}/trousseau-linux-${node}`;

@@ -29,7 +29,7 @@ const signer = missing === undefined ? signerFrom(process.env) : { problem: miss
 const problem =
   ('problem' in signer ? signer.problem : undefined) ??
   (edition.dirty && !values.uncommitted
-    ? 'not everything is committed: nobody could rebuild what would be released'
+    ? `${edition.gitProblem ?? 'not everything is committed'}: nobody could rebuild what would be released`
     : undefined) ??
   (built.length === 4 ? undefined : `${values.packages} does not hold the four packages`);
 if (problem !== undefined || 'problem' in signer) {

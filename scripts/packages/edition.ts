@@ -1,5 +1,5 @@
 /** Which version of which commit is packed: everything that a package says of itself comes from here. */
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
 export type Edition = {
@@ -12,6 +12,8 @@ export type Edition = {
   readonly epoch: number;
   /** Something is not committed, or nobody can tell: such packages cannot be rebuilt by others. */
   readonly dirty: boolean;
+  /** Why git cannot tell what is committed, where it cannot. */
+  readonly gitProblem?: string;
 };
 
 /**
@@ -23,23 +25,26 @@ export function editionOf(env: Readonly<Record<string, string | undefined>>): Ed
     version: string;
   };
   const version = env['TROUSSEAU_PACKAGE_VERSION'] ?? fromManifest;
+  const status = git('status', '--porcelain');
   return {
     version,
     packageVersion: version.replace('-', '~'),
-    commit: env['TROUSSEAU_COMMIT'] ?? git('rev-parse', 'HEAD') ?? 'unknown',
-    epoch: Number(env['SOURCE_DATE_EPOCH'] ?? git('log', '-1', '--format=%ct') ?? 0),
-    dirty: git('status', '--porcelain') !== '',
+    commit: env['TROUSSEAU_COMMIT'] ?? git('rev-parse', 'HEAD').said ?? 'unknown',
+    epoch: Number(env['SOURCE_DATE_EPOCH'] ?? git('log', '-1', '--format=%ct').said ?? 0),
+    dirty: status.said !== '',
+    ...(status.problem === undefined ? {} : { gitProblem: status.problem }),
   };
 }
 
-/** Nothing where this is not a clone: built from a source archive. */
-function git(...args: readonly string[]): string | undefined {
-  try {
-    return execFileSync('git', args, {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'ignore'],
-    }).trim();
-  } catch {
-    return undefined;
-  }
+type GitAnswer = { readonly said?: string; readonly problem?: string };
+
+/** It does not answer where this is a source archive, or a clone that it does not trust. */
+function git(...args: readonly string[]): GitAnswer {
+  const { error, status, stdout, stderr } = spawnSync('git', args, {
+    encoding: 'utf8',
+    env: { ...process.env, LC_ALL: 'C' }, // git translates `fatal`
+  });
+  if (error !== undefined) return { problem: error.message };
+  if (status === 0) return { said: stdout.trim() };
+  return { problem: /^fatal: (.*)$/m.exec(stderr)?.[1] ?? `git ended with ${status}` };
 }

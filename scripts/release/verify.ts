@@ -53,7 +53,9 @@ function rebuilt(): readonly string[] {
     return ['not everything was committed when it was made: nobody can make it again'];
   const here = editionOf(process.env);
   if (here.dirty && !values.uncommitted)
-    return ['not everything in this clone is committed: what it makes is of no commit'];
+    return [
+      `${here.gitProblem ?? 'not everything in this clone is committed'}: what it makes is of no commit`,
+    ];
   if (here.commit !== commit) return [`it is of commit ${commit}, this clone is at ${here.commit}`];
   const out = mkdtempSync(join(tmpdir(), 'trousseau-rebuild-'));
   try {
