@@ -41,6 +41,7 @@ export const TOOLS = {
     faketime: 'faketime',
     sesearch: 'setools',
     mmdebstrap: 'mmdebstrap',
+    '/usr/share/keyrings/debian-archive-keyring.gpg': 'debian-archive-keyring',
     'systemd-nspawn': 'systemd-container',
     ip: 'iproute2',
     nsenter: 'util-linux',

@@ -3,11 +3,12 @@
  * again. Tests work in a layer above one, which is in memory and goes with its mount.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, globSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, globSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { cacheFolder } from '../../scripts/test-servers/binaries.ts';
 import { environment } from '../servers/process.ts';
 import { registerArm64 } from './arm64-programs.ts';
+import { mirror } from './mirror.ts';
 import { needTools } from './packages-built.ts';
 
 /** Debian 13 has systemd 257, Debian 12 has 252, the oldest that is supported. */
@@ -68,9 +69,23 @@ function make(folder: string, suite: Suite, packages: readonly string[], arch?: 
   const args = ['--quiet', '--variant=apt', ...foreign, include, suite, folder, mirror()];
   execFileSync('mmdebstrap', args, {
     stdio: ['ignore', 'ignore', 'inherit'],
-    env: environment(),
+    env: environment(proxies()),
     cwd: '/',
   });
+}
+
+/** Of the environment, in both of their spellings: where there is no other way to a mirror. */
+function proxies(): Readonly<Record<string, string>> {
+  const names = ['http_proxy', 'https_proxy', 'no_proxy'].flatMap((name) => [
+    name,
+    name.toUpperCase(),
+  ]);
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = process.env[name];
+      return value === undefined ? [] : [[name, value] as const];
+    }),
+  );
 }
 
 /** Those of makers that have died. */
@@ -79,15 +94,4 @@ function removePartialTrees(folder: string): void {
     const maker = partial.slice(partial.lastIndexOf('-') + 1);
     if (!existsSync(`/proc/${maker}`)) rmSync(partial, { recursive: true, force: true });
   }
-}
-
-/** The mirror of Debian that this machine's own apt uses, whichever of its two forms names it. */
-function mirror(): string {
-  const sources = globSync('/etc/apt/{sources.list,sources.list.d/*}')
-    .sort()
-    .map((file) => readFileSync(file, 'utf8').replace(/^\s*#.*$/gm, ''))
-    .join('\n');
-  const found = /https?:\/\/\S+\/debian\/?(?=\s)/.exec(sources)?.[0];
-  if (found === undefined) throw new Error('apt on this machine names no mirror of Debian');
-  return found;
 }
