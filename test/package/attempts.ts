@@ -16,8 +16,6 @@ export type Attempt = {
   readonly name: string;
   /** Perl that is true where it worked; otherwise errno says why not. */
   readonly perl: string;
-  /** Whether the same user may do it in a unit without these lines, in the container of the tests. */
-  readonly freeOutside: boolean;
 };
 
 const CALLS: Readonly<Record<string, CallNumber>> = {
@@ -49,62 +47,55 @@ const run = (path: string): string => `exec_ok('${path}')`;
 const PLANTED = ['/home/member.txt', '/tmp/planted.txt', '/var/tmp/planted.txt'] as const;
 
 export const ATTEMPTS: readonly Attempt[] = [
-  { name: 'write to /etc', perl: write('/etc/planted'), freeOutside: false },
-  { name: 'write to its configuration', perl: write('/etc/trousseau/x'), freeOutside: false },
-  { name: 'read /var/tmp of all', perl: read(PLANTED[2]), freeOutside: true },
-  { name: "read another user's home", perl: read(PLANTED[0]), freeOutside: true },
-  { name: 'read /tmp of all', perl: read(PLANTED[1]), freeOutside: true },
-  { name: 'read /etc/shadow', perl: read('/etc/shadow'), freeOutside: false },
-  { name: "see other users' processes", perl: `opendir(my $d, '/proc/1')`, freeOutside: true },
-  { name: 'read /proc/meminfo', perl: read('/proc/meminfo'), freeOutside: true },
-  { name: 'change a kernel setting', perl: write('/proc/sys/vm/swappiness'), freeOutside: false },
-  { name: 'open a device', perl: read('/dev/net/tun'), freeOutside: false },
-  { name: 'run another program', perl: run('/usr/bin/id'), freeOutside: true },
+  { name: 'write to /etc', perl: write('/etc/planted') },
+  { name: 'write to its configuration', perl: write('/etc/trousseau/x') },
+  { name: 'read /var/tmp of all', perl: read(PLANTED[2]) },
+  { name: "read another user's home", perl: read(PLANTED[0]) },
+  { name: 'read /tmp of all', perl: read(PLANTED[1]) },
+  { name: 'read /etc/shadow', perl: read('/etc/shadow') },
+  { name: "see other users' processes", perl: `opendir(my $d, '/proc/1')` },
+  { name: 'read /proc/meminfo', perl: read('/proc/meminfo') },
+  { name: 'change a kernel setting', perl: write('/proc/sys/vm/swappiness') },
+  { name: 'open a device', perl: read('/dev/net/tun') },
+  { name: 'run another program', perl: run('/usr/bin/id') },
   ...['/var/lib/trousseau', '/run/trousseau', '/tmp', '/var/tmp', '/dev/shm'].map((folder) => ({
     name: `run what it wrote to ${folder}`,
     perl: `dropped('${folder}/dropped') && ${run(`${folder}/dropped`)}`,
-    freeOutside: true,
   })),
   {
     name: 'make a file set-uid',
     perl: `dropped('/var/lib/trousseau/suid') && chmod(04755, '/var/lib/trousseau/suid')`,
-    freeOutside: true,
   },
-  { name: 'open a raw socket', perl: 'socket(my $s, 2, 3, 1)', freeOutside: false },
-  { name: 'open a packet socket', perl: 'socket(my $s, 17, 3, 0)', freeOutside: false },
-  { name: 'open a netlink socket', perl: 'socket(my $s, 16, 3, 0)', freeOutside: true },
-  { name: 'trace a process', perl: call('ptrace', '0', '0', '0', '0'), freeOutside: true },
-  { name: 'load a kernel module', perl: call('init_module', '0', '0', '0'), freeOutside: false },
-  { name: 'load a BPF program', perl: call('bpf', '5', '0', '0'), freeOutside: false },
-  { name: 'make a user namespace', perl: call('unshare', '0x10000000'), freeOutside: true },
+  { name: 'open a raw socket', perl: 'socket(my $s, 2, 3, 1)' },
+  { name: 'open a packet socket', perl: 'socket(my $s, 17, 3, 0)' },
+  { name: 'open a netlink socket', perl: 'socket(my $s, 16, 3, 0)' },
+  { name: 'trace a process', perl: call('ptrace', '0', '0', '0', '0') },
+  { name: 'load a kernel module', perl: call('init_module', '0', '0', '0') },
+  { name: 'load a BPF program', perl: call('bpf', '5', '0', '0') },
+  { name: 'make a user namespace', perl: call('unshare', '0x10000000') },
   {
     name: 'mount a file system',
     perl: call('mount', text('none'), text('/tmp'), text('tmpfs'), '0', '0'),
-    freeOutside: false,
   },
-  { name: 'change the host name', perl: call('sethostname', text('x'), '1'), freeOutside: false },
+  { name: 'change the host name', perl: call('sethostname', text('x'), '1') },
   {
     name: 'set the clock',
     perl: call('clock_settime', '0', 'copy(pack("qq", 1, 0))'),
-    freeOutside: false,
   },
-  { name: 'turn off address randomness', perl: call('personality', '0x40000'), freeOutside: true },
+  { name: 'turn off address randomness', perl: call('personality', '0x40000') },
   {
     name: 'use a kernel keyring',
     perl: call('add_key', text('user'), text('x'), text('y'), '1', '-2'),
-    freeOutside: false,
   },
   {
     name: 'set up io_uring',
     perl: call('io_uring_setup', '1', 'copy("\\0" x 120)'),
-    freeOutside: true,
   },
-  { name: 'make a file in memory', perl: call('memfd_create', text('x'), '0'), freeOutside: true },
+  { name: 'make a file in memory', perl: call('memfd_create', text('x'), '0') },
   {
     // A datagram, which is refused at once: what TCP sends is dropped until the caller gives up.
     name: 'connect elsewhere',
     perl: `sent(pack('S n C4 x8', 2, 9, ${ELSEWHERE.split('.').join(', ')}))`,
-    freeOutside: true,
   },
 ];
 
@@ -130,10 +121,11 @@ ${ATTEMPTS.map(
 ).join('\n')}
 `;
 
-export type Seen = { readonly name: string; readonly inside: string; readonly outside: string };
+/** The name of an error, or `worked`. */
+export type Outcome = { readonly inside: string; readonly outside: string };
 
-/** Makes all attempts, in the sandbox of trousseau.service and without one. */
-export async function makeAttempts(machine: Machine): Promise<readonly Seen[]> {
+/** Makes all attempts, by their names, in the sandbox of trousseau.service and without one. */
+export async function makeAttempts(machine: Machine): Promise<ReadonlyMap<string, Outcome>> {
   const place = (path: string): string => join(machine.root, path);
   for (const path of PLANTED) writeFileSync(place(path), 'planted', { mode: 0o644 });
   writeFileSync(place(SCRIPT_PATH), SCRIPT);
@@ -147,26 +139,35 @@ export async function makeAttempts(machine: Machine): Promise<readonly Seen[]> {
     `[Service]\n${plain.join('\n')}\nType=oneshot\nExecStart=/usr/bin/perl ${SCRIPT_PATH}\n`,
   );
   await machine.must(['systemctl', 'daemon-reload']);
-  const [inside, outside] = [await outcomes(machine, 'inside'), await outcomes(machine, 'outside')];
-  return ATTEMPTS.map(({ name }, i) => ({
-    name,
-    inside: inside.get(i) ?? 'not made',
-    outside: outside.get(i) ?? 'not made',
-  }));
+  const inside = await outcomesIn(machine, 'inside');
+  const outside = await outcomesIn(machine, 'outside');
+  return new Map(
+    ATTEMPTS.map(({ name }, i) => [
+      name,
+      { inside: made(inside, name, i), outside: made(outside, name, i) },
+    ]),
+  );
 }
 
-async function outcomes(machine: Machine, unit: string): Promise<ReadonlyMap<number, string>> {
+function made(outcomes: ReadonlyMap<number, string>, name: string, index: number): string {
+  const outcome = outcomes.get(index);
+  if (outcome === undefined) throw new Error(`the attempt to ${name} was not made`);
+  return outcome;
+}
+
+async function outcomesIn(machine: Machine, unit: string): Promise<ReadonlyMap<number, string>> {
   await machine.must(['systemctl', 'start', `${unit}.service`]);
   const lines = await journal(machine, `${unit}.service`);
   return new Map(
     lines.flatMap((line) => {
       const [, index, outcome] = /^attempt (\d+) (\w+)$/.exec(line) ?? [];
-      return outcome === undefined ? [] : [[Number(index), errorName(outcome)] as const];
+      return outcome === undefined ? [] : [[Number(index), nameOf(outcome)] as const];
     }),
   );
 }
 
-function errorName(outcome: string): string {
+function nameOf(outcome: string): string {
+  if (outcome === 'ok') return 'worked';
   const named = Object.entries(constants.errno).find(([, errno]) => String(errno) === outcome);
   return named?.[0] ?? outcome;
 }

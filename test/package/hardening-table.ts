@@ -1,17 +1,11 @@
 /** The attempts that docs/hardening.md tells of. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Outcome } from './attempts.ts';
 import { ROOT } from './executable.ts';
 
-export type Told = {
-  /** The name of an error. */
-  readonly inside: string;
-  /** The name of an error, or `worked`. */
-  readonly outside: string;
-};
-
 /** By the name of the attempt: what the table says was seen inside the sandbox, and outside. */
-export function hardeningTable(): ReadonlyMap<string, Told> {
+export function hardeningTable(): ReadonlyMap<string, Outcome> {
   const text = readFileSync(join(ROOT, 'docs/hardening.md'), 'utf8');
   const rows = /^\| tried \|.*\n\|[-|]*\|\n((?:\|.*\n)*)/m.exec(text)?.[1] ?? '';
   return new Map(
