@@ -36,8 +36,9 @@ export type BootOptions = {
 };
 
 /** What the trees of booted machines hold beside apt. */
-const PACKAGES = ['dbus', 'passwd', 'rpm', 'systemd', 'systemd-sysv'];
+const PACKAGES = ['curl', 'dbus', 'dnf', 'gnupg', 'passwd', 'rpm', 'systemd', 'systemd-sysv'];
 const BOOT_LIMIT_MS = 120_000;
+const SHUTDOWN_LIMIT_MS = 120_000;
 const RUN_LIMIT_MS = 120_000;
 const PATHS = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
 const ENVIRONMENT = { ...PATHS, LC_ALL: 'C.UTF-8', DEBIAN_FRONTEND: 'noninteractive' };
@@ -58,18 +59,20 @@ export function machineTree(suite: Suite): string {
 
 /** Boots; resolves when systemd inside has started everything. Only inOwnNamespaces. */
 export async function bootMachine({ suite, dir, folders = {} }: BootOptions): Promise<Machine> {
-  const layer = layerAbove(machineTree(suite), join(dir, 'layer'));
+  // Undone in reverse; what fails of it keeps nothing else from being undone, and hides no other failure.
+  await using undo = new AsyncDisposableStack();
+  const layer = undo.use(layerAbove(machineTree(suite), join(dir, 'layer')));
   const name = `trousseau-${suite}-${process.pid}`;
   const binds = Object.entries(folders).map(([inside, here]) => `--bind-ro=${here}:${inside}`);
   const args = [`--directory=${layer.root}`, `--machine=${name}`, ...binds];
   const group = join(CONTROL_GROUPS, name);
-  const boot = async (): Promise<Running> => {
-    removeGroup(group);
-    return await start(group, args, join(dir, 'console.log'));
-  };
-  let { container, first } = await boot();
+  const logFile = join(dir, 'console.log');
+  undo.defer(() => removeGroup(group));
+  let { container, first } = await start(group, args, logFile);
+  undo.defer(() => container.stop());
   const run: Machine['run'] = (argv, as) =>
     enter(first, as === undefined ? argv : [...identityArgs(as), ...argv]);
+  const stack = undo.move();
   return {
     get root() {
       return `/proc/${first}/root`;
@@ -81,15 +84,17 @@ export async function bootMachine({ suite, dir, folders = {} }: BootOptions): Pr
       return out;
     },
     async reboot() {
-      await run(['systemctl', 'reboot']);
-      await container.exited;
-      ({ container, first } = await boot());
-    },
-    async [Symbol.asyncDispose]() {
-      await container.stop();
+      const { code, out, err } = await run(['systemctl', '--no-block', 'reboot']);
+      if (code !== 0) throw new Error(`it does not reboot: ${err}${out}`);
+      await waitUntil('the shutdown', SHUTDOWN_LIMIT_MS, () => !container.isRunning()).catch(
+        (cause: unknown) => {
+          throw new Error(`it did not shut down:\n${logTail(logFile)}`, { cause });
+        },
+      );
       removeGroup(group);
-      layer[Symbol.dispose]();
+      ({ container, first } = await start(group, args, logFile));
     },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }
 
