@@ -1,7 +1,7 @@
 /** What the packages hold, and that everybody who makes them gets the same bits. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { globSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -36,7 +36,6 @@ type Listed = ReadonlyMap<string, { readonly mode: string; readonly owner: strin
 needTools();
 
 const VERSION = '3.1.0-rc.1';
-const LARGEST_BYTES = 30_000_000;
 const PACKAGE_COUNT = 4;
 
 let work: string;
@@ -112,7 +111,8 @@ test('each command of the program has its page, and the pages render without a w
   );
   for (const page of pages.map((name) => join(folder, name))) {
     const args = ['--warnings', '-E', 'UTF-8', '-l', '-Tutf8', '-Z', page];
-    const { status, err } = ask('man', args);
+    // A locale that this machine was not given would be complained of.
+    const { status, err } = ask('man', args, { ...process.env, LC_ALL: 'C.UTF-8' });
     assert.deepEqual({ status, err }, { status: 0, err: '' });
     assert.equal(said('mandoc', ['-T', 'lint', '-W', 'warning', page]), '');
   }
@@ -132,35 +132,6 @@ test('the completions are what each shell takes, and name every command', async 
   }
   const asked = `. ${join(folder, files.bash)}; COMP_WORDS=(trousseau config ch); COMP_CWORD=2; _trousseau; echo "\${COMPREPLY[@]}"`;
   assert.equal(execFileSync('bash', ['-c', asked], { encoding: 'utf8' }).trim(), 'check');
-});
-
-test('what make packages left is small enough, all four of them', () => {
-  const files = shipped('*');
-  assert.equal(files.length, PACKAGE_COUNT);
-  for (const file of files) {
-    const { size } = statSync(file);
-    assert.ok(size > 0 && size <= LARGEST_BYTES, `${file}: ${size} bytes`);
-  }
-});
-
-test('lintian and rpmlint find nothing that is not explained in what make packages left', () => {
-  const args = ['--allow-root', '--fail-on', 'none', '--show-overrides'];
-  const linted = ask('lintian', [...args, '--tag-display-limit', '0', ...shipped('*.deb')]);
-  // Of itself it fails for what is explained too, once that is shown.
-  assert.equal(linted.status, 0, linted.out + linted.err);
-  assert.deepEqual(
-    linted.out.split('\n').filter((line) => /^[EW]:/.test(line)),
-    [],
-  );
-  // That it has looked: what is explained is found.
-  assert.match(linted.out, /^O: trousseau: non-standard-file-perm 0640/m);
-  const { status, out, err } = ask('rpmlint', [
-    '-c',
-    'packaging/rpm/overrides',
-    ...shipped('*.rpm'),
-  ]);
-  assert.equal(status, 0, out + err);
-  assert.match(out, /2 packages and 0 specfiles checked; 0 errors, 0 warnings/);
 });
 
 test('the RPM asks for libraries by the names that Fedora, RHEL and SUSE share', () => {
@@ -212,12 +183,6 @@ test('both units start before whatever may start kube-apiserver', () => {
     );
   }
 });
-
-/** Of dist/packages, as they are shipped. */
-function shipped(pattern: string): readonly string[] {
-  const names = pattern === '*' ? '*.{deb,rpm}' : pattern;
-  return globSync(join(ROOT, 'dist/packages', names)).sort();
-}
 
 function debList(file: string): Listed {
   const lines = said('dpkg-deb', ['--contents', file]).trim().split('\n');
