@@ -1,6 +1,7 @@
 /**
- * Before the package tests: has this machine all that they call? As root on a Debian it is installed,
- * in one go; elsewhere the run ends here and says what to do, since a test that is left out would pass.
+ * Before the package tests: has this machine the tools that they call? As root on a Debian they are
+ * installed, in one go; elsewhere the run ends here and says what to do, since a test that is left out would
+ * pass. Go, which the servers of the tests are built with, is not among them: Debian's is too old.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
