@@ -16,6 +16,13 @@ export type Target = {
   readonly variables?: Readonly<Record<string, string>>;
 };
 
+/** Without a version the programs take themselves for 0.0: kube-apiserver turns every feature off. */
+const KUBERNETES_VERSION = {
+  'k8s.io/component-base/version.gitVersion': 'v1.36.3',
+  'k8s.io/component-base/version.gitMajor': '1',
+  'k8s.io/component-base/version.gitMinor': '36',
+};
+
 export const TARGETS = {
   'vault-newest': {
     module: 'github.com/hashicorp/vault',
@@ -30,12 +37,15 @@ export const TARGETS = {
     sum: 'h1:qDQdoMiluAE2Eab6Fa52YV+WjiGz9mZFFoagEA6cI+o=',
     sources: ['kube-apiserver'],
     siblings: 'v0.36.3',
-    variables: {
-      // Without a version it takes itself for 0.0 and turns every feature off.
-      'k8s.io/component-base/version.gitVersion': 'v1.36.3',
-      'k8s.io/component-base/version.gitMajor': '1',
-      'k8s.io/component-base/version.gitMinor': '36',
-    },
+    variables: KUBERNETES_VERSION,
+  },
+  kubeadm: {
+    module: 'k8s.io/kubernetes',
+    version: 'v1.36.3',
+    sum: 'h1:qDQdoMiluAE2Eab6Fa52YV+WjiGz9mZFFoagEA6cI+o=',
+    sources: ['kubeadm'],
+    siblings: 'v0.36.3',
+    variables: KUBERNETES_VERSION,
   },
   'vault-oldest': {
     module: 'github.com/hashicorp/vault',
@@ -54,6 +64,13 @@ export const TARGETS = {
     version: 'v0.36.3',
     sum: 'h1:TesKp+XYQEjPYoFvuobcVnuvira2+/xAVlq//+kksaI=',
     sources: ['kubectl'],
+  },
+  'k3s-config': {
+    module: 'github.com/k3s-io/k3s',
+    // Of December 2025; k3s' own names of releases, as v1.34.3+k3s1, are no versions to Go.
+    version: 'v1.33.0-rc1.0.20251210002518-764e98cbb4c1',
+    sum: 'h1:XyGAx3U93s6EYn+uPoVzmT1ZFB1b2GTZGXjf6H6N+Cg=',
+    sources: ['k3s-config'],
   },
   toxiproxy: {
     module: 'github.com/Shopify/toxiproxy/v2',

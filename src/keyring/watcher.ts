@@ -6,7 +6,6 @@
 import { fail, type Result, succeed } from '../providers/errors.ts';
 import type { Provider } from '../providers/provider.ts';
 import { type Clock, sleep, type Timer } from '../system/clock.ts';
-import type { WrappedKey } from './local-kek.ts';
 import { selfTest } from './self-test.ts';
 import {
   type AnnouncedKey,
@@ -48,10 +47,7 @@ export type WatcherOptions = {
   readonly state: () => KeyringState;
   /** Until when the provider asked to be left alone, in milliseconds since the epoch. */
   readonly notBefore: () => number;
-  /** Told what each look has seen, and what proved the key where it was tried out. */
-  readonly report: (seen: Result<AnnouncedKey>, proof: WrappedKey | undefined) => void;
-  /** Called after a good look that is far from those that try the key out: room for one request. */
-  readonly upkeep: () => void;
+  readonly report: (seen: Result<AnnouncedKey>) => void;
 };
 
 /** A watcher that has not started yet. */
@@ -74,11 +70,10 @@ export function createWatcher(options: WatcherOptions): Watcher {
     const tryOut = nudged || looks % TRY_OUT_EVERY === 0;
     nudged = false;
     const before: Before = { state: options.state(), tryOut, olderViews };
-    const { seen, older, proof } = await observe(provider, before, clock, lifetime.signal);
+    const { seen, older } = await observe(provider, before, clock, lifetime.signal);
     olderViews = older ? olderViews + 1 : 0;
     if (lifetime.signal.aborted) return;
-    options.report(seen, proof);
-    if (seen.ok && looks % TRY_OUT_EVERY === TRY_OUT_EVERY / 2) options.upkeep();
+    options.report(seen);
     failures = seen.ok ? 0 : failures + 1;
     const asked = options.notBefore() - clock.now();
     const wait = Math.max(seen.ok ? options.intervalMs : retryDelay(failures), asked);
@@ -129,11 +124,7 @@ type Before = {
   readonly olderViews: number;
 };
 
-type Look = {
-  readonly seen: Result<AnnouncedKey>;
-  readonly older: boolean;
-  readonly proof?: WrappedKey;
-};
+type Look = { readonly seen: Result<AnnouncedKey>; readonly older: boolean };
 
 /** One look: describes the key and, where it is not the one announced and working, tries it out. */
 async function observe(
@@ -171,14 +162,14 @@ async function describeAndTry(
     // Announcing the older version would let key_id flip back. Only where the newer one does not
     // work any more, look after look, has it really gone, as after a restore from a backup.
     const stillThere = await selfTest(provider, known.version, signal);
-    if (stillThere.ok) return { seen: succeed(known), older, proof: stillThere.value };
+    if (stillThere.ok) return { seen: succeed(known), older };
     if (isTransient(stillThere.error.kind)) return { seen: stillThere, older };
     if (olderViews < OLDER_VIEWS) return { seen: fail('unavailable', BEHIND), older };
   }
   const isAnnounced = state.kind === 'ready' && state.key.keyId === seen.keyId;
   if (isAnnounced && !tryOut) return { seen: succeed(seen), older };
   const works = await selfTest(provider, seen.version, signal);
-  return works.ok ? { seen: succeed(seen), older, proof: works.value } : { seen: works, older };
+  return { seen: works.ok ? succeed(seen) : works, older };
 }
 
 const BEHIND =
