@@ -4,90 +4,27 @@
  * provides what rpm finds in its libraries.
  */
 import assert from 'node:assert/strict';
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
-import { ROOT } from './executable.ts';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { COMMANDS, SPEC, SPEC_FILE } from './base-rpm.ts';
+import { commandsOf } from './offline-document.ts';
+import { must, nodeWithStick, prepareNode, sh } from './offline-node.ts';
 import { inOwnNamespaces } from './own-namespaces.ts';
-import { needTools, realRelease } from './packages-built.ts';
-import { debianTree, type Tree } from './packages-tree.ts';
-import { baseTree } from './trees.ts';
+import type { Tree } from './packages-tree.ts';
 
-const VERSION = '3.1.0';
-const TOOLS = ['dnf', 'gnupg', 'passwd', 'rpm', 'systemd', 'zypper'];
 /** The order of the blocks in step 3. */
 const [APT, DNF, ZYPPER] = [0, 1, 2] as const;
 
-if (await inOwnNamespaces(import.meta.filename, prepare)) declare();
+if (await inOwnNamespaces(import.meta.filename, prepareNode)) declare();
 
-/** While there is a network. */
-function prepare(): void {
-  needTools();
-  realRelease(VERSION);
-  baseTree({ suite: 'bookworm', packages: TOOLS });
+/** The commands of step 3 for one of the tools. */
+function installBy(tool: number): string {
+  return commandsOf('## 3. Install')[tool] ?? '';
 }
 
-/** The commands of a step, a string for each block of them. */
-function commandsOf(heading: string): readonly string[] {
-  const text = readFileSync(join(ROOT, 'docs/install-offline.md'), 'utf8');
-  const [, section = ''] = text.split(`\n## ${heading}\n`);
-  const [step = ''] = section.split(/^## /m);
-  return [...step.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, block = '']) => block);
-}
-
-/** A node without a network, with the stick in it; all of step 2 has been done. */
-function nodeWithStick(t: TestContext, name: string): Tree {
-  const machine = debianTree(t, name, TOOLS, { suite: 'bookworm' });
-  rmSync(machine.path('/etc/apt/sources.list'), { force: true });
-  rmSync(machine.path('/etc/apt/sources.list.d'), { recursive: true, force: true });
-  for (const folder of [
-    '/etc/apt/sources.list.d',
-    '/etc/yum.repos.d',
-    '/etc/zypp/repos.d',
-    '/media/stick',
-  ])
-    mkdirSync(machine.path(folder), { recursive: true });
-  cpSync(realRelease(VERSION).folder, machine.path('/media/stick/release'), { recursive: true });
-  const [check = ''] = commandsOf('2. Check it, on the node');
-  const { status, output } = sh(machine, check);
-  assert.equal(status, 0, output);
-  assert.match(output, /Good signature/);
-  return machine;
-}
-
-function sh(machine: Tree, commands: string): ReturnType<Tree['run']> {
-  // In the folder where step 2 has left whoever types, and answering yes to what is asked.
-  const script = `[ ! -d /srv/trousseau ] || cd /srv/trousseau; yes 2>/dev/null | sh -ec "$0"`;
-  return machine.run('sh', '-c', script, commands);
-}
-
-/** What an RPM distribution has installed: the libraries of this tree, by what rpm finds in them. */
 function provideLibraries(machine: Tree): void {
-  const spec = `Name: base
-Version: 1
-Release: 1
-Summary: What the libraries of this tree provide
-License: none
-BuildArch: noarch
-AutoReqProv: no
-Provides: systemd
-Provides: /bin/sh
-Provides: /usr/bin/getent
-Provides: /usr/sbin/groupadd
-Provides: /usr/sbin/useradd
-%{lua: for line in io.lines("/root/provides") do print("Provides: " .. line .. "\\n") end}
-%description
-None.
-%files
-`;
-  writeFileSync(machine.path('/root/base.spec'), spec);
-  const libraries = 'libc.so.6 libdl.so.2 libm.so.6 libpthread.so.0 libstdc++.so.6 libgcc_s.so.1';
-  const commands = `cd /lib/*-linux-gnu
-/usr/lib/rpm/elfdeps --provides ${libraries} ld-linux-*.so.* | sort -u > /root/provides
-rpmbuild -bb --quiet --define '_topdir /root/rpm' --define '_rpmdir /root' /root/base.spec
-rpm -i --nodeps /root/noarch/base-1-1.noarch.rpm`;
-  const { status, output } = machine.run('sh', '-ec', commands);
-  assert.equal(status, 0, output);
+  writeFileSync(machine.path(SPEC_FILE), SPEC);
+  must(machine, COMMANDS);
 }
 
 function assertInstalled(machine: Tree): void {
@@ -106,7 +43,7 @@ done`;
 
 /** Debian's zypper sees no database of RPMs: it resolves nothing, and so the last line is left out. */
 function zypperRefresh(): string {
-  const refresh = (commandsOf('3. Install')[ZYPPER] ?? '').replace(/^zypper .* install .*\n/m, '');
+  const refresh = installBy(ZYPPER).replace(/^zypper .* install .*\n/m, '');
   assert.match(refresh, /^zypper .* refresh /m);
   return refresh;
 }
@@ -114,7 +51,7 @@ function zypperRefresh(): string {
 function declare(): void {
   test('apt installs it from the stick by the commands of the document', (t) => {
     const machine = nodeWithStick(t, 'offline-apt');
-    const { status, output } = sh(machine, commandsOf('3. Install')[APT] ?? '');
+    const { status, output } = sh(machine, installBy(APT));
     assert.equal(status, 0, output);
     // The tree has no terminals, which apt would log to.
     assert.doesNotMatch(output, /^[WE]: (?!Can not write log)/m);
@@ -123,7 +60,7 @@ function declare(): void {
 
   test('dnf installs it from the stick by the commands of the document, with all that it asks for', (t) => {
     const machine = nodeWithStick(t, 'offline-dnf');
-    const commands = commandsOf('3. Install')[DNF] ?? '';
+    const commands = installBy(DNF);
     const refused = sh(machine, commands);
     assert.notEqual(refused.status, 0);
     assert.match(refused.output, /nothing provides .*libc\.so\.6/);
@@ -138,7 +75,7 @@ function declare(): void {
     const machine = nodeWithStick(t, 'changed-dnf');
     provideLibraries(machine);
     changePackage(machine);
-    const { status, output } = sh(machine, commandsOf('3. Install')[DNF] ?? '');
+    const { status, output } = sh(machine, installBy(DNF));
     assert.notEqual(status, 0, output);
     assert.match(output, /checksum|digest/i);
     assert.equal(machine.run('rpm', '-q', 'trousseau').status, 1);

@@ -1,26 +1,35 @@
 /**
  * A real kube-apiserver with its etcd and a real Vault, over TLS, on the machine's loopback; the plugin
- * between them is the installed package, in the sandbox of its unit, and has its secret id as a
- * credential of systemd.
+ * between them is the installed package, in the sandbox of its unit, as steps 4 to 6 of
+ * docs/install-offline.md have it, and then with its secret id as a credential of systemd.
  */
 import assert from 'node:assert/strict';
-import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { copyFileSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, it } from 'node:test';
+import { promisify } from 'node:util';
 import { testServers } from '../../../scripts/test-servers/binaries.ts';
 import { createAuthority } from '../../servers/certificates.ts';
-import { IDENTITY, kmsProvider } from '../../servers/encryption-configuration.ts';
+import {
+  type EncryptionProvider,
+  IDENTITY,
+  kmsProvider,
+} from '../../servers/encryption-configuration.ts';
 import { type Etcd, startEtcd } from '../../servers/etcd.ts';
 import { type KubeApiserver, startKubeApiserver } from '../../servers/kube-apiserver.ts';
 import { startSealableVault, type Vault } from '../../servers/vault.ts';
 import type { AppRole } from '../../servers/vault-admin.ts';
+import { waitUntil } from '../../servers/wait-until.ts';
 import { KEY, POLICY, prepareTransit } from '../../vault/vault-under-test.ts';
 import {
+  CONFIG,
   journal,
   MEMBER,
   owned,
   PLUGIN,
   property,
+  READY_MS,
   SERVICE,
   SOCKET,
   SOCKET_UNIT,
@@ -30,25 +39,30 @@ import {
   writeDropIn,
   writeInside,
 } from '../installation.ts';
+import { writeKubeconfig } from '../kubeconfig.ts';
+import { commandOf, typed } from '../offline-document.ts';
+import { needBuilt } from '../servers-built.ts';
 import { mayRead, type UnderTest } from './under-test.ts';
 
 const PREFIX = 'k8s:enc:kms:v2:trousseau:';
 const SECRETS = 10;
+const KUBECTL_MS = 60_000;
+/** Where step 2 leaves whoever types. */
+const COPY = '/srv/trousseau';
+const STEP_6 = '## 6. Encrypt what is already there';
 const CA = '/etc/trousseau/ca.pem';
+const ROLE_ID = '/etc/trousseau/role-id';
 const SECRET_ID = '/etc/trousseau/secret-id';
 const ENCRYPTED = '/etc/trousseau/secret-id.cred';
-const NEEDED = ['etcd', 'kube-apiserver', 'vault-newest'] as const;
+const BEFORE = { name: 'before', content: 'written in clear' } as const;
+const run = promisify(execFile);
 
 const nameOf = (i: number): string => `secret-${i}`;
 const contentOf = (i: number): string => `the value of secret ${i}`;
 
 /** Throws where a server was not built. */
 export function needServers(): void {
-  const servers = testServers();
-  const absent = NEEDED.filter((name) => !existsSync(servers[name]));
-  if (absent.length === 0) return;
-  const build = 'node_modules/.bin/node scripts/build-test-servers.ts';
-  throw new Error(`not built: ${absent.join(', ')}; run ${build} ${absent.join(' ')}`);
+  needBuilt(['etcd', 'kube-apiserver', 'kubectl', 'vault-newest']);
 }
 
 /** Needs an installed package that is switched off; leaves it so, and with Vault in its configuration. */
@@ -62,12 +76,32 @@ export function cluster(under: UnderTest, dir: string): void {
     await etcd?.stop();
     await vault?.stop();
   });
+  const plugin = (): EncryptionProvider => kmsProvider('v2', join(under.machine.root, SOCKET));
   const readAll = async (): Promise<void> => {
     for (let i = 0; i < SECRETS; i += 1)
       assert.equal(await api.secrets.read(nameOf(i)), contentOf(i));
   };
+  const storedOf = async (name: string): Promise<Buffer> => {
+    const value = await etcd.range(`/registry/secrets/default/${name}`);
+    assert.ok(value, `${name} is in etcd`);
+    return value;
+  };
+  const assertEncrypted = async (name: string, content: string): Promise<void> => {
+    const value = await storedOf(name);
+    assert.equal(value.subarray(0, PREFIX.length).toString(), PREFIX);
+    assert.equal(value.includes(content), false);
+    assert.equal(value.includes(Buffer.from(content).toString('base64')), false);
+  };
+  const assertClear = async (name: string, content: string): Promise<void> =>
+    assert.ok((await storedOf(name)).includes(content), `${name} is in clear`);
+  /** As whoever administers the cluster, wherever that is. */
+  const administer = async (commands: string): Promise<void> => {
+    const [bin, config] = [join(dir, 'bin'), join(dir, 'kubeconfig')];
+    const env = { HOME: dir, KUBECONFIG: config, PATH: `${bin}:${process.env['PATH']}` };
+    await run('/bin/sh', ['-ec', commands], { env, timeout: KUBECTL_MS });
+  };
 
-  it('logs in to Vault with a secret id that systemd hands to it alone', async () => {
+  it('is configured and started by step 4 of the document, and says that it is ready', async () => {
     const { machine } = under;
     const servers = join(dir, 'servers');
     mkdirSync(servers);
@@ -83,12 +117,34 @@ export function cluster(under: UnderTest, dir: string): void {
     const parameters = { token_policies: [POLICY], token_period: '1h' };
     role = await vault.admin.createAppRole('trousseau', parameters);
 
-    copyFileSync(authority.caFile, join(machine.root, CA));
-    await machine.must(['chmod', '0644', CA]);
-    writeInside(machine, SECRET_ID, role.secretId, 0o600);
-    writeConfig(machine, vaultConfig(vault.address, role.roleId));
+    copyFileSync(authority.caFile, join(machine.root, COPY, 'ca.pem'));
+    writeInside(machine, join(COPY, 'role-id'), `${role.roleId}\n`, 0o600);
+    writeInside(machine, join(COPY, 'secret-id'), `${role.secretId}\n`, 0o600);
+    const identity = `roleIDFile: ${ROLE_ID}, secretIDFile: ${SECRET_ID}`;
+    writeInside(machine, '/tmp/config.yaml', vaultConfig(vault.address, identity), 0o644);
+    writeInside(machine, '/tmp/edit', '#!/bin/sh\ncp /tmp/config.yaml "$1"\n', 0o755);
+    const lines = commandOf('## 4. Configure and start').trimEnd().split('\n');
+    const ask = lines.pop() ?? '';
+    await machine.must(typed(['export EDITOR=/tmp/edit', ...lines].join('\n')));
+    await waitUntil('an answer that it is ready', READY_MS, async () => {
+      const answer = await machine.must(typed(ask));
+      if (!answer.includes('"status":"ok"')) throw new Error(answer);
+      return true;
+    });
+    for (const file of [CONFIG, ROLE_ID, SECRET_ID, CA]) {
+      assert.equal(await owned(machine, file), '640 root:trousseau');
+      assert.equal(await mayRead(machine, file, MEMBER), false);
+    }
+  });
+
+  it('logs in to Vault with a secret id that systemd hands to it alone', async () => {
+    const { machine } = under;
+    await machine.must(['chown', 'root:root', SECRET_ID]);
+    await machine.must(['chmod', '0600', SECRET_ID]);
+    const identity = `roleID: ${role.roleId}, secretIDFile: 'credential:secret-id'`;
+    writeConfig(machine, vaultConfig(vault.address, identity));
     await writeDropIn(machine, [`LoadCredential=secret-id:${SECRET_ID}`]);
-    await systemctl(machine, 'enable', '--now', SOCKET_UNIT, SERVICE);
+    await systemctl(machine, 'restart', SERVICE);
     await saysOfItself(machine, /^ready, encrypting with vault:v1:/);
     assert.equal(await owned(machine, SECRET_ID), '600 root:root');
     assert.equal(await mayRead(machine, SECRET_ID, PLUGIN), false);
@@ -99,20 +155,23 @@ export function cluster(under: UnderTest, dir: string): void {
   it('Secrets are written and read through it, and lie encrypted in etcd', async () => {
     const servers = join(dir, 'servers');
     etcd = await startEtcd({ dir: servers });
-    api = await startKubeApiserver({
-      dir: servers,
-      etcd: etcd.endpoint,
-      providers: [kmsProvider('v2', join(under.machine.root, SOCKET)), IDENTITY],
-    });
+    api = await startKubeApiserver({ dir: servers, etcd: etcd.endpoint });
+    await api.secrets.create(BEFORE.name, BEFORE.content);
+    await api.restart([plugin(), IDENTITY]);
     for (let i = 0; i < SECRETS; i += 1) await api.secrets.create(nameOf(i), contentOf(i));
     await readAll();
-    for (let i = 0; i < SECRETS; i += 1) {
-      const value = await etcd.range(`/registry/secrets/default/${nameOf(i)}`);
-      assert.ok(value, `${nameOf(i)} is in etcd`);
-      assert.equal(value.subarray(0, PREFIX.length).toString(), PREFIX);
-      assert.equal(value.includes(contentOf(i)), false);
-      assert.equal(value.includes(Buffer.from(contentOf(i)).toString('base64')), false);
-    }
+    for (let i = 0; i < SECRETS; i += 1) await assertEncrypted(nameOf(i), contentOf(i));
+  });
+
+  it('step 6 of the document encrypts what was written in clear before', async () => {
+    mkdirSync(join(dir, 'bin'));
+    symlinkSync(testServers().kubectl, join(dir, 'bin/kubectl'));
+    writeKubeconfig(join(dir, 'kubeconfig'), api);
+    await assertClear(BEFORE.name, BEFORE.content);
+    await administer(commandOf(STEP_6));
+    await assertEncrypted(BEFORE.name, BEFORE.content);
+    assert.equal(await api.secrets.read(BEFORE.name), BEFORE.content);
+    await readAll();
   });
 
   it('with the secret id encrypted for this machine, and both restarted, all of them are read', async () => {
@@ -130,6 +189,15 @@ export function cluster(under: UnderTest, dir: string): void {
     assert.equal(await api.secrets.read('after'), 'written after the restart');
   });
 
+  it('step 6 decrypts everything before a removal, and kube-apiserver reads it without the plugin', async () => {
+    await api.restart([IDENTITY, plugin()]);
+    await administer(commandOf(STEP_6));
+    await api.restart([IDENTITY]);
+    await assertClear(BEFORE.name, BEFORE.content);
+    for (let i = 0; i < SECRETS; i += 1) await assertClear(nameOf(i), contentOf(i));
+    await readAll();
+  });
+
   it('neither secret id nor plaintext is in the journal', async () => {
     const { machine } = under;
     await api.stop();
@@ -142,7 +210,7 @@ export function cluster(under: UnderTest, dir: string): void {
   });
 }
 
-function vaultConfig(address: string, roleID: string): string {
+function vaultConfig(address: string, identity: string): string {
   return `apiVersion: trousseau.io/v1
 kind: KMSPluginConfiguration
 providers:
@@ -152,6 +220,6 @@ providers:
       key: ${KEY}
       tls: {caFile: ${CA}}
       auth:
-        appRole: {roleID: ${roleID}, secretIDFile: 'credential:secret-id'}
+        appRole: {${identity}}
 `;
 }

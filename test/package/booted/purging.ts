@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import type { Machine } from '../nspawn.ts';
+import { commandsOf, typed } from '../offline-document.ts';
 import type { UnderTest } from './under-test.ts';
 
 /** What systemd, dpkg and apt keep for themselves, and what the tests put there. */
@@ -23,7 +24,8 @@ export function purging(under: UnderTest, before: () => readonly string[]): void
     // Its group is the plugin's, which a purge takes away.
     await machine.must(['userdel', '--remove', 'member']);
     await machine.must(['userdel', 'stranger']);
-    await machine.must(['apt-get', 'purge', '--yes', 'trousseau']);
+    const [purge = ''] = commandsOf('## Removing it');
+    await machine.must(typed(purge));
     const known = new Set(before());
     const left = (await filesOf(machine)).filter((path) => !known.has(path));
     assert.deepEqual(left, []);

@@ -17,6 +17,7 @@ import {
   withClient,
 } from '../installation.ts';
 import type { Machine } from '../nspawn.ts';
+import { commandsOf, typed } from '../offline-document.ts';
 import { aptInstall, insertStick } from './installing.ts';
 import { decrypt, encrypt, SEED } from './recovering.ts';
 import { NEWER_VERSION, OLD_VERSION, packageVersion, STICK, type UnderTest } from './under-test.ts';
@@ -59,8 +60,8 @@ export function upgrading(under: UnderTest): void {
     await machine.must(['chown', 'root:trousseau', CONFIG]);
     appendFileSync(join(machine.root, CONFIG), '# mine\n');
     await insertStick(machine, STICK.newer);
-    const upgrade = ['apt-get', 'install', '--yes', '--only-upgrade', 'trousseau'];
-    await changeUnderLoad(machine, () => machine.must(upgrade));
+    const [, byApt = ''] = commandsOf('## Upgrading');
+    await changeUnderLoad(machine, () => machine.must(typed(byApt)));
     assert.equal(await installed(), packageVersion(NEWER_VERSION));
     assert.match(readFileSync(join(machine.root, CONFIG), 'utf8'), /# mine\n$/);
     assert.equal(await owned(machine, CONFIG), '640 root:trousseau');
@@ -96,9 +97,10 @@ export function removing(under: UnderTest): void {
 
   it('a purge while somebody is connected warns, and keeps the keys without which the cluster is lost', async () => {
     const { machine } = under;
+    const [purge = ''] = commandsOf('## Removing it');
     const said = await withClient(machine, async ({ v2 }) => {
       await v2.status();
-      const { code, out, err } = await machine.run(['apt-get', 'purge', '--yes', 'trousseau']);
+      const { code, out, err } = await machine.run(typed(purge));
       assert.equal(code, 0, out + err);
       return out + err;
     });

@@ -1,0 +1,49 @@
+/** A node as docs/install-offline.md has it: without a network, and with the release on a stick. */
+import assert from 'node:assert/strict';
+import { cpSync, mkdirSync, rmSync } from 'node:fs';
+import type { TestContext } from 'node:test';
+import { commandOf, typed } from './offline-document.ts';
+import { needTools, realRelease } from './packages-built.ts';
+import { debianTree, type Ran, type Tree } from './packages-tree.ts';
+import { baseTree } from './trees.ts';
+
+const VERSION = '3.1.0';
+const TOOLS = ['dnf', 'gnupg', 'passwd', 'rpm', 'systemd', 'zypper'];
+
+/** Makes what it is made of, while there is a network. */
+export function prepareNode(): void {
+  needTools();
+  realRelease(VERSION);
+  baseTree({ suite: 'bookworm', packages: TOOLS });
+}
+
+/** All of step 2 has been done. */
+export function nodeWithStick(t: TestContext, name: string): Tree {
+  const machine = debianTree(t, name, TOOLS, { suite: 'bookworm' });
+  rmSync(machine.path('/etc/apt/sources.list'), { force: true });
+  rmSync(machine.path('/etc/apt/sources.list.d'), { recursive: true, force: true });
+  for (const folder of [
+    '/etc/apt/sources.list.d',
+    '/etc/yum.repos.d',
+    '/etc/zypp/repos.d',
+    '/media/stick',
+  ])
+    mkdirSync(machine.path(folder), { recursive: true });
+  cpSync(realRelease(VERSION).folder, machine.path('/media/stick/release'), { recursive: true });
+  const { status, output } = sh(machine, commandOf('## 2. Check it, on the node'));
+  assert.equal(status, 0, output);
+  assert.match(output, /Good signature/);
+  return machine;
+}
+
+/** Types the commands on it. */
+export function sh(machine: Tree, commands: string): Ran {
+  return machine.run(...typed(commands));
+}
+
+/** Types them, and fails the test where one of them fails; answers what they print. */
+export function must(machine: Tree, commands: string): string {
+  const { status, output } = sh(machine, commands);
+  assert.equal(status, 0, output);
+  return output;
+}
