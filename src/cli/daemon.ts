@@ -88,7 +88,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
     log,
   });
   const admin = createAdminServer(() =>
-    readinessOf(keyring.state(), clock.now(), reloader.report(), keyring.queued()),
+    readinessOf(
+      keyring.state(),
+      clock.now(),
+      reloader.report(),
+      keyring.queued(),
+      keyring.remembered(),
+    ),
   );
   const adminRefused = await listenAdmin(admin, config.admin);
   if (adminRefused !== undefined) {

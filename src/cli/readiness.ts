@@ -1,4 +1,5 @@
 /** The keyring's state as /readyz shows it to people and probes. */
+import type { Remembered } from '../keyring/outage-memory.ts';
 import { type KeyringState, knownKey } from '../keyring/state.ts';
 import type { Readiness } from '../observe/admin.ts';
 import type { ReloadReport } from './reload.ts';
@@ -6,13 +7,14 @@ import type { ReloadReport } from './reload.ts';
 /**
  * Ready means: the provider answered lately, and nothing stands against using the key. A reload that
  * was refused does not change that, since the configuration before it is still in use. `queued` is how
- * many items wait for a free request to a provider.
+ * many items wait for a free request to a provider, `decryptCache` what is kept for an outage.
  */
 export function readinessOf(
   state: KeyringState,
   now: number,
   reload: ReloadReport | undefined,
   queued: number,
+  decryptCache?: Remembered,
 ): Readiness {
   const key = knownKey(state);
   return {
@@ -24,6 +26,7 @@ export function readinessOf(
         ? {}
         : { seconds: Math.round((now - state.since) / 1000), why: state.why?.message }),
       queued,
+      ...(decryptCache === undefined ? {} : { decryptCache }),
       ...(reload === undefined ? {} : { reload }),
     },
   };

@@ -36,7 +36,7 @@ export async function tryOut({ built, inUse, clock, signal }: Trial): Promise<Re
   try {
     keyring.start();
     // It waits for the first look at the provider, however long that takes.
-    const encrypted = await keyring.encrypt(randomBytes(SAMPLE_BYTES), 'seed', limit.signal);
+    const encrypted = await keyring.encrypt(randomBytes(SAMPLE_BYTES), 'sample', limit.signal);
     if (!encrypted.ok) return encrypted;
     const older = olderKey(inUse(), keyring.state());
     if (older !== undefined) return fail('unavailable', older);

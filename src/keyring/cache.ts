@@ -6,17 +6,20 @@
  * provider says no, and answers nothing from then on.
  */
 import { createHmac, randomBytes } from 'node:crypto';
-import { AEAD_KEY_BYTES, openAead, sealAead } from '../providers/aead.ts';
+import { AEAD_KEY_BYTES, AEAD_OVERHEAD_BYTES, openAead, sealAead } from '../providers/aead.ts';
 import type { Clock } from '../system/clock.ts';
 
 export type DecryptCache = {
   /** The plaintext, a copy of the caller's own; undefined where it is not known or too old. */
   get(ciphertext: Uint8Array): Uint8Array | undefined;
-  /** Only what the provider itself has answered, and when that was if not now: its age counts from it. */
-  put(ciphertext: Uint8Array, plaintext: Uint8Array, at?: number): void;
-  /** The ciphertexts that the provider answered longest ago, at most so many and at least so old. */
-  oldest(count: number, minAgeMs: number): readonly Uint8Array[];
+  /** Only what the provider itself has just answered: its age counts from now. */
+  put(ciphertext: Uint8Array, plaintext: Uint8Array): void;
   drop(ciphertext: Uint8Array): void;
+  /**
+   * Ciphertexts that the provider answered so long ago or longer, at most so many. Each stands behind
+   * all others afterwards, so that those which nobody answers hold up none.
+   */
+  takeTurns(count: number, minAgeMs: number): readonly Uint8Array[];
   /** Drops what is too old. */
   sweep(): void;
   clear(): void;
@@ -25,10 +28,12 @@ export type DecryptCache = {
 
 export type CacheLimits = { readonly maxEntries: number; readonly maxAgeMs: number };
 
-/** Both lie sealed: which of etcd's objects were read is nobody's business either. */
-type Entry = { readonly ciphertext: Buffer; readonly plaintext: Buffer; readonly at: number };
+/** Ciphertext and plaintext lie sealed in one: which of etcd's objects were read is told to nobody. */
+type Entry = { readonly sealed: Buffer; readonly at: number };
+type Pair = { readonly ciphertext: Buffer; readonly plaintext: Buffer };
 
 const UNBOUND = Buffer.alloc(0);
+const LENGTH_BYTES = 4;
 
 /** An empty cache under a fresh key. */
 export function createDecryptCache(
@@ -36,7 +41,6 @@ export function createDecryptCache(
   clock: Clock,
 ): DecryptCache {
   let key = randomBytes(AEAD_KEY_BYTES);
-  /** In the order in which they were put, which is nearly that of their ages. */
   const entries = new Map<string, Entry>();
 
   // Keyed, so that the names tell as little as the entries.
@@ -45,50 +49,59 @@ export function createDecryptCache(
 
   const tooOld = ({ at }: Entry): boolean => at <= clock.now() - maxAgeMs;
 
-  const sweep = (): void => {
-    for (const [name, entry] of entries) {
-      if (!tooOld(entry)) return;
-      entries.delete(name);
-    }
+  const seal = (ciphertext: Uint8Array, plaintext: Uint8Array): Buffer => {
+    const pair = Buffer.allocUnsafeSlow(LENGTH_BYTES + ciphertext.length + plaintext.length);
+    pair.writeUInt32BE(ciphertext.length);
+    pair.set(ciphertext, LENGTH_BYTES);
+    pair.set(plaintext, LENGTH_BYTES + ciphertext.length);
+    // Of its own: a slice of Node's pool would keep all of the pool for as long as it lives.
+    const sealed = Buffer.allocUnsafeSlow(pair.length + AEAD_OVERHEAD_BYTES);
+    sealAead(pair, key, UNBOUND).copy(sealed);
+    pair.fill(0);
+    return sealed;
   };
 
-  const opened = (sealed: Buffer): Buffer => {
-    const content = openAead(sealed, key, UNBOUND);
-    if (content === undefined) throw new Error('the memory of the decrypt cache was damaged');
-    return content;
+  const open = ({ sealed }: Entry): Pair => {
+    const pair = openAead(sealed, key, UNBOUND);
+    if (pair === undefined) throw new Error('the memory of the decrypt cache was damaged');
+    const end = LENGTH_BYTES + pair.readUInt32BE();
+    return { ciphertext: pair.subarray(LENGTH_BYTES, end), plaintext: pair.subarray(end) };
   };
 
   return {
     get(ciphertext) {
-      sweep();
       if (entries.size === 0) return undefined;
       const entry = entries.get(nameOf(ciphertext));
-      return entry === undefined || tooOld(entry) ? undefined : opened(entry.plaintext);
+      return entry === undefined || tooOld(entry) ? undefined : open(entry).plaintext;
     },
-    put(ciphertext, plaintext, at = clock.now()) {
-      sweep();
+    put(ciphertext, plaintext) {
       const name = nameOf(ciphertext);
       entries.delete(name);
-      entries.set(name, {
-        ciphertext: sealAead(ciphertext, key, UNBOUND),
-        plaintext: sealAead(plaintext, key, UNBOUND),
-        at,
-      });
+      entries.set(name, { sealed: seal(ciphertext, plaintext), at: clock.now() });
       const oldest = entries.keys().next().value;
       if (entries.size > maxEntries && oldest !== undefined) entries.delete(oldest);
     },
-    oldest(count, minAgeMs) {
-      sweep();
-      const found: Uint8Array[] = [];
-      const latest = clock.now() - minAgeMs;
-      for (const { ciphertext, at } of entries.values()) {
-        if (found.length === count || at > latest) break;
-        found.push(opened(ciphertext));
-      }
-      return found;
-    },
     drop: (ciphertext) => void entries.delete(nameOf(ciphertext)),
-    sweep,
+    takeTurns(count, minAgeMs) {
+      const latest = clock.now() - minAgeMs;
+      const due: [string, Entry][] = [];
+      for (const entry of entries) {
+        if (due.length === count) break;
+        if (entry[1].at <= latest && !tooOld(entry[1])) due.push(entry);
+      }
+      for (const [name, entry] of due) {
+        entries.delete(name);
+        entries.set(name, entry);
+      }
+      return due.map(([, entry]) => {
+        const { ciphertext, plaintext } = open(entry);
+        plaintext.fill(0);
+        return ciphertext;
+      });
+    },
+    sweep() {
+      for (const [name, entry] of entries) if (tooOld(entry)) entries.delete(name);
+    },
     clear() {
       entries.clear();
       key.fill(0);

@@ -15,27 +15,17 @@ import type { Provider } from '../providers/provider.ts';
 import type { CallSignal } from '../system/call-signal.ts';
 import type { Clock } from '../system/clock.ts';
 import type { CacheLimits } from './cache.ts';
-import {
-  decryptUnder,
-  LOCAL_KEK_ANNOTATION,
-  versionUnderLocalKek,
-  type WrappedKey,
-} from './local-kek.ts';
+import { createDecrypting } from './decrypting.ts';
+import { versionUnderLocalKek } from './local-kek.ts';
 import { createOperations, type Encrypted, type Verification } from './operations.ts';
-import { createOutageMemory } from './outage-memory.ts';
+import { createOutageMemory, type Remembered } from './outage-memory.ts';
 import { patiently } from './patience.ts';
+import type { Purpose } from './purpose.ts';
 import { type AnnouncedKey, isTransient, type KeyringState, knownKey, nextState } from './state.ts';
 import { logChange } from './state-log.ts';
 import { createSuspicion } from './suspicion.ts';
 import { createWaiters } from './waiters.ts';
 import { createWatcher } from './watcher.ts';
-
-/** What a plaintext is to kube-apiserver. */
-export type Purpose =
-  /** Of KMS v2, one for each start, and much hangs on it; it is stored with annotations. */
-  | 'seed'
-  /** Of KMS v1, one for each object. */
-  | 'dek';
 
 export type Keyring = {
   /** Begins to watch the key; returns at once, whatever the providers do. */
@@ -49,22 +39,25 @@ export type Keyring = {
   state(): KeyringState;
   /**
    * Encrypts under exactly the version that Status announces now; a seed, while the provider is away
-   * and the memory for outages is on, under a local KEK that this version has wrapped.
+   * and the memory for outages is on, under a local KEK, whose source this version has encrypted.
    */
   encrypt(plaintext: Uint8Array, purpose: Purpose, signal: CallSignal): Promise<Result<Encrypted>>;
   /**
    * Decrypts what any version of any configured provider's key has made, by itself or through a
-   * local KEK, which must then be given as it was wrapped.
+   * local KEK, whose source must then be given.
    */
   decrypt(
     ciphertext: Uint8Array,
+    purpose: Purpose,
     signal: CallSignal,
-    wrappedKek?: Uint8Array,
+    kekSource?: Uint8Array,
   ): Promise<Result<Uint8Array>>;
   /** The key version that a ciphertext names, for logs; undefined where nobody knows its form. */
   versionOf(ciphertext: Uint8Array): number | undefined;
   /** How many calls wait for a free request to a provider. */
   queued(): number;
+  /** What is kept for an outage; undefined where nothing is to be. */
+  remembered(): Remembered | undefined;
 };
 
 export type KeyringOptions = {
@@ -80,7 +73,16 @@ export type KeyringOptions = {
   readonly log: Log;
 };
 
-const VERIFICATION: Readonly<Record<Purpose, Verification>> = { seed: 'decrypt', dek: 'form' };
+const VERIFICATION: Readonly<Record<Purpose, Verification>> = {
+  seed: 'decrypt',
+  dek: 'form',
+  sample: 'decrypt',
+};
+/**
+ * No seed is encrypted without the provider before it has been away for so long: the seed lives as
+ * long as its kube-apiserver, and that asks again within seconds.
+ */
+const SEED_WAITS_MS = 10_000;
 /** As many callers as the providers' queues take may wait for the first contact. */
 const MOST_WAITING = 4096;
 
@@ -94,13 +96,17 @@ export function createKeyring(options: KeyringOptions): Keyring {
   const waiters = createWaiters();
   const suspicion = createSuspicion(clock);
 
-  const report = (seen: Result<AnnouncedKey>, proof?: WrappedKey): void => {
+  const forget = (why: string): void => {
+    if (memory?.forget()) log.warn?.('what was kept for an outage is forgotten', { why });
+  };
+
+  const report = (seen: Result<AnnouncedKey>): void => {
     const before = state;
     state = nextState(before, seen, clock.now());
     logChange(log, before, state, clock.now());
-    if (state.kind === 'refused' || mayDecryptLess(before, state)) memory?.forget();
+    if (state.kind === 'refused') forget(state.why.message);
+    if (mayDecryptLess(before, state)) forget('min_decryption_version was raised');
     memory?.sweep();
-    if (state.kind === 'ready' && proof !== undefined) memory?.hold(proof, state.key);
     if (state.kind !== 'ready' || before.kind !== 'ready') suspicion.clear();
     if (!seen.ok && seen.error.retryAfterMs !== undefined) operations.writer.saw([seen]);
     // A look that succeeded, or that made up its mind, is what waiting calls wait for.
@@ -160,73 +166,46 @@ export function createKeyring(options: KeyringOptions): Keyring {
     purpose: Purpose,
     signal: CallSignal,
   ): Promise<Result<Encrypted>> => {
-    // Only once a look has found the provider away: a seed lives as long as its kube-apiserver.
-    if (purpose === 'seed' && state.kind === 'outage') {
-      const local = memory?.encrypt(plaintext, state.key.keyId);
-      if (local !== undefined) {
-        const { keyId, version: keyVersion } = local;
-        log.warn?.('seed encrypted under a local KEK', { keyId, keyVersion });
-        return succeed(local);
-      }
-    }
+    const local = purpose === 'seed' ? encryptLocally(plaintext) : undefined;
+    if (local !== undefined) return succeed(local);
     const key = knownKey(state) ?? announced;
     const outcome = await operations.encrypt(key, plaintext, VERIFICATION[purpose], signal);
     // What is written now is what a kube-apiserver that starts again reads first.
-    if (outcome.ok && state.kind !== 'refused')
+    if (outcome.ok && purpose !== 'sample' && state.kind !== 'refused')
       memory?.remember(outcome.value.ciphertext, plaintext);
     return outcome;
   };
 
-  const decryptOnce = async (
-    ciphertext: Uint8Array,
-    signal: CallSignal,
-  ): Promise<Result<Uint8Array>> => {
-    const outcome = await operations.decrypt(ciphertext, signal);
-    if (memory === undefined) return outcome;
-    if (outcome.ok) {
-      if (state.kind !== 'refused') memory.remember(ciphertext, outcome.value);
-      return outcome;
-    }
-    if (outcome.error.kind === 'denied') memory.forget();
-    if (state.kind === 'refused' || !isTransient(outcome.error.kind)) return outcome;
-    const remembered = memory.decrypt(ciphertext);
-    return remembered === undefined ? outcome : succeed(remembered);
-  };
-
-  const decryptPatiently = async (
-    ciphertext: Uint8Array,
-    signal: CallSignal,
-  ): Promise<Result<Uint8Array>> => {
-    // Only while the provider is away: what can be asked is asked, and stands in its audit log.
-    const remembered = state.kind === 'outage' ? memory?.decrypt(ciphertext) : undefined;
-    if (remembered !== undefined) return succeed(remembered);
-    const first = await decryptOnce(ciphertext, signal);
-    const outcome = first.ok
-      ? first
-      : await patiently(first, () => decryptOnce(ciphertext, signal), {
-          signal,
-          useless: () => abandoned,
-        });
-    if (outcome.ok && state.kind === 'ready') {
-      const version = writer.versionOf(ciphertext) ?? 0;
-      if (version > state.key.version && suspicion.worthALook('newer version'))
-        void watcher.nudge();
-    }
-    return outcome;
-  };
-
-  const decryptWithKek = async (
-    ciphertext: Uint8Array,
-    signal: CallSignal,
-    wrappedKek: Uint8Array | undefined,
-  ): Promise<Result<Uint8Array>> => {
-    if (wrappedKek === undefined) return fail('invalid', NO_KEK);
-    const kek = await decryptPatiently(wrappedKek, signal);
-    return kek.ok ? decryptUnder(kek.value, wrappedKek, ciphertext) : kek;
+  const encryptLocally = (plaintext: Uint8Array): Encrypted | undefined => {
+    // One that is only too busy answers soon.
+    if (state.kind !== 'outage' || state.why.kind === 'throttled') return undefined;
+    if (clock.now() - state.since < SEED_WAITS_MS) return undefined;
+    const local = memory?.encrypt(plaintext, state.key);
+    if (local === undefined) return undefined;
+    const { keyId, version: keyVersion } = local;
+    log.warn?.('seed encrypted under a local KEK', { keyId, keyVersion });
+    return local;
   };
 
   const memory =
-    options.cache && createOutageMemory({ limits: options.cache, clock, decrypt: decryptOnce });
+    options.cache &&
+    createOutageMemory({
+      limits: options.cache,
+      clock,
+      decrypt: (ciphertext, signal) => decrypting.once(ciphertext, 'dek', signal),
+    });
+  const decrypting = createDecrypting({
+    operations,
+    writer,
+    alone: readers.length === 1,
+    memory,
+    state: () => state,
+    abandoned: () => abandoned,
+    refused: forget,
+    sawNewerVersion(): void {
+      if (suspicion.worthALook('newer version')) void watcher.nudge();
+    },
+  });
 
   return {
     start(): void {
@@ -261,13 +240,13 @@ export function createKeyring(options: KeyringOptions): Keyring {
         await Promise.race([confirming ?? watcher.nudge(), aborted(signal)]);
       }
       if (knownKey(state)?.keyId !== before) return await attempt();
+      // Where the look could not ask, what the provider said to the call stands.
+      if (state.kind === 'outage' && outcome.error.kind !== 'invalid')
+        forget(outcome.error.message);
       // Vault answers 403 to an encrypt with a missing key; the look knows better what is wrong.
       return state.kind === 'refused' ? { ok: false, error: state.why } : outcome;
     },
-    decrypt: (ciphertext, signal, wrappedKek) =>
-      versionUnderLocalKek(ciphertext) === undefined
-        ? decryptPatiently(ciphertext, signal)
-        : decryptWithKek(ciphertext, signal, wrappedKek),
+    decrypt: decrypting.decrypt,
     versionOf(ciphertext) {
       for (const reader of readers) {
         const version = reader.versionOf(ciphertext);
@@ -276,10 +255,9 @@ export function createKeyring(options: KeyringOptions): Keyring {
       return versionUnderLocalKek(ciphertext);
     },
     queued: operations.queued,
+    remembered: () => memory?.remembered(knownKey(state)),
   };
 }
-
-const NO_KEK = `the ciphertext was made under a local KEK, and the annotation ${LOCAL_KEK_ANNOTATION} that holds it is missing`;
 
 /** Whether policy has taken versions away from those that decrypt: what they made must be forgotten. */
 function mayDecryptLess(before: KeyringState, after: KeyringState): boolean {

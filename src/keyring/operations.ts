@@ -17,7 +17,7 @@ export type Encrypted = {
   readonly keyId: KeyId;
   readonly version: number;
   /** What has to be kept beside the ciphertext where it was made under a local KEK. */
-  readonly wrappedKek?: Uint8Array;
+  readonly kekSource?: Uint8Array;
 };
 
 /** How much of a fresh ciphertext is proven before it is answered. */

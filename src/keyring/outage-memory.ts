@@ -7,29 +7,41 @@ import type { Result } from '../providers/errors.ts';
 import { type CallSignal, createCallController } from '../system/call-signal.ts';
 import type { Clock } from '../system/clock.ts';
 import { type CacheLimits, createDecryptCache } from './cache.ts';
-import type { KeyId } from './key-id.ts';
-import { encryptUnder, type LocalKek, localKek, type WrappedKey } from './local-kek.ts';
+import { canBeSource, encryptUnder } from './local-kek.ts';
 import type { Encrypted } from './operations.ts';
 import type { AnnouncedKey } from './state.ts';
+
+/** What an operator wants to know before an outage. */
+export type Remembered = {
+  readonly entries: number;
+  /** Whether a kube-apiserver that starts in an outage would get its seed. */
+  readonly seeds: boolean;
+};
 
 export type OutageMemory = {
   /** Takes what the provider itself has just answered. */
   remember(ciphertext: Uint8Array, plaintext: Uint8Array): void;
-  /** Takes what has just proven the announced key, and overwrites the plaintext of it. */
-  hold(made: WrappedKey, announced: AnnouncedKey): void;
-  decrypt(ciphertext: Uint8Array): Uint8Array | undefined;
-  /** Under a local KEK that the key of this key_id has wrapped; undefined where there is none. */
-  encrypt(plaintext: Uint8Array, keyId: KeyId): Encrypted | undefined;
   /**
-   * Has the provider decrypt anew what it decrypted longest ago: what it still decrypts stays at
-   * hand for an outage that begins days later, and what it refuses is forgotten. One request.
+   * Takes a remembered seed as the source of local KEKs: one that lies in etcd, so that all nodes read
+   * it, and that the announced key has encrypted, so that nothing new hangs on an older version.
+   */
+  useAsSource(ciphertext: Uint8Array, announced: AnnouncedKey): void;
+  decrypt(ciphertext: Uint8Array): Uint8Array | undefined;
+  /** Under a local KEK; undefined where there is no source for this key. */
+  encrypt(plaintext: Uint8Array, announced: AnnouncedKey): Encrypted | undefined;
+  /**
+   * Has the provider decrypt anew what it decrypted long ago, so that it is still at hand for an
+   * outage that begins days later. One request.
    */
   confirm(): void;
+  drop(ciphertext: Uint8Array): void;
   /** Drops what is too old. */
   sweep(): void;
-  forget(): void;
+  /** Whether there was anything to forget. */
+  forget(): boolean;
   /** Ends what it has asked for. */
   stop(): void;
+  remembered(announced: AnnouncedKey | undefined): Remembered;
 };
 
 export type OutageMemoryOptions = {
@@ -42,38 +54,40 @@ export type OutageMemoryOptions = {
 /** So many fit into one request to the provider. */
 const MOST_CONFIRMED = 128;
 const CONFIRM_LIMIT_MS = 5_000;
+/** What is older than this part of its maximum age is confirmed. */
+const DUE = 1 / 4;
 
 /** A memory in which there is nothing yet. */
 export function createOutageMemory(options: OutageMemoryOptions): OutageMemory {
   const { limits, clock } = options;
   const cache = createDecryptCache(limits, clock);
-  let kek: LocalKek | undefined;
+  let source: { readonly ciphertext: Uint8Array; readonly announced: AnnouncedKey } | undefined;
   let confirming: { end(): void } | undefined;
+
+  const sourceSeed = (announced: AnnouncedKey): Uint8Array | undefined =>
+    source?.announced.keyId === announced.keyId ? cache.get(source.ciphertext) : undefined;
 
   const confirmOne = async (ciphertext: Uint8Array, signal: CallSignal): Promise<void> => {
     const outcome = await options.decrypt(ciphertext, signal);
     if (outcome.ok) outcome.value.fill(0);
-    else if (outcome.error.kind === 'invalid') cache.drop(ciphertext);
   };
 
   return {
-    remember: (ciphertext, plaintext) => cache.put(ciphertext, plaintext),
-    hold(made, announced) {
-      kek = localKek(made, announced, clock.now());
+    remember: cache.put,
+    useAsSource(ciphertext, announced) {
+      source = { ciphertext: Uint8Array.from(ciphertext), announced };
     },
-    decrypt: (ciphertext) => cache.get(ciphertext),
-    encrypt(plaintext, keyId) {
-      if (kek === undefined || kek.announced.keyId !== keyId) return undefined;
-      if (kek.at <= clock.now() - limits.maxAgeMs) return undefined;
-      // What is encrypted now is what the same kube-apiserver reads first when it starts once more.
-      const bytes = kek.key.export();
-      cache.put(kek.wrapped, bytes, kek.at);
-      bytes.fill(0);
-      return encryptUnder(kek, plaintext);
+    decrypt: cache.get,
+    encrypt(plaintext, announced) {
+      const seed = sourceSeed(announced);
+      if (source === undefined || seed === undefined || !canBeSource(seed)) return undefined;
+      const encrypted = encryptUnder({ ciphertext: source.ciphertext, seed }, announced, plaintext);
+      seed.fill(0);
+      return encrypted;
     },
     confirm() {
       if (confirming !== undefined) return;
-      const due = cache.oldest(MOST_CONFIRMED, limits.maxAgeMs / 4);
+      const due = cache.takeTurns(MOST_CONFIRMED, limits.maxAgeMs * DUE);
       if (due.length === 0) return;
       const limit = createCallController();
       const timer = clock.setTimer(CONFIRM_LIMIT_MS, limit.abort);
@@ -85,14 +99,20 @@ export function createOutageMemory(options: OutageMemoryOptions): OutageMemory {
         },
       );
     },
-    sweep() {
-      cache.sweep();
-      if (kek !== undefined && kek.at <= clock.now() - limits.maxAgeMs) kek = undefined;
-    },
+    drop: cache.drop,
+    sweep: cache.sweep,
     forget() {
+      const anything = cache.size() > 0;
       cache.clear();
-      kek = undefined;
+      source = undefined;
+      return anything;
     },
     stop: () => confirming?.end(),
+    remembered(announced) {
+      const seed = announced && sourceSeed(announced);
+      const seeds = seed !== undefined && canBeSource(seed);
+      seed?.fill(0);
+      return { entries: cache.size(), seeds };
+    },
   };
 }

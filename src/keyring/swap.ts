@@ -73,11 +73,12 @@ export function createKeyringSwap(first: Keyring): KeyringSwap {
       state: () => current.keyring.state(),
       encrypt: (plaintext, purpose, signal) =>
         call((keyring) => keyring.encrypt(plaintext, purpose, signal), signal),
-      decrypt: (ciphertext, signal, wrappedKek) =>
-        call((keyring) => keyring.decrypt(ciphertext, signal, wrappedKek), signal),
+      decrypt: (ciphertext, purpose, signal, kekSource) =>
+        call((keyring) => keyring.decrypt(ciphertext, purpose, signal, kekSource), signal),
       versionOf: (ciphertext) => current.keyring.versionOf(ciphertext),
       queued: () =>
         [current.keyring, ...retiring.keys()].reduce((sum, keyring) => sum + keyring.queued(), 0),
+      remembered: () => current.keyring.remembered(),
     },
     replace(next) {
       const before = current;

@@ -48,6 +48,8 @@ export type WatcherOptions = {
   /** Until when the provider asked to be left alone, in milliseconds since the epoch. */
   readonly notBefore: () => number;
   readonly report: (seen: Result<AnnouncedKey>) => void;
+  /** Called after a good look that is not next to one that tries the key out: room for one request. */
+  readonly upkeep: () => void;
 };
 
 /** A watcher that has not started yet. */
@@ -79,6 +81,8 @@ export function createWatcher(options: WatcherOptions): Watcher {
     const wait = Math.max(seen.ok ? options.intervalMs : retryDelay(failures), asked);
     // Never earlier: not than the provider asked for, and not more often than was promised.
     timer = clock.setTimer(wait * (1 + JITTER * clock.random()), () => void begin());
+    const sinceTryOut = looks % TRY_OUT_EVERY;
+    if (seen.ok && sinceTryOut > 1 && sinceTryOut < TRY_OUT_EVERY - 1) options.upkeep();
   };
 
   const begin = (): Promise<void> => {

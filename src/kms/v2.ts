@@ -1,7 +1,8 @@
 /** KMS v2, `v2.KeyManagementService`: one Encrypt for each start of kube-apiserver (KEP-3299). */
 import type { Health } from '../keyring/health.ts';
 import type { Keyring } from '../keyring/keyring.ts';
-import { LOCAL_KEK_ANNOTATION } from '../keyring/local-kek.ts';
+import { KEK_SOURCE_ANNOTATION } from '../keyring/local-kek.ts';
+import type { Purpose } from '../keyring/purpose.ts';
 import type { Result } from '../providers/errors.ts';
 import { isMendedAuthority } from './authority/host.ts';
 import * as codec from './codec/v2.ts';
@@ -35,7 +36,17 @@ export function statusMethod(health: () => Result<Health>): Method {
   );
 }
 
-/** Encrypt: of a seed, decrypted again before it is answered, since so much will hang on it. */
+/** Begins the uid of a call that measures; kube-apiserver's are UUIDs. */
+export const SAMPLE_UID = 'sample-';
+
+function purposeOf(uid: string): Purpose {
+  return uid.startsWith(SAMPLE_UID) ? 'sample' : 'seed';
+}
+
+/**
+ * Encrypt: of a seed, decrypted again before it is answered, since so much will hang on it. One that
+ * was encrypted under a local KEK needs its source to be decrypted: an annotation of it.
+ */
 export function encryptMethod(keyring: Keyring): Method {
   return remoteMethod(
     `${SERVICE}/Encrypt`,
@@ -43,12 +54,12 @@ export function encryptMethod(keyring: Keyring): Method {
     async ({ plaintext, uid }, { signal }) => {
       const problem = plaintextProblem(plaintext);
       if (problem !== undefined) return { reply: invalidArgument(problem), facts: { uid } };
-      const encrypted = await keyring.encrypt(plaintext, 'seed', signal);
+      const encrypted = await keyring.encrypt(plaintext, purposeOf(uid), signal);
       plaintext.fill(0);
       if (!encrypted.ok) return { reply: failed(encrypted.error), facts: { uid } };
-      const { ciphertext, keyId, version: keyVersion, wrappedKek } = encrypted.value;
+      const { ciphertext, keyId, version: keyVersion, kekSource } = encrypted.value;
       const annotations =
-        wrappedKek === undefined ? NO_ANNOTATIONS : new Map([[LOCAL_KEK_ANNOTATION, wrappedKek]]);
+        kekSource === undefined ? NO_ANNOTATIONS : new Map([[KEK_SOURCE_ANNOTATION, kekSource]]);
       const wrong = ciphertextProblem(ciphertext, MAX_V2_CIPHERTEXT_BYTES) ?? keyIdProblem(keyId);
       return {
         reply:
@@ -79,8 +90,9 @@ export function decryptMethod(keyring: Keyring): Method {
       const facts = { uid, keyVersion: keyring.versionOf(ciphertext) };
       const decrypted = await keyring.decrypt(
         ciphertext,
+        purposeOf(uid),
         signal,
-        annotations.get(LOCAL_KEK_ANNOTATION),
+        annotations.get(KEK_SOURCE_ANNOTATION),
       );
       return {
         reply: decrypted.ok ? reply({ plaintext: decrypted.value }) : failed(decrypted.error),

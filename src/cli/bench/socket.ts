@@ -4,6 +4,7 @@ import { stat } from 'node:fs/promises';
 import { createConnection } from 'node:net';
 import { type ServiceError, status } from '@grpc/grpc-js';
 import { createKmsClient, type KmsClient } from '../../kms/client.ts';
+import { SAMPLE_UID } from '../../kms/v2.ts';
 import { fail, type Result, succeed } from '../../providers/errors.ts';
 import type { Way } from './way.ts';
 
@@ -74,7 +75,7 @@ function pluginWay(client: KmsClient): Way {
   let uid = 0;
   const nextUid = (): string => {
     uid += 1;
-    return `bench-${uid}`;
+    return `${SAMPLE_UID}${uid}`;
   };
   return {
     name: 'plugin',

@@ -28,7 +28,6 @@ describe('a decrypt cache', () => {
     assert.notEqual(cache.get(bytes('one')), undefined);
     await clock.advance(1);
     assert.equal(cache.get(bytes('one')), undefined);
-    assert.equal(cache.size(), 0);
   });
 
   it('drops what the provider answered longest ago when it is full, used or not', () => {
@@ -62,27 +61,29 @@ describe('a decrypt cache', () => {
     assert.deepEqual(cache.get(bytes('one')), bytes('1'));
   });
 
-  it('names what the provider answered longest ago, oldest first, and no more than asked for', async () => {
+  it('gives a turn to what the provider answered longest ago, and then to the others', async () => {
     const { cache, clock } = underTest();
     for (const name of ['one', 'two', 'three']) {
-      cache.put(bytes(name), bytes(name));
+      cache.put(bytes(name), bytes(`plaintext of ${name}`));
       await clock.advance(10_000);
     }
-    assert.deepEqual(cache.oldest(2, 0), [bytes('one'), bytes('two')]);
-    assert.deepEqual(cache.oldest(9, 20_000), [bytes('one'), bytes('two')]);
-    assert.deepEqual(cache.oldest(9, 30_001), []);
+    assert.deepEqual(cache.takeTurns(9, 30_001), []);
+    assert.deepEqual(cache.takeTurns(9, 20_000), [bytes('one'), bytes('two')]);
+    assert.deepEqual(cache.takeTurns(1, 0), [bytes('three')]);
+    assert.deepEqual(cache.takeTurns(2, 0), [bytes('one'), bytes('two')]);
+    assert.deepEqual(cache.get(bytes('one')), bytes('plaintext of one'));
   });
 
-  it('counts the age from when the provider answered, where that was before', async () => {
+  it('makes nothing younger by giving it a turn', async () => {
     const { cache, clock } = underTest();
-    await clock.advance(100_000);
-    cache.put(bytes('young'), bytes('1'));
-    cache.put(bytes('old'), bytes('2'), 50_000);
-    await clock.advance(9_999);
-    assert.deepEqual(cache.get(bytes('old')), bytes('2'));
-    await clock.advance(1);
-    assert.equal(cache.get(bytes('old')), undefined);
-    assert.deepEqual(cache.get(bytes('young')), bytes('1'));
+    cache.put(bytes('one'), bytes('1'));
+    await clock.advance(40_000);
+    assert.equal(cache.takeTurns(1, 0).length, 1);
+    await clock.advance(20_000);
+    assert.equal(cache.get(bytes('one')), undefined);
+    assert.deepEqual(cache.takeTurns(1, 0), []);
+    cache.sweep();
+    assert.equal(cache.size(), 0);
   });
 
   it('drops one that it is told to drop', () => {

@@ -51,7 +51,10 @@ describe('a keyring that is ready', () => {
     const announced = value(status(setup));
     assert.equal(announced.healthz, 'ok');
     assert.equal(encrypted.keyId, announced.keyId);
-    assert.deepEqual(value(await setup.keyring.decrypt(encrypted.ciphertext, never)), PLAIN);
+    assert.deepEqual(
+      value(await setup.keyring.decrypt(encrypted.ciphertext, 'seed', never)),
+      PLAIN,
+    );
   });
 
   it('keeps the announced version until it has looked again, and then follows a rotation', async () => {
@@ -69,7 +72,7 @@ describe('a keyring that is ready', () => {
     setup.provider.rotate(2_000);
     const [newer] = await setup.provider.encrypt([PLAIN], 2, never);
     assert.ok(newer);
-    value(await setup.keyring.decrypt(value(newer), never));
+    value(await setup.keyring.decrypt(value(newer), 'seed', never));
     await setup.clock.advance(300);
     assert.match(value(status(setup)).keyId, /^fake:v2:/);
   });
@@ -120,7 +123,10 @@ describe('a keyring that is ready', () => {
   it('asks nobody about bytes that no provider writes', async () => {
     const setup = await setUp();
     const before = { ...setup.provider.calls };
-    assert.equal(kindOf(await setup.keyring.decrypt(Buffer.from('k8s:enc'), never)), 'invalid');
+    assert.equal(
+      kindOf(await setup.keyring.decrypt(Buffer.from('k8s:enc'), 'seed', never)),
+      'invalid',
+    );
     assert.deepEqual(setup.provider.calls, before);
   });
 
@@ -147,7 +153,7 @@ describe('a keyring whose provider has not been reached', () => {
     const setup = await setUp({ all: 'unavailable' });
     const caller = new AbortController();
     const encrypting = setup.keyring.encrypt(PLAIN, 'seed', caller.signal);
-    const decrypting = setup.keyring.decrypt(Buffer.from('fake:v1:AAAA'), caller.signal);
+    const decrypting = setup.keyring.decrypt(Buffer.from('fake:v1:AAAA'), 'seed', caller.signal);
     await setup.clock.advance(3_000);
     caller.abort();
     assert.equal(kindOf(await encrypting), 'unavailable');
@@ -179,7 +185,7 @@ describe('a keyring in an outage', () => {
     const setup = await setUp();
     setup.provider.failing.all = 'unavailable';
     const caller = new AbortController();
-    const decrypting = setup.keyring.decrypt(Buffer.from('fake:v1:AAAA'), caller.signal);
+    const decrypting = setup.keyring.decrypt(Buffer.from('fake:v1:AAAA'), 'seed', caller.signal);
     await setup.clock.advance(1_000);
     assert.equal(setup.keyring.state().kind, 'outage');
     caller.abort();
@@ -200,7 +206,7 @@ describe('a keyring in an outage', () => {
     const setup = await setUp();
     const encrypted = value(await setup.keyring.encrypt(PLAIN, 'dek', never));
     setup.provider.failing.all = 'unavailable';
-    const decrypting = setup.keyring.decrypt(encrypted.ciphertext, never);
+    const decrypting = setup.keyring.decrypt(encrypted.ciphertext, 'seed', never);
     await setup.clock.advance(2_000);
     delete setup.provider.failing.all;
     await setup.clock.advance(1_000);
@@ -232,7 +238,7 @@ describe('a keyring whose provider refuses', () => {
     const setup = await setUp();
     setup.provider.failing.decrypt = 'invalid';
     assert.equal(
-      kindOf(await setup.keyring.decrypt(Buffer.from('fake:v1:AAAA'), never)),
+      kindOf(await setup.keyring.decrypt(Buffer.from('fake:v1:AAAA'), 'seed', never)),
       'invalid',
     );
     await setup.clock.advance(5_000);
@@ -249,7 +255,7 @@ describe('a keyring whose key can be read, but not used', () => {
       const call =
         operation === 'encrypt'
           ? setup.keyring.encrypt(PLAIN, 'dek', never)
-          : setup.keyring.decrypt(ciphertext, never);
+          : setup.keyring.decrypt(ciphertext, 'seed', never);
       await setup.clock.advance(1_000);
       assert.equal(kindOf(await call), 'denied');
       assert.equal(kindOf(status(setup)), 'denied');
@@ -314,10 +320,10 @@ describe('several providers that decrypt', () => {
     keyring.start();
     await settle();
     const ofB = value((await b.encrypt([PLAIN], 1, never))[0] ?? assert.fail());
-    assert.deepEqual(value(await keyring.decrypt(ofB, never)), PLAIN);
+    assert.deepEqual(value(await keyring.decrypt(ofB, 'seed', never)), PLAIN);
     b.failing.all = 'unavailable';
     const caller = new AbortController();
-    const decrypting = keyring.decrypt(ofB, caller.signal);
+    const decrypting = keyring.decrypt(ofB, 'seed', caller.signal);
     await clock.advance(1_000);
     caller.abort();
     assert.equal(kindOf(await decrypting), 'unavailable');

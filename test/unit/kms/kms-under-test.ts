@@ -12,7 +12,7 @@ import { createKmsServer, type KmsServer } from '../../../src/kms/server.ts';
 import * as v1beta1 from '../../../src/kms/v1beta1.ts';
 import * as v2 from '../../../src/kms/v2.ts';
 import { createLog } from '../../../src/observe/log.ts';
-import { systemClock } from '../../../src/system/clock.ts';
+import { type Clock, systemClock } from '../../../src/system/clock.ts';
 import { listenOnSocket } from '../../../src/system/unix-socket.ts';
 import { createFakeProvider, type FakeProvider } from '../fake-provider.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
@@ -27,7 +27,10 @@ export type KmsUnderTest = {
 };
 
 /** Serving, with a client that has seen a good Status; everything is stopped when the test ends. */
-export async function serveKms(t: TestContext, cache?: CacheLimits): Promise<KmsUnderTest> {
+export async function serveKms(
+  t: TestContext,
+  { cache, clock = systemClock }: { cache?: CacheLimits; clock?: Clock } = {},
+): Promise<KmsUnderTest> {
   const socket = join(temporaryFolder(t), 'kms.sock');
   const lines: string[] = [];
   const log = createLog({ level: 'debug', format: 'json', write: (line) => void lines.push(line) });
@@ -37,7 +40,7 @@ export async function serveKms(t: TestContext, cache?: CacheLimits): Promise<Kms
     readers: [provider],
     watchIntervalMs: 30_000,
     cache,
-    clock: systemClock,
+    clock,
     log,
   });
   const kms = createKmsServer(
@@ -45,7 +48,7 @@ export async function serveKms(t: TestContext, cache?: CacheLimits): Promise<Kms
       v1beta1.versionMethod({ name: 'Trousseau', version: '3.0.0' }),
       v1beta1.encryptMethod(keyring),
       v1beta1.decryptMethod(keyring),
-      v2.statusMethod(() => healthOf(keyring.state(), systemClock.now(), undefined)),
+      v2.statusMethod(() => healthOf(keyring.state(), clock.now(), undefined)),
       v2.encryptMethod(keyring),
       v2.decryptMethod(keyring),
     ],

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
+import { type Clock, systemClock } from '../../../src/system/clock.ts';
 import { serveKms } from './kms-under-test.ts';
 
 const PLAIN = Buffer.from('a data key of thirty-two bytes!!');
@@ -111,10 +112,17 @@ describe('KMS v2 in an outage, with the decrypt cache', () => {
   const CACHE = { maxEntries: 10, maxAgeMs: 60_000 };
 
   async function seedOfAnOutage(t: TestContext) {
-    const served = await serveKms(t, CACHE);
-    const ordinary = await served.client.v2.encrypt(PLAIN, 'u');
-    served.provider.failing.all = 'unavailable';
-    return { ...served, ordinary, encrypted: await served.client.v2.encrypt(PLAIN, 'u') };
+    let ahead = 0;
+    const clock: Clock = { ...systemClock, now: () => systemClock.now() + ahead };
+    const served = await serveKms(t, { cache: CACHE, clock });
+    const { client, provider } = served;
+    const ordinary = await client.v2.encrypt(PLAIN, 'u');
+    await client.v2.decrypt({ ...ordinary, uid: 'u' }); // as it lies in etcd
+    const unread = await client.v2.encrypt(PLAIN, 'u');
+    provider.failing.all = 'unavailable';
+    await assert.rejects(client.v2.encrypt(PLAIN, 'u'), refusal('UNAVAILABLE', /told to fail/));
+    ahead = 10_000;
+    return { ...served, unread, encrypted: await client.v2.encrypt(PLAIN, 'u') };
   }
 
   it('encrypts under a local KEK, which goes into an annotation, and decrypts it again', async (t) => {
@@ -122,18 +130,21 @@ describe('KMS v2 in an outage, with the decrypt cache', () => {
     const { healthz, key_id } = await client.v2.status();
     assert.match(healthz, /unavailable/);
     assert.equal(encrypted.key_id, key_id);
-    assert.deepEqual([...encrypted.annotations.keys()], ['local-kek.trousseau.io']);
+    assert.deepEqual([...encrypted.annotations.keys()], ['kek-source.trousseau.io']);
     const { plaintext } = await client.v2.decrypt({ ...encrypted, uid: 'u' });
     assert.deepEqual(Buffer.from(plaintext), PLAIN);
   });
 
   it('says which annotation is missing or wrong', async (t) => {
-    const { client, ordinary, encrypted } = await seedOfAnOutage(t);
+    const { client, unread, encrypted } = await seedOfAnOutage(t);
     await assert.rejects(
       client.v2.decrypt({ ...encrypted, uid: 'u', annotations: NONE }),
-      refusal('INVALID_ARGUMENT', /annotation local-kek\.trousseau\.io that holds it is missing/),
+      refusal(
+        'INVALID_ARGUMENT',
+        /annotation kek-source\.trousseau\.io that it takes to decrypt it is missing/,
+      ),
     );
-    const annotations = new Map([['local-kek.trousseau.io', ordinary.ciphertext]]);
+    const annotations = new Map([['kek-source.trousseau.io', unread.ciphertext]]);
     await assert.rejects(
       client.v2.decrypt({ ...encrypted, uid: 'u', annotations }),
       refusal('INVALID_ARGUMENT', /do not belong together/),

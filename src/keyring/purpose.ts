@@ -1,0 +1,8 @@
+/** What a plaintext is for. */
+export type Purpose =
+  /** Of KMS v2, one for each start of kube-apiserver, and much hangs on it; stored with annotations. */
+  | 'seed'
+  /** Of KMS v1, one for each object. */
+  | 'dek'
+  /** A trial or a measurement; as a seed, but nobody stores it, and it is about the provider. */
+  | 'sample';
