@@ -14,7 +14,9 @@ export type DecryptCache = {
   get(ciphertext: Uint8Array): Uint8Array | undefined;
   /** Only what the provider itself has just answered: its age counts from now. */
   put(ciphertext: Uint8Array, plaintext: Uint8Array): void;
-  drop(ciphertext: Uint8Array): void;
+  has(ciphertext: Uint8Array): boolean;
+  /** Drops each ciphertext of which it holds. */
+  dropWhere(holds: (ciphertext: Uint8Array) => boolean): void;
   /**
    * Ciphertexts that the provider answered so long ago or longer, at most so many. Each stands behind
    * all others afterwards, so that those which nobody answers hold up none.
@@ -61,6 +63,12 @@ export function createDecryptCache(
     return sealed;
   };
 
+  const ciphertextOf = (entry: Entry): Uint8Array => {
+    const { ciphertext, plaintext } = open(entry);
+    plaintext.fill(0);
+    return ciphertext;
+  };
+
   const open = ({ sealed }: Entry): Pair => {
     const pair = openAead(sealed, key, UNBOUND);
     if (pair === undefined) throw new Error('the memory of the decrypt cache was damaged');
@@ -81,7 +89,10 @@ export function createDecryptCache(
       const oldest = entries.keys().next().value;
       if (entries.size > maxEntries && oldest !== undefined) entries.delete(oldest);
     },
-    drop: (ciphertext) => void entries.delete(nameOf(ciphertext)),
+    has: (ciphertext) => entries.has(nameOf(ciphertext)),
+    dropWhere(holds) {
+      for (const [name, entry] of entries) if (holds(ciphertextOf(entry))) entries.delete(name);
+    },
     takeTurns(count, minAgeMs) {
       const latest = clock.now() - minAgeMs;
       const due: [string, Entry][] = [];
@@ -93,11 +104,7 @@ export function createDecryptCache(
         entries.delete(name);
         entries.set(name, entry);
       }
-      return due.map(([, entry]) => {
-        const { ciphertext, plaintext } = open(entry);
-        plaintext.fill(0);
-        return ciphertext;
-      });
+      return due.map(([, entry]) => ciphertextOf(entry));
     },
     sweep() {
       for (const [name, entry] of entries) if (tooOld(entry)) entries.delete(name);

@@ -1,29 +1,29 @@
-/** Decrypting with patience, and out of memory while nobody can be asked. */
-import { fail, type Result, succeed } from '../providers/errors.ts';
+/** Decrypting with patience, and out of memory while nobody answers. */
+import { type Result, succeed } from '../providers/errors.ts';
 import type { Provider } from '../providers/provider.ts';
 import type { CallSignal } from '../system/call-signal.ts';
-import {
-  decryptUnder,
-  KEK_SOURCE_ANNOTATION,
-  parseUnderLocalKek,
-  versionUnderLocalKek,
-} from './local-kek.ts';
+import { mayPass } from './backoff.ts';
+import { decryptUnder, parseUnderLocalKek, versionUnderLocalKek } from './local-kek.ts';
 import type { Operations } from './operations.ts';
 import type { OutageMemory } from './outage-memory.ts';
 import { patiently } from './patience.ts';
 import type { Purpose } from './purpose.ts';
-import { isTransient, type KeyringState, knownKey } from './state.ts';
+import { type KeyringState, knownKey } from './state.ts';
+
+/** A ciphertext and what was stored beside it. */
+export type Sealed = {
+  readonly ciphertext: Uint8Array;
+  readonly purpose: Purpose;
+  /** The key_id that was announced when it was made, by whomever. */
+  readonly keyId?: string;
+  /** What {@link Encrypted.localKek} was. */
+  readonly localKek?: Uint8Array | undefined;
+};
 
 export type Decrypting = {
-  /** As {@link Keyring.decrypt}. */
-  decrypt(
-    ciphertext: Uint8Array,
-    purpose: Purpose,
-    signal: CallSignal,
-    kekSource: Uint8Array | undefined,
-  ): Promise<Result<Uint8Array>>;
+  decrypt(sealed: Sealed, signal: CallSignal): Promise<Result<Uint8Array>>;
   /** One try, the answer of which is remembered where somebody may need it again. */
-  once(ciphertext: Uint8Array, purpose: Purpose, signal: CallSignal): Promise<Result<Uint8Array>>;
+  once(sealed: Sealed, signal: CallSignal): Promise<Result<Uint8Array>>;
 };
 
 export type DecryptingOptions = {
@@ -34,85 +34,78 @@ export type DecryptingOptions = {
   readonly memory: OutageMemory | undefined;
   readonly state: () => KeyringState;
   readonly abandoned: () => boolean;
-  /** Told that a provider has refused, and in what words. */
+  /** Told that the provider has refused, and in what words. */
   readonly refused: (why: string) => void;
   /** Told that a version was seen that is newer than the one announced. */
   readonly sawNewerVersion: () => void;
 };
 
-const NO_SOURCE = `the ciphertext was made under a local KEK, and the annotation ${KEK_SOURCE_ANNOTATION} that it takes to decrypt it is missing`;
-const DAMAGED = 'the ciphertext was made under a local KEK, and was cut or damaged';
-
 /** Decrypts with the operations given. */
 export function createDecrypting(options: DecryptingOptions): Decrypting {
-  const { operations, writer, memory, state } = options;
+  const { operations, writer, alone, memory, state } = options;
 
   /** Whether the announced key's policy is known to rule it out. */
   const isRuledOut = (ciphertext: Uint8Array): boolean => {
     const least = knownKey(state())?.description.minDecryptionVersion;
     const version = writer.versionOf(ciphertext);
-    return least !== undefined && version !== undefined && version < least;
+    return alone && least !== undefined && version !== undefined && version < least;
   };
 
-  const once: Decrypting['once'] = async (ciphertext, purpose, signal) => {
+  const once: Decrypting['once'] = async ({ ciphertext, purpose, keyId }, signal) => {
+    const remember = memory?.remembering();
     const outcome = await operations.decrypt(ciphertext, signal);
     if (memory === undefined) return outcome;
-    const { kind: now } = state();
+    const now = state();
     if (outcome.ok) {
-      if (purpose !== 'sample' && now !== 'refused') memory.remember(ciphertext, outcome.value);
+      if (purpose === 'sample' || now.kind === 'refused') return outcome;
+      const ofAnnounced = now.kind === 'ready' && keyId === now.key.keyId;
+      remember?.(ciphertext, outcome.value, purpose === 'seed' && ofAnnounced);
       return outcome;
     }
     const { kind, message } = outcome.error;
     // That one is refused which policy had ruled out before is no news of the others.
-    if (kind === 'denied' && isRuledOut(ciphertext)) memory.drop(ciphertext);
+    if (kind === 'denied' && isRuledOut(ciphertext))
+      memory.dropWhere((other) => Buffer.from(other).equals(ciphertext));
     else if (kind === 'denied' || kind === 'unauthenticated') options.refused(message);
-    if (now === 'refused' || !isTransient(kind)) return outcome;
+    if (now.kind === 'refused' || !mayPass(outcome.error)) return outcome;
     const remembered = memory.decrypt(ciphertext);
     return remembered === undefined ? outcome : succeed(remembered);
   };
 
-  const ofProvider = async (
-    ciphertext: Uint8Array,
-    purpose: Purpose,
-    signal: CallSignal,
-  ): Promise<Result<Uint8Array>> => {
+  const ofProvider = async (sealed: Sealed, signal: CallSignal): Promise<Result<Uint8Array>> => {
+    const { ciphertext } = sealed;
     // Only while nobody can be asked: what is asked stands in the provider's audit log.
-    const nobody = options.alone && state().kind === 'outage';
+    const nobody = alone && state().kind === 'outage';
     const remembered = nobody ? memory?.decrypt(ciphertext) : undefined;
     if (remembered !== undefined) return succeed(remembered);
-    const attempt = (): Promise<Result<Uint8Array>> => once(ciphertext, purpose, signal);
+    const attempt = (): Promise<Result<Uint8Array>> => once(sealed, signal);
     const first = await attempt();
     const outcome = first.ok
       ? first
       : await patiently(first, attempt, { signal, useless: options.abandoned });
     const after = state();
-    if (!outcome.ok || after.kind !== 'ready') return outcome;
-    const version = writer.versionOf(ciphertext) ?? 0;
-    if (version > after.key.version) options.sawNewerVersion();
-    if (purpose === 'seed' && version === after.key.version)
-      memory?.useAsSource(ciphertext, after.key);
+    if (outcome.ok && after.kind === 'ready') {
+      const version = writer.versionOf(ciphertext) ?? 0;
+      if (version > after.key.version) options.sawNewerVersion();
+    }
     return outcome;
   };
 
-  const underLocalKek = async (
-    ciphertext: Uint8Array,
-    purpose: Purpose,
-    signal: CallSignal,
-    kekSource: Uint8Array | undefined,
-  ): Promise<Result<Uint8Array>> => {
-    const sealed = parseUnderLocalKek(ciphertext);
-    if (sealed === undefined) return fail('invalid', DAMAGED);
-    if (kekSource === undefined) return fail('invalid', NO_SOURCE);
-    const seed = await ofProvider(kekSource, purpose, signal);
-    if (!seed.ok) return seed;
-    return decryptUnder({ ciphertext: kekSource, seed: seed.value }, sealed);
+  const underLocalKek = async (sealed: Sealed, signal: CallSignal): Promise<Result<Uint8Array>> => {
+    const parsed = parseUnderLocalKek(sealed.ciphertext, sealed.localKek);
+    if (!parsed.ok) return parsed;
+    const { wrapped } = parsed.value;
+    const known = wrapped.find(({ source }) => memory?.knows(source)) ?? wrapped[0];
+    if (known === undefined) throw new Error('a local KEK without a source was let through');
+    const seed = await ofProvider({ ...sealed, ciphertext: known.source }, signal);
+    return seed.ok ? decryptUnder(parsed.value, known, seed.value) : seed;
   };
 
   return {
     once,
-    decrypt: (ciphertext, purpose, signal, kekSource) =>
-      versionUnderLocalKek(ciphertext) === undefined
-        ? ofProvider(ciphertext, purpose, signal)
-        : underLocalKek(ciphertext, purpose, signal, kekSource),
+    decrypt: (sealed, signal) =>
+      versionUnderLocalKek(sealed.ciphertext) === undefined
+        ? ofProvider(sealed, signal)
+        : underLocalKek(sealed, signal),
   };
 }

@@ -15,13 +15,13 @@ import type { Provider } from '../providers/provider.ts';
 import type { CallSignal } from '../system/call-signal.ts';
 import type { Clock } from '../system/clock.ts';
 import type { CacheLimits } from './cache.ts';
-import { createDecrypting } from './decrypting.ts';
+import { createDecrypting, type Sealed } from './decrypting.ts';
+import { createEncrypting, isRefusal } from './encrypting.ts';
 import { versionUnderLocalKek } from './local-kek.ts';
-import { createOperations, type Encrypted, type Verification } from './operations.ts';
+import { createOperations, type Encrypted } from './operations.ts';
 import { createOutageMemory, type Remembered } from './outage-memory.ts';
-import { patiently } from './patience.ts';
 import type { Purpose } from './purpose.ts';
-import { type AnnouncedKey, isTransient, type KeyringState, knownKey, nextState } from './state.ts';
+import { type AnnouncedKey, type KeyringState, knownKey, nextState } from './state.ts';
 import { logChange } from './state-log.ts';
 import { createSuspicion } from './suspicion.ts';
 import { createWaiters } from './waiters.ts';
@@ -39,19 +39,14 @@ export type Keyring = {
   state(): KeyringState;
   /**
    * Encrypts under exactly the version that Status announces now; a seed, while the provider is away
-   * and the memory for outages is on, under a local KEK, whose source this version has encrypted.
+   * and the memory for outages is on, under a local KEK, whose sources this version has encrypted.
    */
   encrypt(plaintext: Uint8Array, purpose: Purpose, signal: CallSignal): Promise<Result<Encrypted>>;
   /**
    * Decrypts what any version of any configured provider's key has made, by itself or through a
-   * local KEK, whose source must then be given.
+   * local KEK, which must then be given as it was stored.
    */
-  decrypt(
-    ciphertext: Uint8Array,
-    purpose: Purpose,
-    signal: CallSignal,
-    kekSource?: Uint8Array,
-  ): Promise<Result<Uint8Array>>;
+  decrypt(sealed: Sealed, signal: CallSignal): Promise<Result<Uint8Array>>;
   /** The key version that a ciphertext names, for logs; undefined where nobody knows its form. */
   versionOf(ciphertext: Uint8Array): number | undefined;
   /** How many calls wait for a free request to a provider. */
@@ -73,16 +68,6 @@ export type KeyringOptions = {
   readonly log: Log;
 };
 
-const VERIFICATION: Readonly<Record<Purpose, Verification>> = {
-  seed: 'decrypt',
-  dek: 'form',
-  sample: 'decrypt',
-};
-/**
- * No seed is encrypted without the provider before it has been away for so long: the seed lives as
- * long as its kube-apiserver, and that asks again within seconds.
- */
-const SEED_WAITS_MS = 10_000;
 /** As many callers as the providers' queues take may wait for the first contact. */
 const MOST_WAITING = 4096;
 
@@ -105,7 +90,10 @@ export function createKeyring(options: KeyringOptions): Keyring {
     state = nextState(before, seen, clock.now());
     logChange(log, before, state, clock.now());
     if (state.kind === 'refused') forget(state.why.message);
-    if (mayDecryptLess(before, state)) forget('min_decryption_version was raised');
+    if (state.kind === 'ready') memory?.announce(state.key.keyId);
+    const least = raisedMinimum(before, state);
+    if (least !== undefined)
+      memory?.dropWhere((ciphertext) => (writer.versionOf(ciphertext) ?? least) < least);
     memory?.sweep();
     if (state.kind !== 'ready' || before.kind !== 'ready') suspicion.clear();
     if (!seen.ok && seen.error.retryAfterMs !== undefined) operations.writer.saw([seen]);
@@ -132,7 +120,17 @@ export function createKeyring(options: KeyringOptions): Keyring {
     });
   };
 
-  const operations = createOperations({ writer, readers, clock, sawWriter: learn });
+  const operations = createOperations({
+    writer,
+    readers,
+    clock,
+    sawWriter: learn,
+    // Of the writer's refusals each call knows which ciphertext they were about.
+    sawOther(results) {
+      const refusal = results.find((result) => !result.ok && isRefusal(result.error.kind));
+      if (refusal?.ok === false) forget(refusal.error.message);
+    },
+  });
   const watcher = createWatcher({
     provider: writer,
     intervalMs: options.watchIntervalMs,
@@ -160,39 +158,12 @@ export function createKeyring(options: KeyringOptions): Keyring {
     }
   };
 
-  const encryptOnce = async (
-    announced: AnnouncedKey,
-    plaintext: Uint8Array,
-    purpose: Purpose,
-    signal: CallSignal,
-  ): Promise<Result<Encrypted>> => {
-    const local = purpose === 'seed' ? encryptLocally(plaintext) : undefined;
-    if (local !== undefined) return succeed(local);
-    const key = knownKey(state) ?? announced;
-    const outcome = await operations.encrypt(key, plaintext, VERIFICATION[purpose], signal);
-    // What is written now is what a kube-apiserver that starts again reads first.
-    if (outcome.ok && purpose !== 'sample' && state.kind !== 'refused')
-      memory?.remember(outcome.value.ciphertext, plaintext);
-    return outcome;
-  };
-
-  const encryptLocally = (plaintext: Uint8Array): Encrypted | undefined => {
-    // One that is only too busy answers soon.
-    if (state.kind !== 'outage' || state.why.kind === 'throttled') return undefined;
-    if (clock.now() - state.since < SEED_WAITS_MS) return undefined;
-    const local = memory?.encrypt(plaintext, state.key);
-    if (local === undefined) return undefined;
-    const { keyId, version: keyVersion } = local;
-    log.warn?.('seed encrypted under a local KEK', { keyId, keyVersion });
-    return local;
-  };
-
   const memory =
     options.cache &&
     createOutageMemory({
       limits: options.cache,
       clock,
-      decrypt: (ciphertext, signal) => decrypting.once(ciphertext, 'dek', signal),
+      decrypt: (ciphertext, signal) => decrypting.once({ ciphertext, purpose: 'dek' }, signal),
     });
   const decrypting = createDecrypting({
     operations,
@@ -205,6 +176,18 @@ export function createKeyring(options: KeyringOptions): Keyring {
     sawNewerVersion(): void {
       if (suspicion.worthALook('newer version')) void watcher.nudge();
     },
+  });
+
+  const encrypting = createEncrypting({
+    operations,
+    memory,
+    state: () => state,
+    announcedKey,
+    abandoned: () => abandoned,
+    refused: forget,
+    look: () => confirming ?? watcher.nudge(),
+    clock,
+    log,
   });
 
   return {
@@ -225,27 +208,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
       await Promise.all(readers.map((reader) => reader.stop()));
     },
     state: () => state,
-    async encrypt(plaintext, purpose, signal) {
-      const key = await announcedKey(signal);
-      if (!key.ok) return key;
-      const attempt = (): Promise<Result<Encrypted>> =>
-        encryptOnce(key.value, plaintext, purpose, signal);
-      const first = await attempt();
-      if (first.ok) return first;
-      const outcome = await patiently(first, attempt, { signal, useless: () => abandoned });
-      if (outcome.ok || isTransient(outcome.error.kind)) return outcome;
-      // The announced version may just have been taken away: look once before saying no.
-      const before = knownKey(state)?.keyId;
-      if (state.kind !== 'refused') {
-        await Promise.race([confirming ?? watcher.nudge(), aborted(signal)]);
-      }
-      if (knownKey(state)?.keyId !== before) return await attempt();
-      // Where the look could not ask, what the provider said to the call stands.
-      if (state.kind === 'outage' && outcome.error.kind !== 'invalid')
-        forget(outcome.error.message);
-      // Vault answers 403 to an encrypt with a missing key; the look knows better what is wrong.
-      return state.kind === 'refused' ? { ok: false, error: state.why } : outcome;
-    },
+    encrypt: encrypting.encrypt,
     decrypt: decrypting.decrypt,
     versionOf(ciphertext) {
       for (const reader of readers) {
@@ -255,27 +218,20 @@ export function createKeyring(options: KeyringOptions): Keyring {
       return versionUnderLocalKek(ciphertext);
     },
     queued: operations.queued,
-    remembered: () => memory?.remembered(knownKey(state)),
+    remembered: () => memory?.remembered(),
   };
 }
 
-/** Whether policy has taken versions away from those that decrypt: what they made must be forgotten. */
-function mayDecryptLess(before: KeyringState, after: KeyringState): boolean {
-  const [was, is] = [knownKey(before), knownKey(after)];
-  if (was === undefined || is === undefined) return false;
-  return is.description.minDecryptionVersion > was.description.minDecryptionVersion;
+/** The version below which policy lets nothing be decrypted any more, where that is new. */
+function raisedMinimum(before: KeyringState, after: KeyringState): number | undefined {
+  const was = knownKey(before)?.description.minDecryptionVersion;
+  const is = knownKey(after)?.description.minDecryptionVersion;
+  return was !== undefined && is !== undefined && is > was ? is : undefined;
 }
 
 /** Whether a failure says something of the provider, and not only of one call. */
 function concernsAll(kind: ProviderErrorKind): boolean {
   return kind !== 'invalid' && kind !== 'overloaded';
-}
-
-function aborted(signal: CallSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }
 
 function notReached(name: string, why: ProviderError | undefined): string {

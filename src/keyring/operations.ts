@@ -17,7 +17,7 @@ export type Encrypted = {
   readonly keyId: KeyId;
   readonly version: number;
   /** What has to be kept beside the ciphertext where it was made under a local KEK. */
-  readonly kekSource?: Uint8Array;
+  readonly localKek?: Uint8Array;
 };
 
 /** How much of a fresh ciphertext is proven before it is answered. */
@@ -54,13 +54,15 @@ export type OperationsOptions = {
   readonly clock: Clock;
   /** Told of each request to the writer, item by item. */
   readonly sawWriter: (results: readonly Result<Uint8Array>[]) => void;
+  /** The same of those that only decrypt. */
+  readonly sawOther: (results: readonly Result<Uint8Array>[]) => void;
 };
 
 type Reader = { readonly batcher: Batcher; readonly backoff: Backoff };
 
 /** What the providers can do, with one queue for each of them and each direction. */
 export function createOperations(options: OperationsOptions): Operations {
-  const { writer, readers, clock, sawWriter } = options;
+  const { writer, readers, clock, sawWriter, sawOther } = options;
   const decrypting = new Map(
     readers.map((reader): [Provider, Reader] => {
       const backoff = createBackoff(clock);
@@ -69,7 +71,7 @@ export function createOperations(options: OperationsOptions): Operations {
         send: (items, _group, signal) => reader.decrypt(items, signal),
         clock,
         backoff,
-        ...(reader === writer ? { saw: sawWriter } : {}),
+        saw: reader === writer ? sawWriter : sawOther,
       });
       return [reader, { batcher, backoff }];
     }),

@@ -7,6 +7,7 @@ import type { Result } from '../providers/errors.ts';
 import { type CallSignal, createCallController } from '../system/call-signal.ts';
 import type { Clock } from '../system/clock.ts';
 import { type CacheLimits, createDecryptCache } from './cache.ts';
+import type { KeyId } from './key-id.ts';
 import { canBeSource, encryptUnder } from './local-kek.ts';
 import type { Encrypted } from './operations.ts';
 import type { AnnouncedKey } from './state.ts';
@@ -18,30 +19,31 @@ export type Remembered = {
   readonly seeds: boolean;
 };
 
+/** Takes what the provider itself has just answered; `seed` where it is one of the announced key. */
+export type Remember = (ciphertext: Uint8Array, plaintext: Uint8Array, seed: boolean) => void;
+
 export type OutageMemory = {
-  /** Takes what the provider itself has just answered. */
-  remember(ciphertext: Uint8Array, plaintext: Uint8Array): void;
-  /**
-   * Takes a remembered seed as the source of local KEKs: one that lies in etcd, so that all nodes read
-   * it, and that the announced key has encrypted, so that nothing new hangs on an older version.
-   */
-  useAsSource(ciphertext: Uint8Array, announced: AnnouncedKey): void;
+  /** To be asked for before the provider is: what comes after a refusal is not remembered. */
+  remembering(): Remember;
+  /** Seeds of another key than this one are not used any more. */
+  announce(keyId: KeyId): void;
   decrypt(ciphertext: Uint8Array): Uint8Array | undefined;
-  /** Under a local KEK; undefined where there is no source for this key. */
+  knows(ciphertext: Uint8Array): boolean;
+  /** Under a local KEK; undefined where no seed of the announced key is known. */
   encrypt(plaintext: Uint8Array, announced: AnnouncedKey): Encrypted | undefined;
   /**
    * Has the provider decrypt anew what it decrypted long ago, so that it is still at hand for an
    * outage that begins days later. One request.
    */
   confirm(): void;
-  drop(ciphertext: Uint8Array): void;
+  dropWhere(holds: (ciphertext: Uint8Array) => boolean): void;
   /** Drops what is too old. */
   sweep(): void;
   /** Whether there was anything to forget. */
   forget(): boolean;
   /** Ends what it has asked for. */
   stop(): void;
-  remembered(announced: AnnouncedKey | undefined): Remembered;
+  remembered(): Remembered;
 };
 
 export type OutageMemoryOptions = {
@@ -56,16 +58,20 @@ const MOST_CONFIRMED = 128;
 const CONFIRM_LIMIT_MS = 5_000;
 /** What is older than this part of its maximum age is confirmed. */
 const DUE = 1 / 4;
+/** One is this kube-apiserver's; of the others it takes one that the other nodes know too. */
+const MOST_SEEDS = 4;
+/** What is shorter is no key: kube-apiserver asks with 'ping' whether KMS v1 is well. */
+const LEAST_KEY_BYTES = 16;
 
 /** A memory in which there is nothing yet. */
 export function createOutageMemory(options: OutageMemoryOptions): OutageMemory {
   const { limits, clock } = options;
   const cache = createDecryptCache(limits, clock);
-  let source: { readonly ciphertext: Uint8Array; readonly announced: AnnouncedKey } | undefined;
+  /** The seeds of the announced key that were used last, whatever else fills the cache. */
+  const seeds = createDecryptCache({ ...limits, maxEntries: MOST_SEEDS }, clock);
+  let announcedId: KeyId | undefined;
+  let refusals = 0;
   let confirming: { end(): void } | undefined;
-
-  const sourceSeed = (announced: AnnouncedKey): Uint8Array | undefined =>
-    source?.announced.keyId === announced.keyId ? cache.get(source.ciphertext) : undefined;
 
   const confirmOne = async (ciphertext: Uint8Array, signal: CallSignal): Promise<void> => {
     const outcome = await options.decrypt(ciphertext, signal);
@@ -73,21 +79,37 @@ export function createOutageMemory(options: OutageMemoryOptions): OutageMemory {
   };
 
   return {
-    remember: cache.put,
-    useAsSource(ciphertext, announced) {
-      source = { ciphertext: Uint8Array.from(ciphertext), announced };
+    remembering() {
+      const before = refusals;
+      return (ciphertext, plaintext, seed) => {
+        if (refusals !== before || plaintext.length < LEAST_KEY_BYTES) return;
+        cache.put(ciphertext, plaintext);
+        const usable = seed && canBeSource({ ciphertext, seed: plaintext });
+        if (usable || seeds.has(ciphertext)) seeds.put(ciphertext, plaintext);
+      };
     },
-    decrypt: cache.get,
+    announce(keyId) {
+      if (announcedId !== keyId) seeds.clear();
+      announcedId = keyId;
+    },
+    decrypt: (ciphertext) => cache.get(ciphertext) ?? seeds.get(ciphertext),
+    knows: (ciphertext) => cache.has(ciphertext) || seeds.has(ciphertext),
     encrypt(plaintext, announced) {
-      const seed = sourceSeed(announced);
-      if (source === undefined || seed === undefined || !canBeSource(seed)) return undefined;
-      const encrypted = encryptUnder({ ciphertext: source.ciphertext, seed }, announced, plaintext);
-      seed.fill(0);
+      if (announcedId !== announced.keyId) return undefined;
+      const sources = seeds.takeTurns(MOST_SEEDS, 0).flatMap((ciphertext) => {
+        const seed = seeds.get(ciphertext);
+        return seed === undefined ? [] : [{ ciphertext, seed }];
+      });
+      if (sources.length === 0) return undefined;
+      const encrypted = encryptUnder(sources, announced, plaintext);
+      for (const { seed } of sources) seed.fill(0);
       return encrypted;
     },
     confirm() {
       if (confirming !== undefined) return;
-      const due = cache.takeTurns(MOST_CONFIRMED, limits.maxAgeMs * DUE);
+      const age = limits.maxAgeMs * DUE;
+      const due = [...seeds.takeTurns(MOST_SEEDS, age)];
+      due.push(...cache.takeTurns(MOST_CONFIRMED - due.length, age));
       if (due.length === 0) return;
       const limit = createCallController();
       const timer = clock.setTimer(CONFIRM_LIMIT_MS, limit.abort);
@@ -99,20 +121,22 @@ export function createOutageMemory(options: OutageMemoryOptions): OutageMemory {
         },
       );
     },
-    drop: cache.drop,
-    sweep: cache.sweep,
+    dropWhere(holds) {
+      cache.dropWhere(holds);
+      seeds.dropWhere(holds);
+    },
+    sweep() {
+      cache.sweep();
+      seeds.sweep();
+    },
     forget() {
-      const anything = cache.size() > 0;
+      refusals += 1;
+      const anything = cache.size() + seeds.size() > 0;
       cache.clear();
-      source = undefined;
+      seeds.clear();
       return anything;
     },
     stop: () => confirming?.end(),
-    remembered(announced) {
-      const seed = announced && sourceSeed(announced);
-      const seeds = seed !== undefined && canBeSource(seed);
-      seed?.fill(0);
-      return { entries: cache.size(), seeds };
-    },
+    remembered: () => ({ entries: cache.size(), seeds: seeds.size() > 0 }),
   };
 }

@@ -73,8 +73,7 @@ export function createKeyringSwap(first: Keyring): KeyringSwap {
       state: () => current.keyring.state(),
       encrypt: (plaintext, purpose, signal) =>
         call((keyring) => keyring.encrypt(plaintext, purpose, signal), signal),
-      decrypt: (ciphertext, purpose, signal, kekSource) =>
-        call((keyring) => keyring.decrypt(ciphertext, purpose, signal, kekSource), signal),
+      decrypt: (sealed, signal) => call((keyring) => keyring.decrypt(sealed, signal), signal),
       versionOf: (ciphertext) => current.keyring.versionOf(ciphertext),
       queued: () =>
         [current.keyring, ...retiring.keys()].reduce((sum, keyring) => sum + keyring.queued(), 0),

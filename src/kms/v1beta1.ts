@@ -64,7 +64,7 @@ export function decryptMethod(keyring: Keyring): Method {
       const problem = versionProblem(version) ?? ciphertextProblem(cipher, MAX_V1_CIPHERTEXT_BYTES);
       if (problem !== undefined) return { reply: invalidArgument(problem) };
       const facts = { keyVersion: keyring.versionOf(cipher) };
-      const decrypted = await keyring.decrypt(cipher, 'dek', signal);
+      const decrypted = await keyring.decrypt({ ciphertext: cipher, purpose: 'dek' }, signal);
       return {
         reply: decrypted.ok ? reply({ plain: decrypted.value }) : failed(decrypted.error),
         facts,

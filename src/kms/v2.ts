@@ -1,7 +1,7 @@
 /** KMS v2, `v2.KeyManagementService`: one Encrypt for each start of kube-apiserver (KEP-3299). */
 import type { Health } from '../keyring/health.ts';
 import type { Keyring } from '../keyring/keyring.ts';
-import { KEK_SOURCE_ANNOTATION } from '../keyring/local-kek.ts';
+import { LOCAL_KEK_ANNOTATION } from '../keyring/local-kek.ts';
 import type { Purpose } from '../keyring/purpose.ts';
 import type { Result } from '../providers/errors.ts';
 import { isMendedAuthority } from './authority/host.ts';
@@ -45,7 +45,7 @@ function purposeOf(uid: string): Purpose {
 
 /**
  * Encrypt: of a seed, decrypted again before it is answered, since so much will hang on it. One that
- * was encrypted under a local KEK needs its source to be decrypted: an annotation of it.
+ * was encrypted under a local KEK needs that to be decrypted: an annotation of it.
  */
 export function encryptMethod(keyring: Keyring): Method {
   return remoteMethod(
@@ -57,9 +57,9 @@ export function encryptMethod(keyring: Keyring): Method {
       const encrypted = await keyring.encrypt(plaintext, purposeOf(uid), signal);
       plaintext.fill(0);
       if (!encrypted.ok) return { reply: failed(encrypted.error), facts: { uid } };
-      const { ciphertext, keyId, version: keyVersion, kekSource } = encrypted.value;
+      const { ciphertext, keyId, version: keyVersion, localKek } = encrypted.value;
       const annotations =
-        kekSource === undefined ? NO_ANNOTATIONS : new Map([[KEK_SOURCE_ANNOTATION, kekSource]]);
+        localKek === undefined ? NO_ANNOTATIONS : new Map([[LOCAL_KEK_ANNOTATION, localKek]]);
       const wrong = ciphertextProblem(ciphertext, MAX_V2_CIPHERTEXT_BYTES) ?? keyIdProblem(keyId);
       return {
         reply:
@@ -89,10 +89,13 @@ export function decryptMethod(keyring: Keyring): Method {
       if (problem !== undefined) return { reply: invalidArgument(problem), facts: { uid } };
       const facts = { uid, keyVersion: keyring.versionOf(ciphertext) };
       const decrypted = await keyring.decrypt(
-        ciphertext,
-        purposeOf(uid),
+        {
+          ciphertext,
+          purpose: purposeOf(uid),
+          keyId: key_id,
+          localKek: annotations.get(LOCAL_KEK_ANNOTATION),
+        },
         signal,
-        annotations.get(KEK_SOURCE_ANNOTATION),
       );
       return {
         reply: decrypted.ok ? reply({ plaintext: decrypted.value }) : failed(decrypted.error),

@@ -18,7 +18,7 @@ import {
 } from '../vault/vault-under-test.ts';
 
 const WAIT_MS = 120_000;
-const OF_AN_OUTAGE = 'local-kek:v1:';
+const OF_AN_OUTAGE = 'local-kek.trousseau.io';
 
 type Node = { plugin: Plugin; readonly api: KubeApiserver; readonly folder: string };
 

@@ -86,11 +86,12 @@ describe('a decrypt cache', () => {
     assert.equal(cache.size(), 0);
   });
 
-  it('drops one that it is told to drop', () => {
+  it('drops those that it is told to drop, by their ciphertexts', () => {
     const { cache } = underTest();
-    cache.put(bytes('one'), bytes('1'));
-    cache.drop(bytes('one'));
-    assert.equal(cache.get(bytes('one')), undefined);
+    for (const name of ['one', 'two', 'three']) cache.put(bytes(name), bytes(name));
+    cache.dropWhere((ciphertext) => Buffer.from(ciphertext).toString().startsWith('t'));
+    assert.equal(cache.get(bytes('two')), undefined);
+    assert.deepEqual([cache.has(bytes('one')), cache.has(bytes('three'))], [true, false]);
   });
 
   it('holds an empty plaintext too', () => {

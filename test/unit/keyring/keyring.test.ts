@@ -52,7 +52,9 @@ describe('a keyring that is ready', () => {
     assert.equal(announced.healthz, 'ok');
     assert.equal(encrypted.keyId, announced.keyId);
     assert.deepEqual(
-      value(await setup.keyring.decrypt(encrypted.ciphertext, 'seed', never)),
+      value(
+        await setup.keyring.decrypt({ ciphertext: encrypted.ciphertext, purpose: 'seed' }, never),
+      ),
       PLAIN,
     );
   });
@@ -72,7 +74,7 @@ describe('a keyring that is ready', () => {
     setup.provider.rotate(2_000);
     const [newer] = await setup.provider.encrypt([PLAIN], 2, never);
     assert.ok(newer);
-    value(await setup.keyring.decrypt(value(newer), 'seed', never));
+    value(await setup.keyring.decrypt({ ciphertext: value(newer), purpose: 'seed' }, never));
     await setup.clock.advance(300);
     assert.match(value(status(setup)).keyId, /^fake:v2:/);
   });
@@ -124,7 +126,9 @@ describe('a keyring that is ready', () => {
     const setup = await setUp();
     const before = { ...setup.provider.calls };
     assert.equal(
-      kindOf(await setup.keyring.decrypt(Buffer.from('k8s:enc'), 'seed', never)),
+      kindOf(
+        await setup.keyring.decrypt({ ciphertext: Buffer.from('k8s:enc'), purpose: 'seed' }, never),
+      ),
       'invalid',
     );
     assert.deepEqual(setup.provider.calls, before);
@@ -153,7 +157,10 @@ describe('a keyring whose provider has not been reached', () => {
     const setup = await setUp({ all: 'unavailable' });
     const caller = new AbortController();
     const encrypting = setup.keyring.encrypt(PLAIN, 'seed', caller.signal);
-    const decrypting = setup.keyring.decrypt(Buffer.from('fake:v1:AAAA'), 'seed', caller.signal);
+    const decrypting = setup.keyring.decrypt(
+      { ciphertext: Buffer.from('fake:v1:AAAA'), purpose: 'seed' },
+      caller.signal,
+    );
     await setup.clock.advance(3_000);
     caller.abort();
     assert.equal(kindOf(await encrypting), 'unavailable');
@@ -185,7 +192,10 @@ describe('a keyring in an outage', () => {
     const setup = await setUp();
     setup.provider.failing.all = 'unavailable';
     const caller = new AbortController();
-    const decrypting = setup.keyring.decrypt(Buffer.from('fake:v1:AAAA'), 'seed', caller.signal);
+    const decrypting = setup.keyring.decrypt(
+      { ciphertext: Buffer.from('fake:v1:AAAA'), purpose: 'seed' },
+      caller.signal,
+    );
     await setup.clock.advance(1_000);
     assert.equal(setup.keyring.state().kind, 'outage');
     caller.abort();
@@ -206,7 +216,10 @@ describe('a keyring in an outage', () => {
     const setup = await setUp();
     const encrypted = value(await setup.keyring.encrypt(PLAIN, 'dek', never));
     setup.provider.failing.all = 'unavailable';
-    const decrypting = setup.keyring.decrypt(encrypted.ciphertext, 'seed', never);
+    const decrypting = setup.keyring.decrypt(
+      { ciphertext: encrypted.ciphertext, purpose: 'seed' },
+      never,
+    );
     await setup.clock.advance(2_000);
     delete setup.provider.failing.all;
     await setup.clock.advance(1_000);
@@ -238,7 +251,12 @@ describe('a keyring whose provider refuses', () => {
     const setup = await setUp();
     setup.provider.failing.decrypt = 'invalid';
     assert.equal(
-      kindOf(await setup.keyring.decrypt(Buffer.from('fake:v1:AAAA'), 'seed', never)),
+      kindOf(
+        await setup.keyring.decrypt(
+          { ciphertext: Buffer.from('fake:v1:AAAA'), purpose: 'seed' },
+          never,
+        ),
+      ),
       'invalid',
     );
     await setup.clock.advance(5_000);
@@ -255,7 +273,7 @@ describe('a keyring whose key can be read, but not used', () => {
       const call =
         operation === 'encrypt'
           ? setup.keyring.encrypt(PLAIN, 'dek', never)
-          : setup.keyring.decrypt(ciphertext, 'seed', never);
+          : setup.keyring.decrypt({ ciphertext: ciphertext, purpose: 'seed' }, never);
       await setup.clock.advance(1_000);
       assert.equal(kindOf(await call), 'denied');
       assert.equal(kindOf(status(setup)), 'denied');
@@ -320,10 +338,13 @@ describe('several providers that decrypt', () => {
     keyring.start();
     await settle();
     const ofB = value((await b.encrypt([PLAIN], 1, never))[0] ?? assert.fail());
-    assert.deepEqual(value(await keyring.decrypt(ofB, 'seed', never)), PLAIN);
+    assert.deepEqual(
+      value(await keyring.decrypt({ ciphertext: ofB, purpose: 'seed' }, never)),
+      PLAIN,
+    );
     b.failing.all = 'unavailable';
     const caller = new AbortController();
-    const decrypting = keyring.decrypt(ofB, 'seed', caller.signal);
+    const decrypting = keyring.decrypt({ ciphertext: ofB, purpose: 'seed' }, caller.signal);
     await clock.advance(1_000);
     caller.abort();
     assert.equal(kindOf(await decrypting), 'unavailable');

@@ -10,6 +10,7 @@ import { createDrivenClock, settle } from '../driven-clock.ts';
 import { createFakeProvider, type FakeProvider } from '../fake-provider.ts';
 import {
   ALL,
+  announcedBy,
   comeBack,
   goAway,
   HOUR,
@@ -31,7 +32,10 @@ describe('a keyring with a decrypt cache', () => {
   it('decrypts in an outage what it decrypted before', async () => {
     const setup = await keyringUnderTest();
     await goAway(setup);
-    const decrypted = await setup.keyring.decrypt(setup.ciphertext, 'seed', patience());
+    const decrypted = await setup.keyring.decrypt(
+      { ciphertext: setup.ciphertext, purpose: 'seed' },
+      patience(),
+    );
     assert.ok(decrypted.ok);
     assert.deepEqual(Buffer.from(decrypted.value), SEED);
   });
@@ -41,7 +45,10 @@ describe('a keyring with a decrypt cache', () => {
     const written = await setup.keyring.encrypt(NEXT, 'seed', patience());
     assert.ok(written.ok);
     await goAway(setup);
-    const decrypted = await setup.keyring.decrypt(written.value.ciphertext, 'seed', patience());
+    const decrypted = await setup.keyring.decrypt(
+      { ciphertext: written.value.ciphertext, purpose: 'seed' },
+      patience(),
+    );
     assert.ok(decrypted.ok);
     assert.deepEqual(Buffer.from(decrypted.value), NEXT);
   });
@@ -49,11 +56,11 @@ describe('a keyring with a decrypt cache', () => {
   it('asks the provider as long as it answers, and memory as soon as it does not', async () => {
     const { provider, keyring, ciphertext } = await keyringUnderTest();
     const before = provider.calls.decrypt;
-    assert.equal((await keyring.decrypt(ciphertext, 'seed', patience())).ok, true);
+    assert.equal((await keyring.decrypt({ ciphertext, purpose: 'seed' }, patience())).ok, true);
     assert.equal(provider.calls.decrypt, before + 1);
     provider.failing.all = 'unavailable';
     assert.equal(keyring.state().kind, 'ready');
-    assert.equal((await keyring.decrypt(ciphertext, 'seed', patience())).ok, true);
+    assert.equal((await keyring.decrypt({ ciphertext, purpose: 'seed' }, patience())).ok, true);
   });
 
   it('asks another provider that can decrypt it while the one that encrypts is away', async () => {
@@ -70,11 +77,14 @@ describe('a keyring with a decrypt cache', () => {
     keyring.start();
     await settle();
     const ofOther = await sealed(other);
-    assert.equal((await keyring.decrypt(ofOther, 'seed', patience())).ok, true);
+    assert.equal(
+      (await keyring.decrypt({ ciphertext: ofOther, purpose: 'seed' }, patience())).ok,
+      true,
+    );
     writer.failing.all = 'unavailable';
     await clock.advance(MINUTE);
     const before = other.calls.decrypt;
-    const asked = keyring.decrypt(ofOther, 'seed', patience());
+    const asked = keyring.decrypt({ ciphertext: ofOther, purpose: 'seed' }, patience());
     await clock.advance(3_000);
     assert.equal((await asked).ok, true);
     assert.equal(other.calls.decrypt, before + 1);
@@ -94,7 +104,10 @@ describe('a keyring with a decrypt cache', () => {
     const sample = await setup.keyring.encrypt(NEXT, 'sample', patience());
     assert.ok(sample.ok);
     const { ciphertext } = sample.value;
-    assert.equal((await setup.keyring.decrypt(ciphertext, 'sample', patience())).ok, true);
+    assert.equal(
+      (await setup.keyring.decrypt({ ciphertext, purpose: 'sample' }, patience())).ok,
+      true,
+    );
     await goAway(setup);
     assert.equal(await reading(setup, ciphertext), 'unavailable');
   });
@@ -105,6 +118,8 @@ describe('a keyring with a decrypt cache', () => {
     setup.provider.rotate(2_000);
     await setup.clock.advance(MINUTE);
     assert.deepEqual(setup.keyring.remembered(), { entries: 1, seeds: false });
+    assert.equal(await seeding(setup), 'ok');
+    assert.deepEqual(setup.keyring.remembered(), { entries: 2, seeds: true });
     await setup.keyring.stop();
     assert.deepEqual(setup.keyring.remembered(), { entries: 0, seeds: false });
   });
@@ -142,13 +157,27 @@ describe('what a keyring remembers', () => {
     await goAway(setup);
     setup.provider.failing.encrypt = 'denied';
     assert.equal(await seeding(setup, 'dek'), 'denied');
-    assert.deepEqual(
-      { read: await reading(setup), seed: await seeding(setup) },
-      {
-        read: 'unavailable',
-        seed: 'denied',
-      },
-    );
+    await setup.clock.advance(1_000);
+    assert.deepEqual(setup.keyring.remembered(), { entries: 0, seeds: false });
+  });
+
+  it('is forgotten once the provider has refused to encrypt, though the caller did not wait for the look', async () => {
+    const setup = await keyringUnderTest();
+    const { provider, clock } = setup;
+    const { describe: described } = provider;
+    provider.failing.encrypt = 'denied';
+    const silent: Provider['describe'] = (signal) =>
+      new Promise((resolve) => {
+        const end = (): void => resolve(fail('unavailable', 'was given up'));
+        signal.addEventListener('abort', end, { once: true });
+      });
+    Object.assign(provider, { describe: silent });
+    assert.equal(await seeding(setup, 'dek'), 'denied');
+    assert.deepEqual(setup.keyring.remembered(), { entries: 1, seeds: true });
+    await clock.advance(MINUTE);
+    assert.equal(setup.keyring.state().kind, 'outage');
+    Object.assign(provider, { describe: described });
+    assert.deepEqual(setup.keyring.remembered(), { entries: 0, seeds: false });
   });
 
   it('is kept where a ciphertext is refused that policy had ruled out before', async () => {
@@ -158,19 +187,94 @@ describe('what a keyring remembers', () => {
     setup.provider.minDecryptionVersion = 2;
     await setup.clock.advance(MINUTE);
     const current = await sealed(setup.provider, 2);
-    assert.equal(await reading(setup, current), 'ok');
+    assert.equal(await reading(setup, current, announcedBy(setup)), 'ok');
     refuse(setup.provider, old, 'denied');
     assert.equal(await reading(setup, old), 'denied');
     await goAway(setup);
     assert.equal(await reading(setup, current), 'ok');
   });
 
-  it('is forgotten when policy takes versions away', async () => {
+  it('is forgotten where policy takes its version away, and only there', async () => {
     const setup = await keyringUnderTest();
+    setup.provider.rotate(2_000);
+    await setup.clock.advance(MINUTE);
+    const current = await sealed(setup.provider, 2);
+    assert.equal(await reading(setup, current, announcedBy(setup)), 'ok');
+    setup.provider.minDecryptionVersion = 2;
+    await setup.clock.advance(MINUTE);
+    assert.deepEqual(await leftInAnOutage(setup), { read: 'unavailable', seed: 'ok' });
+    assert.equal(await reading(setup, current), 'ok');
+  });
+
+  it('is forgotten alone where it is refused and policy had ruled it out before', async () => {
+    const setup = await keyringUnderTest();
+    const old = await sealed(setup.provider);
     setup.provider.rotate(2_000);
     setup.provider.minDecryptionVersion = 2;
     await setup.clock.advance(MINUTE);
-    assert.deepEqual(await leftInAnOutage(setup), NOTHING);
+    assert.equal(await reading(setup, old), 'ok'); // the fake does not enforce it
+    const { decrypt } = setup.provider;
+    refuse(setup.provider, old, 'denied');
+    assert.equal(await reading(setup, old), 'denied');
+    Object.assign(setup.provider, { decrypt });
+    await goAway(setup);
+    assert.equal(await reading(setup, old), 'unavailable');
+  });
+
+  it('is forgotten once one that only decrypts has refused, though another one is away', async () => {
+    const [writer, other] = [createFakeProvider('fake'), createFakeProvider('other', 5_000)];
+    const clock = createDrivenClock(1_000_000);
+    const keyring = createKeyring({
+      writer,
+      readers: [writer, other],
+      watchIntervalMs: 30_000,
+      cache: { maxEntries: 10, maxAgeMs: HOUR },
+      clock,
+      log: silentLog,
+    });
+    keyring.start();
+    await settle();
+    const ciphertext = await sealed(writer);
+    assert.ok((await keyring.decrypt({ ciphertext, purpose: 'seed' }, patience())).ok);
+    Object.assign(other, { versionOf: writer.versionOf });
+    writer.failing.all = 'unavailable';
+    other.failing.decrypt = 'denied';
+    await clock.advance(MINUTE);
+    const caller = new AbortController();
+    const asked = keyring.decrypt({ ciphertext, purpose: 'seed' }, caller.signal);
+    await clock.advance(3_000);
+    caller.abort();
+    assert.equal((await asked).ok, false);
+    assert.deepEqual(keyring.remembered(), { entries: 0, seeds: false });
+    await keyring.stop();
+  });
+
+  it('does not come back with an answer that was under way when the provider refused', async () => {
+    const setup = await keyringUnderTest();
+    const { provider, keyring, ciphertext, keyId, clock } = setup;
+    const { decrypt } = provider;
+    const late = Promise.withResolvers<void>();
+    Object.assign(provider, {
+      decrypt: async (items: readonly Uint8Array[], signal: AbortSignal) => {
+        const results = await decrypt(items, signal);
+        if (items.some((item) => Buffer.from(item).equals(ciphertext))) await late.promise;
+        return results;
+      },
+    });
+    const asked = keyring.decrypt({ ciphertext, purpose: 'seed', keyId }, patience());
+    await settle();
+    provider.failing.all = 'denied';
+    await clock.advance(MINUTE);
+    await comeBack(setup);
+    late.resolve();
+    assert.equal((await asked).ok, true);
+    assert.deepEqual(keyring.remembered(), { entries: 0, seeds: false });
+  });
+
+  it('is no ping of KMS v1, which is not worth a place', async () => {
+    const setup = await keyringUnderTest();
+    assert.ok((await setup.keyring.encrypt(Buffer.from('ping'), 'dek', patience())).ok);
+    assert.deepEqual(setup.keyring.remembered(), { entries: 1, seeds: true });
   });
 
   it('is never added to while the provider refuses', async () => {
@@ -214,7 +318,10 @@ describe('what a keyring remembers, as time passes,', () => {
       await goAway(setup);
       await setup.clock.advance(29 * MINUTE);
       for (const ciphertext of ciphertexts)
-        assert.equal((await setup.keyring.decrypt(ciphertext, 'seed', patience())).ok, true);
+        assert.equal(
+          (await setup.keyring.decrypt({ ciphertext, purpose: 'seed' }, patience())).ok,
+          true,
+        );
     }
   });
 
@@ -249,7 +356,9 @@ describe('what a keyring remembers, as time passes,', () => {
     keyring.start();
     await settle();
     const ask = async (of: FakeProvider): Promise<void> =>
-      assert.ok((await keyring.decrypt(await sealed(of), 'dek', patience())).ok);
+      assert.ok(
+        (await keyring.decrypt({ ciphertext: await sealed(of), purpose: 'dek' }, patience())).ok,
+      );
     for (let i = 0; i < 300; i += 1) await ask(dead);
     for (let i = 0; i < 5; i += 1) await ask(writer);
     Object.assign(dead, { versionOf: writer.versionOf });
@@ -310,7 +419,7 @@ describe('what a keyring remembers, as time passes,', () => {
         return new Promise(() => undefined);
       },
     });
-    memory.remember(SEED, NEXT);
+    memory.remembering()(SEED, NEXT, false);
     await clock.advance(HOUR / 2);
     memory.confirm();
     memory.confirm();

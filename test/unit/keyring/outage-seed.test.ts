@@ -1,16 +1,19 @@
 /** The seed that a kube-apiserver asks for when it starts while the provider is away. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { Encrypted } from '../../../src/keyring/operations.ts';
 import { createDrivenClock } from '../driven-clock.ts';
 import { createFakeProvider } from '../fake-provider.ts';
 import {
+  announcedBy,
+  bytes,
   comeBack,
   goAway,
   HOUR,
   keyringUnderTest,
-  leftInAnOutage,
   MINUTE,
   NEXT,
+  type Node,
   patience,
   reading,
   SEED,
@@ -20,25 +23,40 @@ import {
   startNode,
 } from './outage-under-test.ts';
 
-describe('a seed in an outage', () => {
-  async function encrypted(setup: Setup) {
-    const outcome = await setup.keyring.encrypt(NEXT, 'seed', patience());
-    assert.ok(outcome.ok);
-    const { kekSource } = outcome.value;
-    assert.ok(kekSource !== undefined);
-    return { ...outcome.value, kekSource };
-  }
+type OfAnOutage = Encrypted & { readonly localKek: Uint8Array };
 
+async function encrypted(setup: Setup): Promise<OfAnOutage> {
+  const outcome = await setup.keyring.encrypt(NEXT, 'seed', patience());
+  assert.ok(outcome.ok);
+  const { localKek } = outcome.value;
+  assert.ok(localKek !== undefined);
+  return { ...outcome.value, localKek };
+}
+
+async function readBy({ keyring }: Node, stored: OfAnOutage): Promise<Buffer> {
+  const { ciphertext, localKek, keyId } = stored;
+  const asked = { ciphertext, localKek, keyId, purpose: 'seed' } as const;
+  const decrypted = await keyring.decrypt(asked, patience());
+  assert.ok(decrypted.ok);
+  return Buffer.from(decrypted.value);
+}
+
+const text = (ciphertext: Uint8Array): string => Buffer.from(ciphertext).toString('latin1');
+
+function sourcesOf({ localKek }: OfAnOutage): readonly string[] {
+  const lines = text(localKek).split('\n');
+  return lines.map((line) => line.split(' ')[0] ?? '');
+}
+
+describe('a seed in an outage', () => {
   it('is encrypted under a local KEK, with the key_id that Status announces', async () => {
     const setup = await keyringUnderTest();
     await goAway(setup);
     const before = { ...setup.provider.calls };
-    const { keyId, version, ciphertext, kekSource } = await encrypted(setup);
-    const state = setup.keyring.state();
-    assert.ok(state.kind === 'outage');
-    assert.deepEqual({ keyId, version }, { keyId: state.key.keyId, version: 1 });
-    assert.deepEqual(Buffer.from(kekSource), Buffer.from(setup.ciphertext));
-    assert.equal(setup.keyring.versionOf(ciphertext), 1);
+    const made = await encrypted(setup);
+    assert.deepEqual([made.keyId, made.version], [setup.keyId, 1]);
+    assert.deepEqual(sourcesOf(made), [text(setup.ciphertext)]);
+    assert.equal(setup.keyring.versionOf(made.ciphertext), 1);
     assert.deepEqual(setup.provider.calls, before);
     assert.ok(setup.lines.some((line) => line.includes('seed encrypted under a local KEK')));
   });
@@ -46,41 +64,169 @@ describe('a seed in an outage', () => {
   it('is decrypted in the same outage, and in each later one', async () => {
     const setup = await keyringUnderTest();
     await goAway(setup);
-    const { ciphertext, kekSource } = await encrypted(setup);
+    const made = await encrypted(setup);
     for (let outage = 0; outage < 3; outage += 1) {
-      const decrypted = await setup.keyring.decrypt(ciphertext, 'seed', patience(), kekSource);
-      assert.ok(decrypted.ok);
-      assert.deepEqual(Buffer.from(decrypted.value), NEXT);
+      assert.deepEqual(await readBy(setup, made), NEXT);
       await comeBack(setup);
       await setup.clock.advance(3 * HOUR);
       await goAway(setup);
     }
   });
 
-  it('is decrypted in the outage on every node that has read the earlier seed, too', async () => {
-    const setup = await keyringUnderTest();
-    const other = await startNode(setup.provider, setup.clock);
-    const read = await other.keyring.decrypt(setup.ciphertext, 'seed', patience());
-    assert.ok(read.ok);
-    await goAway(setup);
-    const { ciphertext, kekSource } = await encrypted(setup);
-    const decrypted = await other.keyring.decrypt(ciphertext, 'seed', patience(), kekSource);
-    assert.ok(decrypted.ok);
-    assert.deepEqual(Buffer.from(decrypted.value), NEXT);
-  });
-
   it('is decrypted by whoever may use the key, since it needs nothing of this process', async () => {
     const setup = await keyringUnderTest();
     await goAway(setup);
-    const { ciphertext, kekSource } = await encrypted(setup);
+    const made = await encrypted(setup);
     delete setup.provider.failing.all;
-    const other = await startNode(setup.provider, setup.clock);
-    const decrypted = await other.keyring.decrypt(ciphertext, 'seed', patience(), kekSource);
-    assert.ok(decrypted.ok);
-    assert.deepEqual(Buffer.from(decrypted.value), NEXT);
+    assert.deepEqual(await readBy(await startNode(setup.provider, setup.clock), made), NEXT);
   });
 
-  it('waits for ten seconds first: what is away for a moment is asked again', async () => {
+  const meetings: readonly [string, (here: Setup, there: Node) => Promise<void>][] = [
+    [
+      'has read what this one wrote before',
+      async ({ ciphertext, keyId }, there) => {
+        const asked = { ciphertext, keyId, purpose: 'seed' } as const;
+        assert.ok((await there.keyring.decrypt(asked, patience())).ok);
+      },
+    ],
+    [
+      'has written what this one read before',
+      async (here, there) => {
+        const theirs = await there.keyring.encrypt(Buffer.alloc(32, 9), 'seed', patience());
+        assert.ok(theirs.ok);
+        assert.equal(await reading(here, theirs.value.ciphertext), 'ok');
+      },
+    ],
+    [
+      'has read what this one read before, of a node that is gone',
+      async (here, there) => {
+        const ciphertext = await sealed(here.provider);
+        assert.equal(await reading(here, ciphertext), 'ok');
+        const asked = { ciphertext, keyId: here.keyId, purpose: 'seed' } as const;
+        assert.ok((await there.keyring.decrypt(asked, patience())).ok);
+      },
+    ],
+  ];
+  for (const [what, meet] of meetings) {
+    it(`is decrypted in the outage on another node that ${what}`, async () => {
+      const setup = await keyringUnderTest();
+      const other = await startNode(setup.provider, setup.clock);
+      await meet(setup, other);
+      await goAway(setup);
+      assert.deepEqual(await readBy(other, await encrypted(setup)), NEXT);
+    });
+  }
+
+  it('names four sources at most, those that were used last', async () => {
+    const setup = await keyringUnderTest();
+    const read: string[] = [];
+    for (let i = 0; i < 6; i += 1) {
+      const ciphertext = await sealed(setup.provider);
+      read.push(text(ciphertext));
+      assert.equal(await reading(setup, ciphertext), 'ok');
+    }
+    await goAway(setup);
+    assert.deepEqual(new Set(sourcesOf(await encrypted(setup))), new Set(read.slice(-4)));
+  });
+
+  it('is still encrypted when other things have filled the cache', async () => {
+    const setup = await keyringUnderTest();
+    for (let i = 0; i < 20; i += 1) assert.equal(await seeding(setup, 'dek'), 'ok');
+    await goAway(setup);
+    assert.equal(await seeding(setup), 'ok');
+  });
+
+  it('leaves neither seeds nor ciphertexts in the log', async () => {
+    const setup = await keyringUnderTest();
+    await goAway(setup);
+    const { ciphertext, localKek } = await encrypted(setup);
+    const log = setup.lines.join('');
+    assert.match(log, /local KEK/);
+    for (const secret of [NEXT, SEED, ciphertext, localKek, setup.ciphertext]) {
+      assert.ok(!log.includes(text(secret)));
+      assert.ok(!log.includes(Buffer.from(secret).toString('base64')));
+    }
+  });
+});
+
+describe('a seed in an outage has no source in', () => {
+  const strangers: readonly [string, (setup: Setup) => Promise<void>][] = [
+    [
+      'a seed under another key_id, which another provider may have made',
+      async (setup) => {
+        const ciphertext = await sealed(setup.provider);
+        assert.equal(await reading(setup, ciphertext, 'vault:v1:another'), 'ok');
+      },
+    ],
+    [
+      'a DEK of KMS v1',
+      async (setup) => {
+        const ciphertext = await sealed(setup.provider);
+        const asked = { ciphertext, purpose: 'dek', keyId: setup.keyId } as const;
+        assert.ok((await setup.keyring.decrypt(asked, patience())).ok);
+      },
+    ],
+    [
+      'a sample',
+      async (setup) => {
+        const sample = await setup.keyring.encrypt(SEED, 'sample', patience());
+        assert.ok(sample.ok);
+        const asked = { ...sample.value, purpose: 'sample' } as const;
+        assert.ok((await setup.keyring.decrypt(asked, patience())).ok);
+      },
+    ],
+    [
+      'what is too short for a seed',
+      async (setup) => {
+        const short = await setup.keyring.encrypt(bytes('seventeen bytes!!'), 'seed', patience());
+        assert.ok(short.ok);
+      },
+    ],
+  ];
+  for (const [what, meet] of strangers) {
+    it(what, async () => {
+      const provider = createFakeProvider();
+      const clock = createDrivenClock(1_000_000);
+      const node = await startNode(provider, clock);
+      const setup = { ...node, provider, clock, ciphertext: SEED, keyId: announcedBy(node) };
+      await meet(setup);
+      assert.equal(setup.keyring.remembered()?.seeds, false);
+      await goAway(setup);
+      assert.equal(await seeding(setup), 'unavailable');
+    });
+  }
+
+  it('a seed of an older version, so that it hangs on none that its key_id does not name', async () => {
+    const setup = await keyringUnderTest();
+    setup.provider.rotate(2_000);
+    await setup.clock.advance(MINUTE);
+    assert.equal(await reading(setup), 'ok');
+    await goAway(setup);
+    assert.equal(await seeding(setup), 'unavailable');
+    await comeBack(setup);
+    assert.equal(await seeding(setup), 'ok');
+    await goAway(setup);
+    const made = await encrypted(setup);
+    assert.equal(made.version, 2);
+    for (const source of sourcesOf(made)) assert.match(source, /^fake:v2:/);
+  });
+
+  it('a seed of a key that was deleted and made again, also after it was read out of memory', async () => {
+    const setup = await keyringUnderTest();
+    setup.provider.recreate(9_000);
+    await setup.clock.advance(MINUTE);
+    setup.provider.failing.decrypt = 'unavailable';
+    assert.equal(await reading(setup, setup.ciphertext, announcedBy(setup)), 'ok');
+    delete setup.provider.failing.decrypt;
+    await setup.clock.advance(MINUTE);
+    assert.equal(setup.keyring.remembered()?.seeds, false);
+    await goAway(setup);
+    assert.equal(await seeding(setup), 'unavailable');
+  });
+});
+
+describe('a seed waits for the provider', () => {
+  it('for ten seconds: what is away for a moment is asked again', async () => {
     const setup = await keyringUnderTest();
     setup.provider.failing.all = 'unavailable';
     assert.equal(await seeding(setup), 'unavailable');
@@ -89,63 +235,28 @@ describe('a seed in an outage', () => {
     assert.equal(await seeding(setup), 'ok');
   });
 
-  it('waits for a provider that is only too busy', async () => {
-    const setup = await keyringUnderTest();
-    setup.provider.failing.all = 'throttled';
-    await setup.clock.advance(MINUTE);
-    assert.equal(setup.keyring.state().kind, 'outage');
-    assert.equal(await seeding(setup), 'throttled');
-  });
+  for (const kind of ['throttled', 'internal'] as const) {
+    it(`that is there, and answers with ${kind}`, async () => {
+      const setup = await keyringUnderTest();
+      setup.provider.failing.all = kind;
+      await setup.clock.advance(MINUTE);
+      assert.equal(setup.keyring.state().kind, 'outage');
+      assert.equal(await seeding(setup), kind);
+    });
+  }
 
-  it('waits for the provider where the earlier seed has grown too old', async () => {
+  it('where the earlier seeds have grown too old', async () => {
     const setup = await keyringUnderTest();
     await goAway(setup);
     await setup.clock.advance(HOUR);
     assert.equal(await seeding(setup), 'unavailable');
   });
 
-  it('waits for the provider where no seed was read that lies in etcd', async () => {
-    const provider = createFakeProvider();
-    const clock = createDrivenClock(1_000_000);
-    const node = await startNode(provider, clock);
-    const written = await node.keyring.encrypt(SEED, 'seed', patience());
-    assert.ok(written.ok);
-    const setup = { ...node, provider, clock, ciphertext: written.value.ciphertext };
-    assert.deepEqual(await leftInAnOutage(setup), { read: 'ok', seed: 'unavailable' });
-  });
-
-  it('hangs on no older version of the key than its key_id names', async () => {
-    const setup = await keyringUnderTest();
-    setup.provider.rotate(2_000);
-    await setup.clock.advance(MINUTE);
-    assert.equal(await reading(setup), 'ok');
-    await goAway(setup);
-    assert.equal(await seeding(setup), 'unavailable');
-    await comeBack(setup);
-    assert.equal(await reading(setup, await sealed(setup.provider, 2)), 'ok');
-    await goAway(setup);
-    const { version, kekSource } = await encrypted(setup);
-    assert.equal(version, 2);
-    assert.match(Buffer.from(kekSource).toString('latin1'), /^fake:v2:/);
-  });
-
   for (const purpose of ['dek', 'sample'] as const) {
-    it(`is no ${purpose}: that waits for the provider`, async () => {
+    it(`where it is none, but a ${purpose}`, async () => {
       const setup = await keyringUnderTest();
       await goAway(setup);
       assert.equal(await seeding(setup, purpose), 'unavailable');
     });
   }
-
-  it('leaves neither itself nor a ciphertext in the log', async () => {
-    const setup = await keyringUnderTest();
-    await goAway(setup);
-    const { ciphertext, kekSource } = await encrypted(setup);
-    const log = setup.lines.join('');
-    assert.match(log, /local KEK/);
-    for (const secret of [NEXT, SEED, ciphertext, kekSource]) {
-      assert.ok(!log.includes(Buffer.from(secret).toString('latin1')));
-      assert.ok(!log.includes(Buffer.from(secret).toString('base64')));
-    }
-  });
 });

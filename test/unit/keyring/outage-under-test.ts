@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { createKeyring, type Keyring } from '../../../src/keyring/keyring.ts';
 import type { Purpose } from '../../../src/keyring/purpose.ts';
+import { knownKey } from '../../../src/keyring/state.ts';
 import { createLog } from '../../../src/observe/log.ts';
 import { fail, type ProviderErrorKind, type Result } from '../../../src/providers/errors.ts';
 import { createDrivenClock, type DrivenClock, settle } from '../driven-clock.ts';
@@ -19,8 +20,9 @@ export type Node = { readonly keyring: Keyring; readonly lines: string[] };
 export type Setup = Node & {
   readonly provider: FakeProvider;
   readonly clock: DrivenClock;
-  /** Of a seed that lies in etcd and was read. */
+  /** Of the seed that kube-apiserver got when it started, and under which key_id. */
   readonly ciphertext: Uint8Array;
+  readonly keyId: string;
 };
 
 /** The plugin of one node. */
@@ -49,9 +51,8 @@ export async function keyringUnderTest(maxEntries?: number): Promise<Setup> {
   const node = await startNode(provider, clock, maxEntries);
   const encrypted = await node.keyring.encrypt(SEED, 'seed', patience());
   assert.ok(encrypted.ok);
-  const { ciphertext } = encrypted.value;
-  assert.equal((await node.keyring.decrypt(ciphertext, 'seed', patience())).ok, true);
-  return { ...node, provider, clock, ciphertext };
+  const { ciphertext, keyId } = encrypted.value;
+  return { ...node, provider, clock, ciphertext, keyId };
 }
 
 /** Away for half a minute at least. */
@@ -82,8 +83,15 @@ export async function within(
   return outcomeOf(await asked);
 }
 
-export const reading = (setup: Setup, ciphertext = setup.ciphertext): Promise<Outcome> =>
-  within(setup, (signal) => setup.keyring.decrypt(ciphertext, 'seed', signal));
+/** As kube-apiserver reads an object that was written under a key_id. */
+export const reading = (
+  setup: Setup,
+  ciphertext = setup.ciphertext,
+  keyId = setup.keyId,
+): Promise<Outcome> =>
+  within(setup, (signal) => setup.keyring.decrypt({ ciphertext, purpose: 'seed', keyId }, signal));
+export const announcedBy = ({ keyring }: Node): string =>
+  knownKey(keyring.state())?.keyId ?? assert.fail('no key is announced');
 export const seeding = (setup: Setup, purpose: Purpose = 'seed'): Promise<Outcome> =>
   within(setup, (signal) => setup.keyring.encrypt(NEXT, purpose, signal));
 

@@ -69,7 +69,9 @@ describe('a provider that fails at once', () => {
     writer.failing.decrypt = 'unavailable';
     const before = writer.calls.decrypt;
     const caller = new AbortController();
-    const calls = sealed.map((ciphertext) => keyring.decrypt(ciphertext, 'seed', caller.signal));
+    const calls = sealed.map((ciphertext) =>
+      keyring.decrypt({ ciphertext: ciphertext, purpose: 'seed' }, caller.signal),
+    );
     await clock.advance(2_900);
     const asked = writer.calls.decrypt - before;
     caller.abort();
@@ -82,7 +84,9 @@ describe('a provider that fails at once', () => {
     const sealed = await Promise.all(Array.from({ length: 64 }, () => sealedBy(writer)));
     writer.failing.decrypt = 'unavailable';
     const never = new AbortController().signal;
-    const calls = sealed.map((ciphertext) => keyring.decrypt(ciphertext, 'seed', never));
+    const calls = sealed.map((ciphertext) =>
+      keyring.decrypt({ ciphertext: ciphertext, purpose: 'seed' }, never),
+    );
     await clock.advance(1_000);
     delete writer.failing.decrypt;
     await clock.advance(1_000);
@@ -97,7 +101,7 @@ describe('looks at the writer', () => {
     other.failing.all = 'unavailable';
     const looks = writer.calls.describe;
     const caller = new AbortController();
-    const call = keyring.decrypt(sealed, 'seed', caller.signal);
+    const call = keyring.decrypt({ ciphertext: sealed, purpose: 'seed' }, caller.signal);
     await clock.advance(10_000);
     caller.abort();
     await call;
@@ -115,7 +119,7 @@ describe('looks at the writer', () => {
     const looks = writer.calls.describe;
     for (let i = 0; i < 20; i += 1) {
       const caller = new AbortController();
-      const call = keyring.decrypt(sealed, 'seed', caller.signal);
+      const call = keyring.decrypt({ ciphertext: sealed, purpose: 'seed' }, caller.signal);
       await clock.advance(100);
       caller.abort();
       assert.equal((await call).ok, false);
@@ -135,7 +139,10 @@ describe('looks at the writer', () => {
     };
     const looks = writer.calls.describe;
     for (let i = 0; i < 60; i += 1) {
-      const call = keyring.decrypt(sealed, 'seed', new AbortController().signal);
+      const call = keyring.decrypt(
+        { ciphertext: sealed, purpose: 'seed' },
+        new AbortController().signal,
+      );
       await clock.advance(1_000);
       assert.equal((await call).ok, false);
     }
@@ -150,7 +157,10 @@ describe('a provider that asks to be left alone', () => {
     const sealed = await sealedBy(writer);
     Object.assign(writer.failing, { all: 'throttled' });
     writer.retryAfterMs = 20_000;
-    const call = keyring.decrypt(sealed, 'seed', new AbortController().signal);
+    const call = keyring.decrypt(
+      { ciphertext: sealed, purpose: 'seed' },
+      new AbortController().signal,
+    );
     await settle();
     const asked = requestsTo(writer);
     await clock.advance(100);

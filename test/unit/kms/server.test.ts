@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
+import { SAMPLE_UID } from '../../../src/kms/v2.ts';
 import { type Clock, systemClock } from '../../../src/system/clock.ts';
 import { serveKms } from './kms-under-test.ts';
 
@@ -117,12 +118,10 @@ describe('KMS v2 in an outage, with the decrypt cache', () => {
     const served = await serveKms(t, { cache: CACHE, clock });
     const { client, provider } = served;
     const ordinary = await client.v2.encrypt(PLAIN, 'u');
-    await client.v2.decrypt({ ...ordinary, uid: 'u' }); // as it lies in etcd
-    const unread = await client.v2.encrypt(PLAIN, 'u');
     provider.failing.all = 'unavailable';
     await assert.rejects(client.v2.encrypt(PLAIN, 'u'), refusal('UNAVAILABLE', /told to fail/));
     ahead = 10_000;
-    return { ...served, unread, encrypted: await client.v2.encrypt(PLAIN, 'u') };
+    return { ...served, ordinary, encrypted: await client.v2.encrypt(PLAIN, 'u') };
   }
 
   it('encrypts under a local KEK, which goes into an annotation, and decrypts it again', async (t) => {
@@ -130,21 +129,26 @@ describe('KMS v2 in an outage, with the decrypt cache', () => {
     const { healthz, key_id } = await client.v2.status();
     assert.match(healthz, /unavailable/);
     assert.equal(encrypted.key_id, key_id);
-    assert.deepEqual([...encrypted.annotations.keys()], ['kek-source.trousseau.io']);
+    assert.deepEqual([...encrypted.annotations.keys()], ['local-kek.trousseau.io']);
     const { plaintext } = await client.v2.decrypt({ ...encrypted, uid: 'u' });
     assert.deepEqual(Buffer.from(plaintext), PLAIN);
   });
 
+  it('makes no exception for a measurement, which is about the provider', async (t) => {
+    const { client } = await seedOfAnOutage(t);
+    await assert.rejects(
+      client.v2.encrypt(PLAIN, `${SAMPLE_UID}1`),
+      refusal('UNAVAILABLE', /told to fail/),
+    );
+  });
+
   it('says which annotation is missing or wrong', async (t) => {
-    const { client, unread, encrypted } = await seedOfAnOutage(t);
+    const { client, ordinary, encrypted } = await seedOfAnOutage(t);
     await assert.rejects(
       client.v2.decrypt({ ...encrypted, uid: 'u', annotations: NONE }),
-      refusal(
-        'INVALID_ARGUMENT',
-        /annotation kek-source\.trousseau\.io that it takes to decrypt it is missing/,
-      ),
+      refusal('INVALID_ARGUMENT', /annotation local-kek\.trousseau\.io that holds it is missing/),
     );
-    const annotations = new Map([['kek-source.trousseau.io', unread.ciphertext]]);
+    const annotations = new Map([['local-kek.trousseau.io', ordinary.ciphertext]]);
     await assert.rejects(
       client.v2.decrypt({ ...encrypted, uid: 'u', annotations }),
       refusal('INVALID_ARGUMENT', /do not belong together/),

@@ -1,0 +1,122 @@
+/** Encrypting under the announced key with patience, and a seed without the provider while that is away. */
+import type { Log } from '../observe/log.ts';
+import {
+  type ProviderError,
+  type ProviderErrorKind,
+  type Result,
+  succeed,
+} from '../providers/errors.ts';
+import type { CallSignal } from '../system/call-signal.ts';
+import type { Clock } from '../system/clock.ts';
+import type { Encrypted, Operations, Verification } from './operations.ts';
+import type { OutageMemory } from './outage-memory.ts';
+import { patiently } from './patience.ts';
+import type { Purpose } from './purpose.ts';
+import { type AnnouncedKey, isTransient, type KeyringState, knownKey } from './state.ts';
+
+export type Encrypting = {
+  encrypt(plaintext: Uint8Array, purpose: Purpose, signal: CallSignal): Promise<Result<Encrypted>>;
+};
+
+export type EncryptingOptions = {
+  readonly operations: Operations;
+  readonly memory: OutageMemory | undefined;
+  readonly state: () => KeyringState;
+  /** Waits for the first contact with the provider. */
+  readonly announcedKey: (signal: CallSignal) => Promise<Result<AnnouncedKey>>;
+  readonly abandoned: () => boolean;
+  /** Told that the provider has refused, and in what words. */
+  readonly refused: (why: string) => void;
+  /** Looks at the provider; resolves when that look has ended. */
+  readonly look: () => Promise<void>;
+  readonly clock: Clock;
+  readonly log: Log;
+};
+
+const VERIFICATION: Readonly<Record<Purpose, Verification>> = {
+  seed: 'decrypt',
+  dek: 'form',
+  sample: 'decrypt',
+};
+/**
+ * No seed is encrypted without the provider before it has been away for so long: the seed lives as
+ * long as its kube-apiserver, and that asks again within seconds.
+ */
+const SEED_WAITS_MS = 10_000;
+
+/** Encrypts with the operations given. */
+export function createEncrypting(options: EncryptingOptions): Encrypting {
+  const { operations, memory, state, clock, log } = options;
+
+  const once = async (
+    announced: AnnouncedKey,
+    plaintext: Uint8Array,
+    purpose: Purpose,
+    signal: CallSignal,
+  ): Promise<Result<Encrypted>> => {
+    const local = purpose === 'seed' ? locally(plaintext) : undefined;
+    if (local !== undefined) return succeed(local);
+    const remember = memory?.remembering();
+    const key = knownKey(state()) ?? announced;
+    const outcome = await operations.encrypt(key, plaintext, VERIFICATION[purpose], signal);
+    const now = state();
+    // What is written now is what a kube-apiserver that starts again reads first.
+    if (outcome.ok && purpose !== 'sample' && now.kind !== 'refused') {
+      const ofAnnounced = outcome.value.keyId === knownKey(now)?.keyId;
+      remember?.(outcome.value.ciphertext, plaintext, purpose === 'seed' && ofAnnounced);
+    }
+    return outcome;
+  };
+
+  const locally = (plaintext: Uint8Array): Encrypted | undefined => {
+    const now = state();
+    // One that is only too busy answers soon, and one that answers wrongly is there.
+    if (now.kind !== 'outage' || now.why.kind !== 'unavailable') return undefined;
+    if (clock.now() - now.since < SEED_WAITS_MS) return undefined;
+    const made = memory?.encrypt(plaintext, now.key);
+    if (made === undefined) return undefined;
+    const { keyId, version: keyVersion } = made;
+    log.warn?.('seed encrypted under a local KEK', { keyId, keyVersion });
+    return made;
+  };
+
+  /** Where the look could not ask, what the provider said to a call is its last word. */
+  const stands = ({ message }: ProviderError): void => {
+    if (state().kind === 'outage') options.refused(message);
+  };
+
+  return {
+    async encrypt(plaintext, purpose, signal) {
+      const key = await options.announcedKey(signal);
+      if (!key.ok) return key;
+      const attempt = (): Promise<Result<Encrypted>> => once(key.value, plaintext, purpose, signal);
+      const first = await attempt();
+      if (first.ok) return first;
+      const outcome = await patiently(first, attempt, { signal, useless: options.abandoned });
+      if (outcome.ok || isTransient(outcome.error.kind)) return outcome;
+      // The announced version may just have been taken away: look once before saying no.
+      const before = state();
+      if (before.kind !== 'refused') {
+        const look = options.look();
+        if (isRefusal(outcome.error.kind)) void look.then(() => stands(outcome.error));
+        await Promise.race([look, aborted(signal)]);
+      }
+      const after = state();
+      if (knownKey(after)?.keyId !== knownKey(before)?.keyId) return await attempt();
+      // Vault answers 403 to an encrypt with a missing key; the look knows better what is wrong.
+      return after.kind === 'refused' ? { ok: false, error: after.why } : outcome;
+    },
+  };
+}
+
+/** Whether it is a no, and not about this one call alone. */
+export function isRefusal(kind: ProviderErrorKind): boolean {
+  return kind === 'denied' || kind === 'unauthenticated';
+}
+
+function aborted(signal: CallSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
