@@ -30,11 +30,12 @@ export async function startNode(
   provider: FakeProvider,
   clock: DrivenClock,
   maxEntries = 10,
+  others: readonly FakeProvider[] = [],
 ): Promise<Node> {
   const lines: string[] = [];
   const keyring = createKeyring({
     writer: provider,
-    readers: [provider],
+    readers: [provider, ...others],
     watchIntervalMs: 30_000,
     cache: { maxEntries, maxAgeMs: HOUR },
     clock,
@@ -53,6 +54,14 @@ export async function keyringUnderTest(maxEntries?: number): Promise<Setup> {
   assert.ok(encrypted.ok);
   const { ciphertext, keyId } = encrypted.value;
   return { ...node, provider, clock, ciphertext, keyId };
+}
+
+/** A node with a provider that encrypts and another one that only decrypts. */
+export async function withTwoProviders(maxEntries?: number) {
+  const [writer, other] = [createFakeProvider('fake'), createFakeProvider('other', 5_000)];
+  const clock = createDrivenClock(1_000_000);
+  const node = await startNode(writer, clock, maxEntries, [other]);
+  return { ...node, writer, other, clock };
 }
 
 /** Away for half a minute at least. */
