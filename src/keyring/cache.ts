@@ -14,6 +14,7 @@ export type DecryptCache = {
   get(ciphertext: Uint8Array): Uint8Array | undefined;
   /** Only what the provider itself has just answered: its age counts from now. */
   put(ciphertext: Uint8Array, plaintext: Uint8Array): void;
+  /** Whether {@link get} would answer. */
   has(ciphertext: Uint8Array): boolean;
   /** Drops each ciphertext of which it holds. */
   dropWhere(holds: (ciphertext: Uint8Array) => boolean): void;
@@ -89,7 +90,10 @@ export function createDecryptCache(
       const oldest = entries.keys().next().value;
       if (entries.size > maxEntries && oldest !== undefined) entries.delete(oldest);
     },
-    has: (ciphertext) => entries.has(nameOf(ciphertext)),
+    has(ciphertext) {
+      const entry = entries.get(nameOf(ciphertext));
+      return entry !== undefined && !tooOld(entry);
+    },
     dropWhere(holds) {
       for (const [name, entry] of entries) if (holds(ciphertextOf(entry))) entries.delete(name);
     },

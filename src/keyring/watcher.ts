@@ -48,7 +48,7 @@ export type WatcherOptions = {
   /** Until when the provider asked to be left alone, in milliseconds since the epoch. */
   readonly notBefore: () => number;
   readonly report: (seen: Result<AnnouncedKey>) => void;
-  /** Called after a good look that is not next to one that tries the key out: room for one request. */
+  /** Called after every second good look, never next to one that tries the key out: room for a request. */
   readonly upkeep: () => void;
 };
 
@@ -81,8 +81,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
     const wait = Math.max(seen.ok ? options.intervalMs : retryDelay(failures), asked);
     // Never earlier: not than the provider asked for, and not more often than was promised.
     timer = clock.setTimer(wait * (1 + JITTER * clock.random()), () => void begin());
-    const sinceTryOut = looks % TRY_OUT_EVERY;
-    if (seen.ok && sinceTryOut > 1 && sinceTryOut < TRY_OUT_EVERY - 1) options.upkeep();
+    if (seen.ok && looks % 2 === 0 && looks % TRY_OUT_EVERY !== 0) options.upkeep();
   };
 
   const begin = (): Promise<void> => {

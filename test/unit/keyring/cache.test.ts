@@ -86,6 +86,14 @@ describe('a decrypt cache', () => {
     assert.equal(cache.size(), 0);
   });
 
+  it('has only what it would answer', async () => {
+    const { cache, clock } = underTest();
+    cache.put(bytes('one'), bytes('1'));
+    assert.deepEqual([cache.has(bytes('one')), cache.has(bytes('two'))], [true, false]);
+    await clock.advance(60_000);
+    assert.equal(cache.has(bytes('one')), false);
+  });
+
   it('drops those that it is told to drop, by their ciphertexts', () => {
     const { cache } = underTest();
     for (const name of ['one', 'two', 'three']) cache.put(bytes(name), bytes(name));
