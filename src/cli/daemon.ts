@@ -88,13 +88,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
     log,
   });
   const admin = createAdminServer(() =>
-    readinessOf(
-      keyring.state(),
-      clock.now(),
-      reloader.report(),
-      keyring.queued(),
-      keyring.remembered(),
-    ),
+    readinessOf({
+      state: keyring.state(),
+      now: clock.now(),
+      reload: reloader.report(),
+      queued: keyring.queued(),
+      decryptCache: keyring.remembered(),
+    }),
   );
   const adminRefused = await listenAdmin(admin, config.admin);
   if (adminRefused !== undefined) {

@@ -4,18 +4,23 @@ import { type KeyringState, knownKey } from '../keyring/state.ts';
 import type { Readiness } from '../observe/admin.ts';
 import type { ReloadReport } from './reload.ts';
 
+/** What readiness is decided and told from. */
+export type Observed = {
+  readonly state: KeyringState;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  readonly reload: ReloadReport | undefined;
+  /** How many items wait for a free request to a provider. */
+  readonly queued: number;
+  /** What is kept for an outage, where anything is to be. */
+  readonly decryptCache: Remembered | undefined;
+};
+
 /**
  * Ready means: the provider answered lately, and nothing stands against using the key. A reload that
- * was refused does not change that, since the configuration before it is still in use. `queued` is how
- * many items wait for a free request to a provider, `decryptCache` what is kept for an outage.
+ * was refused does not change that, since the configuration before it is still in use.
  */
-export function readinessOf(
-  state: KeyringState,
-  now: number,
-  reload: ReloadReport | undefined,
-  queued: number,
-  decryptCache?: Remembered,
-): Readiness {
+export function readinessOf({ state, now, reload, queued, decryptCache }: Observed): Readiness {
   const key = knownKey(state);
   return {
     ready: state.kind === 'ready',

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, lstatSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { SAMPLE_UID } from '../../src/kms/v2.ts';
 import { freePort } from '../servers/free-port.ts';
 import { startAgain, startPlugin } from '../servers/plugin.ts';
 import { waitUntil } from '../servers/wait-until.ts';
@@ -50,6 +51,23 @@ describe('a daemon whose provider cannot be reached', () => {
       assert.equal(ready.body['keyVersion'], 1);
     });
   }
+
+  it('tells where the decrypt cache is on what it has for an outage, and nothing of it elsewhere', async (t) => {
+    const seed = Buffer.alloc(32, 7);
+    for (const [more, said] of [
+      [{ decryptCache: {} }, { entries: 1, seeds: true }],
+      [{}, undefined],
+    ] as const) {
+      const dir = temporaryFolder(t);
+      const providers = await localProviders(dir);
+      await using plugin = await startPlugin({ dir, config: { providers, ...more } });
+      await plugin.ready();
+      await plugin.client.v2.encrypt(seed, `${SAMPLE_UID}1`);
+      await plugin.client.v2.encrypt(seed, 'uid');
+      const { body } = await askAdmin(join(dir, 'admin.sock'), '/readyz');
+      assert.deepEqual(body['decryptCache'], said);
+    }
+  });
 
   it('answers GET and HEAD alone, and nothing at other paths', async (t) => {
     const dir = temporaryFolder(t);

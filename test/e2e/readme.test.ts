@@ -9,6 +9,7 @@ import { testServers } from '../../scripts/test-servers/binaries.ts';
 import { createAuthority } from '../servers/certificates.ts';
 import { type Etcd, startEtcd } from '../servers/etcd.ts';
 import { type KubeApiserver, startKubeApiserver } from '../servers/kube-apiserver.ts';
+import { writeKubeconfig } from '../servers/kubeconfig.ts';
 import { type RunningProcess, startServer } from '../servers/process.ts';
 import { startSealableVault, type Vault } from '../servers/vault.ts';
 import { testFolder } from '../vault/vault-under-test.ts';
@@ -122,26 +123,10 @@ describe('the steps of the README', { timeout: 360_000 }, () => {
       String(await etcd.range(`/registry/secrets/default/${name}`));
     assert.match(await stored('from-now-on'), /^k8s:enc:kms:v2:trousseau:/);
     assert.match(await stored('from-before'), /written in clear|^k8s\0/);
-    writeFileSync(join(dir, 'kubeconfig'), JSON.stringify(kubeconfig(api)));
+    writeKubeconfig(join(dir, 'kubeconfig'), api);
     await shell(block('sh', /^kubectl/));
     assert.match(await stored('from-before'), /^k8s:enc:kms:v2:trousseau:/);
     assert.equal(await api.secrets.read('from-before'), 'written in clear');
     assert.equal(await api.secrets.read('from-now-on'), 'written through the plugin');
   });
 });
-
-function kubeconfig({ address, caFile, admin }: KubeApiserver): object {
-  return {
-    apiVersion: 'v1',
-    kind: 'Config',
-    clusters: [{ name: 'test', cluster: { server: address, 'certificate-authority': caFile } }],
-    users: [
-      {
-        name: 'admin',
-        user: { 'client-certificate': admin.certFile, 'client-key': admin.keyFile },
-      },
-    ],
-    contexts: [{ name: 'test', context: { cluster: 'test', user: 'admin' } }],
-    'current-context': 'test',
-  };
-}

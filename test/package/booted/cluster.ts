@@ -18,6 +18,7 @@ import {
 } from '../../servers/encryption-configuration.ts';
 import { type Etcd, startEtcd } from '../../servers/etcd.ts';
 import { type KubeApiserver, startKubeApiserver } from '../../servers/kube-apiserver.ts';
+import { writeKubeconfig } from '../../servers/kubeconfig.ts';
 import { startSealableVault, type Vault } from '../../servers/vault.ts';
 import type { AppRole } from '../../servers/vault-admin.ts';
 import { waitUntil } from '../../servers/wait-until.ts';
@@ -39,7 +40,6 @@ import {
   writeDropIn,
   writeInside,
 } from '../installation.ts';
-import { writeKubeconfig } from '../kubeconfig.ts';
 import { commandOf, typed } from '../offline-document.ts';
 import { needBuilt } from '../servers-built.ts';
 import { mayRead, type UnderTest } from './under-test.ts';

@@ -1,6 +1,6 @@
 /** How kubectl and kubeadm come to a kube-apiserver of the tests. */
 import { readFileSync, writeFileSync } from 'node:fs';
-import type { KubeApiserver } from '../servers/kube-apiserver.ts';
+import type { KubeApiserver } from './kube-apiserver.ts';
 
 /** Writes the administrator's, with certificates and key in it, as kubeadm makes its admin.conf. */
 export function writeKubeconfig(file: string, { address, caFile, admin }: KubeApiserver): void {
