@@ -2,6 +2,7 @@
  * The servers of one Vault: sticks to the one that works, goes to the next when it does not, within
  * the caller's deadline, and back to a preferred one that has been good for a while.
  */
+import { type Attempt, type Staggered, staggered } from '../../system/staggered.ts';
 import { fail, type Result, succeed } from '../errors.ts';
 import { createHedge, type Outcome } from './hedge.ts';
 import { SILENCE_MS } from './http.ts';
@@ -72,6 +73,51 @@ export function createAddresses(options: AddressesOptions): Addresses {
       ? requestTimeoutMs
       : Math.min(request.failoverMs ?? server.pace.limitMs(), requestTimeoutMs);
 
+  /** One after the other, the most promising first. */
+  const inTurn = async (
+    order: readonly Server[],
+    request: VaultRequest,
+    signal: AbortSignal,
+  ): Promise<Staggered<Outcome>> => {
+    const outcomes: Outcome[] = [];
+    for (const [i, server] of order.entries()) {
+      if (i > 0 && (signal.aborted || !budget.take())) break;
+      const spare = order[i + 1];
+      const limitMs = limitOf(request, server, spare === undefined);
+      const mayHedge = options.hedge && request.hedge === true && spare?.circuit.permits();
+      const outcome =
+        mayHedge && spare !== undefined
+          ? await hedged(server, spare, request, limitMs, signal)
+          : await ask(server, request, limitMs, signal);
+      if (settles(request, outcome.result)) {
+        // One that only overtook another is no better for it.
+        if (outcome.server === server) preference.worked(server);
+        return { good: outcome, outcomes: [] };
+      }
+      outcomes.push(outcome);
+      if (request.once === true && !outcome.result.ok) break;
+    }
+    return { good: undefined, outcomes };
+  };
+
+  /** Any may be the first to come back, and none is worth waiting for more than another. */
+  const inOutage = async (
+    order: readonly Server[],
+    request: VaultRequest,
+    signal: AbortSignal,
+  ): Promise<Staggered<Outcome>> => {
+    const attempts = function* (): Generator<Attempt<Outcome>> {
+      for (const [i, server] of order.entries()) {
+        if (i > 0 && !budget.take()) return;
+        yield (within) => ask(server, request, requestTimeoutMs, within);
+      }
+    };
+    const isGood = ({ result }: Outcome): boolean => settles(request, result);
+    const outcome = await staggered(attempts(), isGood, clock, signal);
+    if (outcome.good !== undefined) preference.worked(outcome.good.server);
+    return outcome;
+  };
+
   return {
     refresh: set.refresh,
     async request(request, signal) {
@@ -82,34 +128,30 @@ export function createAddresses(options: AddressesOptions): Addresses {
       set.asked();
       budget.asked();
       const order = preference.order();
-      let last: Result<VaultReply> = fail('unavailable', `${request.what}: there is no server`);
-      let willing = set.all()?.length ?? 0;
-      for (const [i, server] of order.entries()) {
-        if (i > 0 && (signal.aborted || !budget.take())) break;
-        const spare = order[i + 1];
-        const limitMs = limitOf(request, server, spare === undefined);
-        const mayHedge = options.hedge && request.hedge === true && spare?.circuit.permits();
-        const outcome =
-          mayHedge && spare !== undefined
-            ? await hedged(server, spare, request, limitMs, signal)
-            : await ask(server, request, limitMs, signal);
-        last = outcome.result;
-        if (settles(request, last)) {
-          // One that only overtook another is no better for it.
-          if (outcome.server === server) preference.worked(server);
-          return last;
-        }
-        if (asksToWait(last)) willing -= 1;
-        if (request.once === true && !last.ok) break;
-      }
+      const { good, outcomes } = await (mayRace(request, order)
+        ? inOutage(order, request, signal)
+        : inTurn(order, request, signal));
+      if (good !== undefined) return good.result;
+      const last = outcomes.at(-1)?.result ?? fail('unavailable', `${request.what}: no server`);
       // That one server wants to be left alone is no reason to leave the others alone.
-      return willing > 0 ? withoutWait(last) : last;
+      const all = set.all()?.length ?? 0;
+      const waiting = outcomes.filter(({ result }) => asksToWait(result)).length;
+      return waiting < all ? withoutWait(last) : last;
     },
     async close() {
       preference.stop();
       await set.close();
     },
   };
+}
+
+/**
+ * Whether several may be asked at once: none is believed to work, and nothing is left behind by one
+ * that is given up, as the token of a login would be.
+ */
+function mayRace(request: VaultRequest, order: readonly Server[]): boolean {
+  if (request.once === true || request.failoverMs !== undefined) return false;
+  return order.length > 1 && !order.some(({ circuit }) => circuit.closed());
 }
 
 /** Whether another server may do better: this one is away, sealed, behind, or in trouble. */
@@ -122,11 +164,18 @@ function isElsewhere(request: VaultRequest, result: Result<VaultReply>, now: num
 
 /** Whether the server cannot serve at all, whatever is asked of it. */
 function isDown(result: Result<VaultReply>): boolean {
-  return result.ok ? DOWN.includes(result.value.status) : result.error.kind === 'unavailable';
+  if (!result.ok) return result.error.kind === 'unavailable';
+  const { status, body } = result.value;
+  return DOWN.includes(status) || (status === 500 && isWithoutActive(body['errors']));
 }
 
 const TEMPORARY_REDIRECT = 307;
-const DOWN: readonly number[] = [472, 473, 501, 502, 503, 504];
+const DOWN: readonly number[] = [TEMPORARY_REDIRECT, 472, 473, 501, 502, 503, 504];
+
+/** A standby hears of a new active node some seconds late, and then says that there is none. */
+function isWithoutActive(errors: unknown): boolean {
+  return Array.isArray(errors) && errors.some((error) => /active cluster node/.test(String(error)));
+}
 
 function asksToWait(result: Result<VaultReply>): boolean {
   const wait = result.ok ? result.value.retryAfter : result.error.retryAfterMs;

@@ -81,12 +81,12 @@ export function createPreference({ servers, moved, clock }: PreferenceOptions): 
       const using = inUse();
       if (using === undefined) return [];
       const all = [using, ...servers().filter((server) => server !== using)];
-      const permitted = all.filter(({ circuit }) => circuit.permits());
+      const works = all.filter(({ circuit }) => circuit.closed());
       // One that has just failed comes after those that have not, however much it is preferred.
-      if (permitted.length > 0) {
-        return permitted.sort((a, b) => Number(b.circuit.closed()) - Number(a.circuit.closed()));
-      }
-      // Where none is believed to work, the one that was left alone for longest is as good as any.
+      const maybe = all.filter(({ circuit }) => !circuit.closed() && circuit.permits());
+      if (works.length > 0) return [...works, ...maybe];
+      // Where none is believed to work nothing is spared by leaving one out, and any may be the first
+      // to come back: the one that was left alone for longest is as good as any.
       return all.sort((a, b) => a.circuit.idleSince() - b.circuit.idleSince());
     },
     worked(server) {

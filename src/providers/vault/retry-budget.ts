@@ -1,7 +1,10 @@
 /**
- * How much may be asked again: a fifth of what is asked, and a few more. So that an overload is not
- * multiplied by those who suffer from it, while a single failure is always tried again.
+ * How much may be asked again: a fifth of what is asked, and a few each second. So that an overload
+ * is not multiplied by those who suffer from it, while a single failure is always tried again, and
+ * each try in an outage asks every server: whichever comes back first is found at once.
  */
+import type { Clock } from '../../system/clock.ts';
+
 export type RetryBudget = {
   /** A request is made for the first time. */
   asked(): void;
@@ -11,13 +14,19 @@ export type RetryBudget = {
 
 const SHARE = 0.2;
 const BURST = 20;
+/** Two to four tries a second, as an outage has, each of them at five servers. */
+const EACH_SECOND = 16;
 
 /** A full budget. */
-export function createRetryBudget(): RetryBudget {
+export function createRetryBudget(clock: Clock): RetryBudget {
   let left = BURST;
+  let filledAt = clock.now();
   return {
     asked() {
-      left = Math.min(BURST, left + SHARE);
+      const now = clock.now();
+      const since = Math.max(0, now - filledAt);
+      filledAt = now;
+      left = Math.min(BURST, left + SHARE + (since * EACH_SECOND) / 1_000);
     },
     take() {
       if (left < 1) return false;

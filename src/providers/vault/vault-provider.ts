@@ -35,7 +35,7 @@ export function createVaultProvider(
   options: VaultOptions,
   { log, env, clock, readSecret }: VaultDependencies,
 ): Provider {
-  const budget = createRetryBudget();
+  const budget = createRetryBudget(clock);
   const { addresses: urls, proxy } = options;
   const names = { urls, proxy, env, lookup: systemLookup, clock };
   const addresses = createAddresses({

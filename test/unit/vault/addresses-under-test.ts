@@ -86,7 +86,7 @@ export function addressesUnderTest(more: More = {}): AddressesUnderTest {
     },
     requestTimeoutMs: more.requestTimeoutMs ?? 2_000,
     hedge: more.hedge ?? false,
-    budget: createRetryBudget(),
+    budget: createRetryBudget(clock),
     clock,
     log: silentLog,
   });

@@ -68,6 +68,47 @@ describe('several servers', () => {
     assert.deepEqual(await addresses.request(ENCRYPT, patient()), OK, 'and again at once');
   });
 
+  const noActive = 'local node not active but active cluster node not found';
+  const away: readonly (readonly [string, Answer])[] = [
+    ['cannot be reached', UNREACHABLE],
+    ['are sealed', reply(503, ['Vault is sealed'])],
+    ['are standbys that have not heard of it yet', reply(500, [noActive])],
+    ['are standbys that cannot forward to it yet', reply(307)],
+  ];
+  for (const [what, answer] of away) {
+    it(`the first to come back from a long outage is found at once where the others ${what}`, async () => {
+      const { addresses, answers, clock } = addressesUnderTest();
+      for (const name of ['a', 'b', 'c']) answers.set(name, UNREACHABLE);
+      for (let i = 0; i < 40; i += 1) {
+        assert.equal((await addresses.request(ENCRYPT, patient())).ok, false);
+        await clock.advance(250);
+      }
+      for (const back of ['a', 'b', 'c', 'b', 'a']) {
+        for (const name of ['a', 'b', 'c']) answers.set(name, answer);
+        await addresses.request(ENCRYPT, patient());
+        await clock.advance(250);
+        answers.set(back, OK);
+        assert.deepEqual(await addresses.request(ENCRYPT, patient()), OK);
+      }
+    });
+  }
+
+  it('the first to come back is found at once where the others hang', async () => {
+    const { addresses, answers, clock } = addressesUnderTest();
+    for (const name of ['a', 'b', 'c']) answers.set(name, UNREACHABLE);
+    for (let i = 0; i < 10; i += 1) await addresses.request(ENCRYPT, patient());
+    for (const back of ['a', 'b', 'c']) {
+      for (const name of ['a', 'b', 'c']) answers.set(name, name === back ? OK : 'hang');
+      const answered = addresses.request(ENCRYPT, patient());
+      await clock.advance(600);
+      assert.deepEqual(await answered, OK);
+      answers.set(back, UNREACHABLE);
+      const failed = addresses.request(ENCRYPT, patient());
+      await clock.advance(10_000);
+      assert.equal((await failed).ok, false);
+    }
+  });
+
   it('retries end where there are more of them than a fifth of the requests', async () => {
     const { addresses, answers, asked } = addressesUnderTest();
     for (const name of ['a', 'b', 'c']) answers.set(name, UNREACHABLE);

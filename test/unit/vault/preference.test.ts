@@ -91,6 +91,18 @@ describe('the order in which servers are asked', () => {
     assert.deepEqual(order(), ['b', 'c', 'a']);
   });
 
+  it('holds all where all have failed, also those that are to be left alone for longer', async () => {
+    const { order, fails, clock, at } = underTest();
+    for (let i = 0; i < 4; i += 1) {
+      fails('b', 'c');
+      await clock.advance(at('b').circuit.openUntil() - clock.now());
+    }
+    fails('b', 'c');
+    fails('a');
+    await clock.advance(1_000);
+    assert.deepEqual([...order()].sort(), ['a', 'b', 'c']);
+  });
+
   it('does not begin with what has just failed because it failed less often', async () => {
     const { order, fails, clock, at } = underTest();
     for (let i = 0; i < 4; i += 1) {
