@@ -79,11 +79,12 @@ test-machine: node_modules/.installed ## Install the tools that the package test
 test: test-machine lint dist/trousseau $(BINARIES) dist/packages/.made ## Everything: real Vault, etcd, kube-apiserver (needs Go), packages and units (needs root)
 	$(NODE) scripts/build-test-servers.ts
 	$(NODE) scripts/test.ts unit
-	$(NODE) scripts/test.ts daemon vault faults e2e package
+	$(NODE) scripts/test.ts vault e2e
+	$(NODE) scripts/test.ts daemon faults package
 
 .PHONY: test-packages
 test-packages: test-machine dist/trousseau $(BINARIES) dist/packages/.made ## Executables, packages and units in real Debian trees (needs root and Go)
-	$(NODE) scripts/build-test-servers.ts vault-newest kube-apiserver etcd kubeadm kubectl k3s-config
+	$(NODE) scripts/build-test-servers.ts vault-newest kube-apiserver etcd kubeadm kubelet kubectl k3s k3s-config
 	$(NODE) scripts/test.ts package
 
 .PHONY: bench

@@ -1,7 +1,7 @@
 /**
  * Builds the real servers and clients that the tests start, each once for all it is made of:
- * `build-test-servers.ts [--list] [NAME...]`. The first time takes about a quarter of an hour on two
- * cores; later only what has changed is built.
+ * `build-test-servers.ts [--list] [NAME...]`. The first time takes about twenty minutes on two cores;
+ * later only what has changed is built.
  */
 import { existsSync } from 'node:fs';
 import { parseArgs } from 'node:util';

@@ -61,13 +61,14 @@ export async function go(
   cwd: string,
   args: readonly string[],
   alive: () => void = () => undefined,
+  env: Readonly<Record<string, string>> = {},
 ): Promise<string> {
   const heartbeat = setInterval(alive, HEARTBEAT_MS);
   try {
     return await new Promise((resolve, reject) => {
       const child = spawn('go', args, {
         cwd,
-        env: { ...process.env, ...BUILD_ENV },
+        env: { ...process.env, ...BUILD_ENV, ...env },
         stdio: ['ignore', 'pipe', 'pipe'],
       });
       let stdout = '';

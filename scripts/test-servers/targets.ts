@@ -9,11 +9,26 @@ export type Target = {
   readonly sum: string;
   /** Folders of test/servers/go that are built: the first is `main`, others are packages of it. */
   readonly sources: readonly [string, ...string[]];
-  /** The version that stands in for modules which the go.mod takes from its own tree. */
+  /** The version that stands in for modules which the go.mod takes from its own tree, or from `fork`. */
   readonly siblings?: string;
+  /** A fork that the module proxy does not serve: what the go.mod takes from it comes from upstream. */
+  readonly fork?: string;
+  /** A module of which the server needs more than it has. */
+  readonly extended?: Extended;
   readonly tags?: readonly string[];
+  /** Has C in it: built with a C compiler, and linked statically, so that it runs in any tree. */
+  readonly cgo?: true;
   /** Variables that are set at link time. */
   readonly variables?: Readonly<Record<string, string>>;
+};
+
+/** A module as it is served, and what is added to one of its packages. */
+export type Extended = {
+  readonly module: string;
+  readonly version: string;
+  readonly sum: string;
+  /** Paths inside it, and Go source. */
+  readonly files: Readonly<Record<string, string>>;
 };
 
 /** Without a version the programs take themselves for 0.0: kube-apiserver turns every feature off. */
@@ -47,6 +62,14 @@ export const TARGETS = {
     siblings: 'v0.36.3',
     variables: KUBERNETES_VERSION,
   },
+  kubelet: {
+    module: 'k8s.io/kubernetes',
+    version: 'v1.36.3',
+    sum: 'h1:qDQdoMiluAE2Eab6Fa52YV+WjiGz9mZFFoagEA6cI+o=',
+    sources: ['kubelet'],
+    siblings: 'v0.36.3',
+    variables: KUBERNETES_VERSION,
+  },
   'vault-oldest': {
     module: 'github.com/hashicorp/vault',
     version: 'v1.9.3',
@@ -71,6 +94,31 @@ export const TARGETS = {
     version: 'v1.33.0-rc1.0.20251210002518-764e98cbb4c1',
     sum: 'h1:XyGAx3U93s6EYn+uPoVzmT1ZFB1b2GTZGXjf6H6N+Cg=',
     sources: ['k3s-config'],
+  },
+  k3s: {
+    module: 'github.com/k3s-io/k3s',
+    version: 'v1.33.0-rc1.0.20251210002518-764e98cbb4c1',
+    sum: 'h1:XyGAx3U93s6EYn+uPoVzmT1ZFB1b2GTZGXjf6H6N+Cg=',
+    sources: ['k3s'],
+    siblings: 'v0.34.2',
+    fork: 'github.com/k3s-io/kubernetes',
+    extended: {
+      module: 'k8s.io/kubernetes',
+      version: 'v1.34.2',
+      sum: 'h1:WQdDvYJazkmkwSncgNwGvVtaCt4TYXIU3wSMRgvp3MI=',
+      // k3s sets this variable of its fork; there it is for requests to kubelets, which are not here.
+      files: {
+        'pkg/registry/core/node/fork.go': 'package node\n\nvar DisableProxyHostnameCheck bool\n',
+      },
+    },
+    // Those of its own scripts/build which concern a server without agent.
+    tags: ['netgo', 'osusergo', 'providerless', 'sqlite_omit_load_extension'],
+    cgo: true,
+    variables: {
+      'k8s.io/component-base/version.gitVersion': 'v1.34.2',
+      'k8s.io/component-base/version.gitMajor': '1',
+      'k8s.io/component-base/version.gitMinor': '34',
+    },
   },
   toxiproxy: {
     module: 'github.com/Shopify/toxiproxy/v2',

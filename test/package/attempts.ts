@@ -129,11 +129,9 @@ export async function makeAttempts(machine: Machine): Promise<ReadonlyMap<string
   const place = (path: string): string => join(machine.root, path);
   for (const path of PLANTED) writeFileSync(place(path), 'planted', { mode: 0o644 });
   writeFileSync(place(SCRIPT_PATH), SCRIPT);
-  const start = `Type=oneshot\nRestart=no\nWatchdogSec=0\nExecStart=\nExecStart=/usr/bin/perl ${SCRIPT_PATH}\nExecPaths=/usr/bin/perl\n`;
   const unit = readFileSync(place('/usr/lib/systemd/system/trousseau.service'), 'utf8');
   const plain = unit.match(/^(User|Group|\w+Directory\w*)=.*$/gm) ?? [];
-  const sandboxed = unit.replace(/^\[Install\][\s\S]*/m, `[Service]\n${start}`);
-  writeFileSync(place(`${UNIT_FOLDER}/inside.service`), sandboxed);
+  writeFileSync(place(`${UNIT_FOLDER}/inside.service`), sandboxed(unit, SCRIPT_PATH));
   writeFileSync(
     place(`${UNIT_FOLDER}/outside.service`),
     `[Service]\n${plain.join('\n')}\nType=oneshot\nExecStart=/usr/bin/perl ${SCRIPT_PATH}\n`,
@@ -147,6 +145,12 @@ export async function makeAttempts(machine: Machine): Promise<ReadonlyMap<string
       { inside: made(inside, name, i), outside: made(outside, name, i) },
     ]),
   );
+}
+
+/** trousseau.service with all that holds it, but running a Perl script, once. */
+export function sandboxed(unit: string, script: string): string {
+  const start = `Type=oneshot\nRestart=no\nWatchdogSec=0\nExecStart=\nExecStart=/usr/bin/perl ${script}\nExecPaths=/usr/bin/perl\n`;
+  return unit.replace(/^\[Install\][\s\S]*/m, `[Service]\n${start}`);
 }
 
 function made(outcomes: ReadonlyMap<number, string>, name: string, index: number): string {

@@ -1,9 +1,8 @@
 /** What an administrator has and does on a booted machine: users, configuration, units, apt. */
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createKmsClient, type KmsClient } from '../../src/kms/client.ts';
 import { waitUntil } from '../servers/wait-until.ts';
-import type { Identity, Machine } from './nspawn.ts';
+import type { Identity, Machine, Shell } from './nspawn.ts';
 
 export const SERVICE = 'trousseau.service';
 export const SOCKET_UNIT = 'trousseau.socket';
@@ -30,58 +29,57 @@ providers:
 }
 
 /** Replaces the configuration inside; owner and mode stay as the package made them. */
-export function writeConfig(machine: Machine, text: string): void {
-  writeFileSync(join(machine.root, CONFIG), text);
+export function writeConfig(machine: Shell, text: string): Promise<void> {
+  return writeInside(machine, CONFIG, text);
 }
 
 /** Makes `member` and `stranger`, once the package has made the group; `member` has a home. */
-export async function addUsers(machine: Machine): Promise<void> {
+export async function addUsers(machine: Shell): Promise<void> {
   const user = ['useradd', '--shell=/usr/sbin/nologin'];
   await machine.must([...user, '--create-home', `--gid=${MEMBER.group}`, MEMBER.user]);
   await machine.must([...user, '--no-create-home', '--user-group', STRANGER.user]);
 }
 
 /** Configures a new local keyring, owned as the plugin would have made it. */
-export async function configureKeyring(machine: Machine): Promise<void> {
+export async function configureKeyring(machine: Shell): Promise<void> {
   const folder = ['install', '-d', '-m0700', `-o${PLUGIN.user}`, `-g${PLUGIN.group}`];
   await machine.must([...folder, '/var/lib/trousseau']);
   await machine.must(['trousseau', 'keyring', 'init', KEYRING], PLUGIN);
-  writeConfig(machine, keyringConfig('info'));
+  await writeConfig(machine, keyringConfig('info'));
 }
 
 /** Lines for [Service], read by systemd before this resolves. */
-export async function writeDropIn(machine: Machine, lines: readonly string[]): Promise<void> {
-  const folder = join(machine.root, `/etc/systemd/system/${SERVICE}.d`);
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, '50-test.conf'), `[Service]\n${lines.join('\n')}\n`);
+export async function writeDropIn(machine: Shell, lines: readonly string[]): Promise<void> {
+  const file = `/etc/systemd/system/${SERVICE}.d/50-test.conf`;
+  await writeInside(machine, file, `[Service]\n${lines.join('\n')}\n`, 0o644);
   await machine.must(['systemctl', 'daemon-reload']);
 }
 
 /** `systemctl`, and what it prints. */
-export async function systemctl(machine: Machine, ...args: readonly string[]): Promise<string> {
+export async function systemctl(machine: Shell, ...args: readonly string[]): Promise<string> {
   return (await machine.must(['systemctl', ...args])).trim();
 }
 
 /** One property of a unit, as `systemctl show` prints it. */
-export function property(machine: Machine, unit: string, name: string): Promise<string> {
+export function property(machine: Shell, unit: string, name: string): Promise<string> {
   return systemctl(machine, 'show', '--value', `--property=${name}`, unit);
 }
 
 /** Sends the service's main process a signal; the shell's own kill, since a minimal Debian has no other. */
-export async function kill(machine: Machine, signal: string): Promise<void> {
+export async function kill(machine: Shell, signal: string): Promise<void> {
   const pid = await property(machine, SERVICE, 'MainPID');
   await machine.must(['sh', '-c', `kill -${signal} ${pid}`]);
 }
 
 /** The journal of a unit since the boot, oldest line first, with all that was written until now. */
-export async function journal(machine: Machine, unit: string): Promise<readonly string[]> {
+export async function journal(machine: Shell, unit: string): Promise<readonly string[]> {
   await machine.must(['journalctl', '--sync']);
   const text = await machine.must(['journalctl', '--no-pager', '--output=cat', `--unit=${unit}`]);
   return text.split('\n').filter((line) => line !== '');
 }
 
 /** Resolves when `systemctl status` shows such a sentence. */
-export function saysOfItself(machine: Machine, sentence: RegExp): Promise<void> {
+export function saysOfItself(machine: Shell, sentence: RegExp): Promise<void> {
   return waitUntil(`the status ${sentence}`, READY_MS, async () => {
     const text = await property(machine, SERVICE, 'StatusText');
     if (!sentence.test(text)) throw new Error(text);
@@ -103,13 +101,18 @@ export async function withClient<T>(
 }
 
 /** As `640 root:trousseau`, by the names inside. */
-export async function owned(machine: Machine, path: string): Promise<string> {
+export async function owned(machine: Shell, path: string): Promise<string> {
   return (await machine.must(['stat', '--format=%a %U:%G', path])).trim();
 }
 
-/** A file of root's, or for all to read. */
-export function writeInside(machine: Machine, path: string, text: string, mode: number): void {
-  const file = join(machine.root, path);
-  writeFileSync(file, text);
-  chmodSync(file, mode);
+/** A file of root's where there was none; without a mode, what is there keeps its own and its owner. */
+export async function writeInside(
+  machine: Shell,
+  path: string,
+  text: string,
+  mode?: number,
+): Promise<void> {
+  const script = `mkdir -p "\${0%/*}" && (umask 077 && printf %s "$1" >"$0")`;
+  await machine.must(['sh', '-c', script, path, text]);
+  if (mode !== undefined) await machine.must(['chmod', mode.toString(8), path]);
 }

@@ -8,16 +8,21 @@ import { baseTree, layerAbove, type Suite } from './trees.ts';
 
 export type Outcome = { readonly code: number; readonly out: string; readonly err: string };
 
-export type Machine = AsyncDisposable & {
-  /** Its files as this machine sees them; another path after a reboot. */
-  readonly root: string;
+/** A machine that one works on from this one. */
+export type Shell = {
   /** Runs a program inside, as root unless named otherwise; rejects only where it cannot be run. */
   run(argv: readonly string[], as?: Identity): Promise<Outcome>;
   /** The same, and rejects where it does not end with 0; answers what it printed. */
   must(argv: readonly string[], as?: Identity): Promise<string>;
-  /** Shuts it down in order and boots it again; what is on its disk stays. */
-  reboot(): Promise<void>;
 };
+
+export type Machine = AsyncDisposable &
+  Shell & {
+    /** Its files as this machine sees them; another path after a reboot. */
+    readonly root: string;
+    /** Shuts it down in order and boots it again; what is on its disk stays. */
+    reboot(): Promise<void>;
+  };
 
 /** Names that are known inside. */
 export type Identity = {
@@ -41,7 +46,8 @@ const BOOT_LIMIT_MS = 120_000;
 const SHUTDOWN_LIMIT_MS = 120_000;
 const RUN_LIMIT_MS = 120_000;
 const PATHS = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
-const ENVIRONMENT = { ...PATHS, LC_ALL: 'C.UTF-8', DEBIAN_FRONTEND: 'noninteractive' };
+/** What programs inside get. */
+export const ENVIRONMENT = { ...PATHS, LC_ALL: 'C.UTF-8', DEBIAN_FRONTEND: 'noninteractive' };
 const CONTROL_GROUPS = '/sys/fs/cgroup';
 
 /** In a control group of its own; BPF is what IPAddressDeny= is made of. */
@@ -77,12 +83,7 @@ export async function bootMachine({ suite, dir, folders = {} }: BootOptions): Pr
     get root() {
       return `/proc/${first}/root`;
     },
-    run,
-    async must(argv, as) {
-      const { code, out, err } = await run(argv, as);
-      if (code !== 0) throw new Error(`${argv.join(' ')} ended with ${code}: ${err}${out}`);
-      return out;
-    },
+    ...shellOf(run),
     async reboot() {
       const { code, out, err } = await run(['systemctl', '--no-block', 'reboot']);
       if (code !== 0) throw new Error(`it does not reboot: ${err}${out}`);
@@ -95,6 +96,18 @@ export async function bootMachine({ suite, dir, folders = {} }: BootOptions): Pr
       ({ container, first } = await start(group, args, logFile));
     },
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+/** A shell that can do all that follows from running programs. */
+export function shellOf(run: Shell['run']): Shell {
+  return {
+    run,
+    async must(argv, as) {
+      const { code, out, err } = await run(argv, as);
+      if (code !== 0) throw new Error(`${argv.join(' ')} ended with ${code}: ${err}${out}`);
+      return out;
+    },
   };
 }
 
@@ -131,7 +144,8 @@ function removeGroup(group: string): void {
   if (existsSync(group)) rmdirSync(group);
 }
 
-function identityArgs({ user, group, more }: Identity): readonly string[] {
+/** In front of a program: to be run as somebody. */
+export function identityArgs({ user, group, more }: Identity): readonly string[] {
   const groups = more === undefined ? '--clear-groups' : `--groups=${more}`;
   return ['setpriv', `--reuid=${user}`, `--regid=${group}`, groups, '--'];
 }

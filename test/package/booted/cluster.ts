@@ -5,12 +5,11 @@
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { copyFileSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, it } from 'node:test';
 import { promisify } from 'node:util';
 import { testServers } from '../../../scripts/test-servers/binaries.ts';
-import { createAuthority } from '../../servers/certificates.ts';
 import {
   type EncryptionProvider,
   IDENTITY,
@@ -19,10 +18,6 @@ import {
 import { type Etcd, startEtcd } from '../../servers/etcd.ts';
 import { type KubeApiserver, startKubeApiserver } from '../../servers/kube-apiserver.ts';
 import { writeKubeconfig } from '../../servers/kubeconfig.ts';
-import { startSealableVault, type Vault } from '../../servers/vault.ts';
-import type { AppRole } from '../../servers/vault-admin.ts';
-import { waitUntil } from '../../servers/wait-until.ts';
-import { KEY, POLICY, prepareTransit } from '../../vault/vault-under-test.ts';
 import {
   CONFIG,
   journal,
@@ -38,21 +33,23 @@ import {
   systemctl,
   writeConfig,
   writeDropIn,
-  writeInside,
 } from '../installation.ts';
-import { commandOf, typed } from '../offline-document.ts';
+import { commandOf } from '../offline-document.ts';
 import { needBuilt } from '../servers-built.ts';
+import {
+  CA,
+  ROLE_ID,
+  SECRET_ID,
+  startVaultOfNode,
+  typeStep4,
+  type VaultOfNode,
+} from '../vault-of-node.ts';
 import { mayRead, type UnderTest } from './under-test.ts';
 
 const PREFIX = 'k8s:enc:kms:v2:trousseau:';
 const SECRETS = 10;
 const KUBECTL_MS = 60_000;
-/** Where step 2 leaves whoever types. */
-const COPY = '/srv/trousseau';
 const STEP_6 = '## 6. Encrypt what is already there';
-const CA = '/etc/trousseau/ca.pem';
-const ROLE_ID = '/etc/trousseau/role-id';
-const SECRET_ID = '/etc/trousseau/secret-id';
 const ENCRYPTED = '/etc/trousseau/secret-id.cred';
 const BEFORE = { name: 'before', content: 'written in clear' } as const;
 const run = promisify(execFile);
@@ -67,14 +64,13 @@ export function needServers(): void {
 
 /** Needs an installed package that is switched off; leaves it so, and with Vault in its configuration. */
 export function cluster(under: UnderTest, dir: string): void {
-  let vault: Vault;
-  let role: AppRole;
+  let ofNode: VaultOfNode;
   let etcd: Etcd;
   let api: KubeApiserver;
   after(async () => {
     await api?.stop();
     await etcd?.stop();
-    await vault?.stop();
+    await ofNode?.vault.stop();
   });
   const plugin = (): EncryptionProvider => kmsProvider('v2', join(under.machine.root, SOCKET));
   const readAll = async (): Promise<void> => {
@@ -105,32 +101,8 @@ export function cluster(under: UnderTest, dir: string): void {
     const { machine } = under;
     const servers = join(dir, 'servers');
     mkdirSync(servers);
-    const authority = await createAuthority(servers);
-    const pair = await authority.issue('vault', { commonName: 'vault', hosts: ['127.0.0.1'] });
-    vault = await startSealableVault({
-      release: 'newest',
-      dir: servers,
-      tls: { ...pair, caFile: authority.caFile },
-    });
-    await prepareTransit(vault.admin);
-    await vault.admin.enableAuth('approle');
-    const parameters = { token_policies: [POLICY], token_period: '1h' };
-    role = await vault.admin.createAppRole('trousseau', parameters);
-
-    copyFileSync(authority.caFile, join(machine.root, COPY, 'ca.pem'));
-    writeInside(machine, join(COPY, 'role-id'), `${role.roleId}\n`, 0o600);
-    writeInside(machine, join(COPY, 'secret-id'), `${role.secretId}\n`, 0o600);
-    const identity = `roleIDFile: ${ROLE_ID}, secretIDFile: ${SECRET_ID}`;
-    writeInside(machine, '/tmp/config.yaml', vaultConfig(vault.address, identity), 0o644);
-    writeInside(machine, '/tmp/edit', '#!/bin/sh\ncp /tmp/config.yaml "$1"\n', 0o755);
-    const lines = commandOf('## 4. Configure and start').trimEnd().split('\n');
-    const ask = lines.pop() ?? '';
-    await machine.must(typed(['export EDITOR=/tmp/edit', ...lines].join('\n')));
-    await waitUntil('an answer that it is ready', READY_MS, async () => {
-      const answer = await machine.must(typed(ask));
-      if (!answer.includes('"status":"ok"')) throw new Error(answer);
-      return true;
-    });
+    ofNode = await startVaultOfNode(servers);
+    await typeStep4(machine, ofNode, READY_MS);
     for (const file of [CONFIG, ROLE_ID, SECRET_ID, CA]) {
       assert.equal(await owned(machine, file), '640 root:trousseau');
       assert.equal(await mayRead(machine, file, MEMBER), false);
@@ -141,8 +113,8 @@ export function cluster(under: UnderTest, dir: string): void {
     const { machine } = under;
     await machine.must(['chown', 'root:root', SECRET_ID]);
     await machine.must(['chmod', '0600', SECRET_ID]);
-    const identity = `roleID: ${role.roleId}, secretIDFile: 'credential:secret-id'`;
-    writeConfig(machine, vaultConfig(vault.address, identity));
+    const identity = `roleID: ${ofNode.role.roleId}, secretIDFile: 'credential:secret-id'`;
+    await writeConfig(machine, ofNode.config(identity));
     await writeDropIn(machine, [`LoadCredential=secret-id:${SECRET_ID}`]);
     await systemctl(machine, 'restart', SERVICE);
     await saysOfItself(machine, /^ready, encrypting with vault:v1:/);
@@ -204,22 +176,8 @@ export function cluster(under: UnderTest, dir: string): void {
     await systemctl(machine, 'disable', '--now', SOCKET_UNIT, SERVICE);
     const lines = (await journal(machine, SERVICE)).join('\n');
     assert.match(lines, /"msg":"key announced"/);
-    assert.ok(!lines.includes(role.secretId));
+    assert.ok(!lines.includes(ofNode.role.secretId));
     assert.ok(!lines.includes('the value of secret'));
     assert.equal(await property(machine, SERVICE, 'Result'), 'success');
   });
-}
-
-function vaultConfig(address: string, identity: string): string {
-  return `apiVersion: trousseau.io/v1
-kind: KMSPluginConfiguration
-providers:
-  - name: vault
-    vault:
-      addresses: ['${address}']
-      key: ${KEY}
-      tls: {caFile: ${CA}}
-      auth:
-        appRole: {${identity}}
-`;
 }

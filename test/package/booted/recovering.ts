@@ -86,7 +86,7 @@ export function recovering(under: UnderTest): void {
     const stub = '[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n';
     const install = '[Install]\nWantedBy=multi-user.target\n';
     for (const unit of CALLERS_UNITS)
-      writeInside(machine, `/etc/systemd/system/${unit}`, stub + install, 0o644);
+      await writeInside(machine, `/etc/systemd/system/${unit}`, stub + install, 0o644);
     await systemctl(machine, 'daemon-reload');
     for (const unit of CALLERS_UNITS) {
       const after = (await property(machine, unit, 'After')).split(' ');

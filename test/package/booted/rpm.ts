@@ -52,10 +52,10 @@ export function rpm(under: UnderTest): void {
 
   it('dnf installs the signed RPM, and lays every file out as the package says', async () => {
     const { machine, suite, old } = under;
-    writeInside(machine, SPEC_FILE, SPEC, 0o644);
+    await writeInside(machine, SPEC_FILE, SPEC, 0o644);
     await type(COMMANDS);
     mkdirSync(join(machine.root, '/etc/yum.repos.d'), { recursive: true });
-    writeInside(machine, '/etc/yum.repos.d/baseos.repo', UNREACHABLE, 0o644);
+    await writeInside(machine, '/etc/yum.repos.d/baseos.repo', UNREACHABLE, 0o644);
     await insertStick(machine, STICK.old);
     const [, byDnf] = commandsOf('## 3. Install');
     await type(byDnf);
@@ -83,7 +83,7 @@ export function rpm(under: UnderTest): void {
       assert.equal(await property(machine, unit, 'UnitFileState'), 'disabled');
       assert.equal(await property(machine, unit, 'ActiveState'), 'inactive');
     }
-    writeConfig(machine, keyringConfig('info'));
+    await writeConfig(machine, keyringConfig('info'));
     await systemctl(machine, 'enable', '--now', SOCKET_UNIT, SERVICE);
     stored = await encrypt(machine);
   });

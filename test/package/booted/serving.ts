@@ -84,11 +84,11 @@ export function serving(under: UnderTest): void {
 
   it('it is ready without a provider, and says what is wrong', async () => {
     const { machine } = under;
-    writeConfig(machine, keyringConfig('info').replace('keyring.json', 'none.json'));
+    await writeConfig(machine, keyringConfig('info').replace('keyring.json', 'none.json'));
     await systemctl(machine, 'restart', SERVICE);
     assert.equal(await property(machine, SERVICE, 'ActiveState'), 'active');
     await saysOfItself(machine, /none\.json/);
-    writeConfig(machine, keyringConfig('info'));
+    await writeConfig(machine, keyringConfig('info'));
     await systemctl(machine, 'reload', SERVICE);
     await saysOfItself(machine, /^ready/);
   });
@@ -96,14 +96,14 @@ export function serving(under: UnderTest): void {
   it('systemctl reload takes a changed configuration, in the same process', async () => {
     const { machine } = under;
     const pid = await property(machine, SERVICE, 'MainPID');
-    writeConfig(machine, keyringConfig('debug'));
+    await writeConfig(machine, keyringConfig('debug'));
     await systemctl(machine, 'reload', SERVICE);
     await waitUntil('the new log level', READY_MS, async () => {
       await withClient(machine, ({ v2 }) => v2.status());
       return (await journal(machine, SERVICE)).some((line) => line.includes('"level":"debug"'));
     });
     assert.equal(await property(machine, SERVICE, 'MainPID'), pid);
-    writeConfig(machine, keyringConfig('info'));
+    await writeConfig(machine, keyringConfig('info'));
     await systemctl(machine, 'reload', SERVICE);
   });
 
