@@ -22,7 +22,8 @@ import { startEtcd } from '../servers/etcd.ts';
 import { startKubeApiserver } from '../servers/kube-apiserver.ts';
 import { writeKubeconfig } from '../servers/kubeconfig.ts';
 import { ROOT } from './executable.ts';
-import { commandOf, commandsOf, wordsOf, yamlOf } from './offline-document.ts';
+import { ADDED, addedIn, EDITOR, EDITOR_SCRIPT, type Form } from './kubeadm-edit.ts';
+import { commandOf, commandsOf } from './offline-document.ts';
 import { must, nodeWithStick, prepareNode } from './offline-node.ts';
 import { ELSEWHERE, inOwnNamespaces } from './own-namespaces.ts';
 import type { Tree } from './packages-tree.ts';
@@ -53,12 +54,6 @@ const UPLOADS = {
   v1beta3: `kubectl --kubeconfig test.conf -n kube-system create configmap kubeadm-config \\
   --from-file=ClusterConfiguration=cluster.yaml`,
 } as const;
-type Form = keyof typeof UPLOADS;
-
-/** An editor that does what the document tells: `kubectl edit` gives it the ConfigMap. */
-const EDITOR = `#!/bin/sh
-sed -i -e '/^    apiServer: {}$/{' -e 'r /root/added' -e d -e '}' "$1"
-`;
 
 type Named = { readonly name: string };
 type Pod = {
@@ -95,16 +90,6 @@ function bring(node: Tree, file: string, as: string): void {
   chmodSync(node.path(`/usr/bin/${as}`), 0o755);
 }
 
-/** What the document adds, as it says it for that form. */
-function addedIn(form: Form): string {
-  const yaml = yamlOf('### kubeadm');
-  const added = yaml.slice(yaml.indexOf('apiServer:'));
-  if (form === 'v1beta4') return added;
-  const list = /^ {2}extraArgs:\n( {4}.*\n)+/m;
-  assert.match(added, list);
-  return added.replace(list, `  ${wordsOf('### kubeadm', 'extraArgs:')}\n`);
-}
-
 /** The node as kubeadm has left it, in a cluster that has kubeadm's ConfigMap. */
 async function byKubeadm(t: TestContext, node: Tree, form: Form): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'trousseau-'));
@@ -125,8 +110,8 @@ async function byKubeadm(t: TestContext, node: Tree, form: Form): Promise<void> 
 kubeadm init phase control-plane apiserver --config node.yaml
 ${UPLOADS[form]}`,
   );
-  writeFileSync(node.path('/root/added'), addedIn(form).replaceAll(/^(?=.)/gm, '    '));
-  writeFileSync(node.path('/root/edit'), EDITOR, { mode: 0o755 });
+  writeFileSync(node.path(ADDED), addedIn(form));
+  writeFileSync(node.path(EDITOR), EDITOR_SCRIPT, { mode: 0o755 });
 }
 
 function podOf(node: Tree, path: string): Pod {
@@ -178,7 +163,7 @@ function declare(): void {
       await byKubeadm(t, node, form);
       const before = podOf(node, MANIFEST);
       const [edit = '', rewrite = ''] = commandsOf('### kubeadm');
-      assert.match(must(node, `export KUBE_EDITOR=/root/edit\n${edit}`), /kubeadm-config edited/);
+      assert.match(must(node, `export KUBE_EDITOR=${EDITOR}\n${edit}`), /kubeadm-config edited/);
       assert.match(must(node, rewrite), /^ok\n.*Creating static Pod manifest/ms);
       const { rest, added } = apart(podOf(node, MANIFEST));
       assert.deepEqual(rest, before);

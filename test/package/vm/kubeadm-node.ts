@@ -1,0 +1,121 @@
+/**
+ * A control-plane node as kubeadm makes it, with kubelet and containerd: the cluster that exists before
+ * Trousseau comes. It has etcd and kube-apiserver, and nothing that runs pods of anybody else.
+ */
+import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { testServers } from '../../../scripts/test-servers/binaries.ts';
+import type { Shell } from '../nspawn.ts';
+import { needBuilt } from '../servers-built.ts';
+import { writeContainerImage } from './container-images.ts';
+
+export const NODE_PACKAGES = ['busybox-static', 'containerd', 'curl', 'runc'] as const;
+
+/** Where a node finds its own address: the emulated network has this one. */
+const ADDRESS = '10.0.2.15';
+const PROGRAMS = ['kubeadm', 'kubectl', 'kubelet'] as const;
+const IMAGES = '/srv/images';
+/** As the packages of Kubernetes have it. */
+const KUBELET_UNIT = `[Unit]
+Description=kubelet: The Kubernetes Node Agent
+Wants=network-online.target
+After=network-online.target
+[Service]
+EnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env
+ExecStart=/usr/bin/kubelet --kubeconfig=/etc/kubernetes/kubelet.conf --config=/var/lib/kubelet/config.yaml $KUBELET_KUBEADM_ARGS
+Restart=always
+StartLimitInterval=0
+RestartSec=10
+[Install]
+WantedBy=multi-user.target
+`;
+const NODE_CONFIG = `apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+kubernetesVersion: v1.36.3
+encryptionAlgorithm: ECDSA-P256
+networking: {serviceSubnet: 10.97.0.0/16}
+---
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: InitConfiguration
+localAPIEndpoint: {advertiseAddress: ${ADDRESS}}
+---
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+cgroupDriver: systemd
+`;
+/** What `kubeadm init` does in these steps; the others are about pods. */
+const PHASES = [
+  'certs all',
+  'kubeconfig all',
+  'etcd local',
+  'control-plane apiserver',
+  'kubelet-start',
+] as const;
+
+/** Throws where something was not built. */
+export function needKubernetes(): void {
+  needBuilt(['etcd', 'kube-apiserver', 'kubeadm', 'kubectl', 'kubelet', 'vault-newest']);
+}
+
+/** Kubernetes' programs, kubelet's unit, and the images that a node without a network is given. */
+export function layKubernetes(root: string): void {
+  const servers = testServers();
+  for (const name of PROGRAMS) {
+    copyFileSync(servers[name], join(root, 'usr/bin', name));
+    chmodSync(join(root, 'usr/bin', name), 0o755);
+  }
+  writeFileSync(join(root, 'etc/systemd/system/kubelet.service'), KUBELET_UNIT);
+  writeFileSync(join(root, 'root/node.yaml'), NODE_CONFIG);
+  mkdirSync(join(root, IMAGES));
+  const busybox = { program: join(root, 'bin/busybox'), as: 'busybox' };
+  const images = {
+    // The first process of a PID namespace is ended only by what it handles itself.
+    pause: {
+      ...busybox,
+      entrypoint: ['busybox', 'sh', '-c', 'trap exit TERM; busybox sleep infinity & wait'],
+    },
+    etcd: { program: servers.etcd, as: 'etcd', entrypoint: ['etcd'] },
+    'kube-apiserver': {
+      program: servers['kube-apiserver'],
+      as: 'kube-apiserver',
+      entrypoint: ['kube-apiserver'],
+    },
+  };
+  for (const [name, image] of Object.entries(images))
+    writeContainerImage(
+      { name: `localhost/${name}:latest`, ...image },
+      join(root, IMAGES, `${name}.tar`),
+    );
+}
+
+/** Makes the control plane; resolves when kube-apiserver answers. */
+export async function startControlPlane(node: Shell): Promise<void> {
+  await node.must(['sh', '-ec', IMPORT]);
+  const phases = PHASES.map((phase) => `kubeadm init phase ${phase} --config node.yaml`);
+  await node.must(['sh', '-ec', ['cd /root', ...phases, 'systemctl enable kubelet'].join('\n')]);
+  await apiServerIsUp(node);
+  await node.must([
+    'sh',
+    '-ec',
+    'cd /root && kubeadm init phase upload-config kubeadm --config node.yaml',
+  ]);
+}
+
+/** Resolves when kube-apiserver says of itself that it is ready, in all checks or in the one named. */
+export async function apiServerIsUp(node: Shell, check = ''): Promise<void> {
+  const ask = `kubectl --kubeconfig /etc/kubernetes/super-admin.conf get --raw /readyz${check}`;
+  // Inside, and not often: each kubectl takes a second of an emulated processor that others need.
+  await node.must(['sh', '-c', `until [ "$(${ask} 2>&1)" = ok ]; do sleep 3; done`]);
+}
+
+/** Each under the name by which kubeadm and containerd know it. */
+const IMPORT = `
+for image in kube-apiserver etcd; do
+  ctr --namespace k8s.io images import ${IMAGES}/$image.tar
+  name=$(kubeadm config images list --kubernetes-version v1.36.3 | grep "/$image:")
+  ctr --namespace k8s.io images tag localhost/$image:latest "$name"
+done
+ctr --namespace k8s.io images import ${IMAGES}/pause.tar
+name=$(containerd config default | sed -n 's/.*sandbox_image = "\\(.*\\)"/\\1/p')
+ctr --namespace k8s.io images tag localhost/pause:latest "$name"
+`;
