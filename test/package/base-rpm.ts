@@ -33,8 +33,10 @@ const LIBRARIES = [
   'libgcc_s.so.1',
 ];
 
-/** Build the package and install it. */
-export const COMMANDS = `cd /lib/*-linux-gnu
+/** Build the package and install it, into the database where an RPM distribution has it. */
+export const COMMANDS = `mkdir -p /etc/rpm
+echo '%_dbpath /var/lib/rpm' > /etc/rpm/macros
+cd /lib/*-linux-gnu
 /usr/lib/rpm/elfdeps --provides ${LIBRARIES.join(' ')} ld-linux-*.so.* | sort -u > /root/provides
 rpmbuild -bb --quiet --define '_topdir /root/rpm' --define '_rpmdir /root' ${SPEC_FILE}
 rpm -i --nodeps /root/noarch/base-1-1.noarch.rpm`;
