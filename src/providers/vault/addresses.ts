@@ -7,7 +7,7 @@ import { fail, type Result, succeed } from '../errors.ts';
 import { createHedge, type Outcome } from './hedge.ts';
 import { SILENCE_MS } from './http.ts';
 import { createLatency } from './latency.ts';
-import { createPreference } from './preference.ts';
+import { type Choice, createPreference } from './preference.ts';
 import { failureOf, type VaultReply, type VaultRequest } from './reply.ts';
 import type { RetryBudget } from './retry-budget.ts';
 import { nameOf, type Server } from './server.ts';
@@ -32,6 +32,7 @@ export type AddressesOptions = ServerSetOptions & {
 /** Servers in the order of preference; nothing is opened before the first request. */
 export function createAddresses(options: AddressesOptions): Addresses {
   const { budget, clock, log, requestTimeoutMs } = options;
+  const lifetime = new AbortController();
   const latency = createLatency();
   const set = createServerSet(options, () => preference.reset());
   const preference = createPreference({
@@ -82,9 +83,11 @@ export function createAddresses(options: AddressesOptions): Addresses {
     const outcomes: Outcome[] = [];
     for (const [i, server] of order.entries()) {
       if (i > 0 && (signal.aborted || !budget.take())) break;
-      const spare = order[i + 1];
+      const next = order[i + 1];
+      // One that is to be left alone is asked where the others have failed, and none is cut short for it.
+      const spare = next?.circuit.permits() ? next : undefined;
       const limitMs = limitOf(request, server, spare === undefined);
-      const mayHedge = options.hedge && request.hedge === true && spare?.circuit.permits();
+      const mayHedge = options.hedge && request.hedge === true;
       const outcome =
         mayHedge && spare !== undefined
           ? await hedged(server, spare, request, limitMs, signal)
@@ -100,22 +103,41 @@ export function createAddresses(options: AddressesOptions): Addresses {
     return { good: undefined, outcomes };
   };
 
-  /** Any may be the first to come back, and none is worth waiting for more than another. */
+  /** One has come back from an outage: it is asked first, and the others are worth a try soon. */
+  const cameBack = (server: Server): void => {
+    preference.worked(server);
+    for (const other of set.all() ?? []) if (other !== server) other.circuit.hope();
+  };
+
+  /** Any may be the first to come back; those that hang are heard too, but not waited for. */
   const inOutage = async (
-    order: readonly Server[],
+    { order, aside }: Choice,
     request: VaultRequest,
     signal: AbortSignal,
   ): Promise<Staggered<Outcome>> => {
+    const isGood = ({ result }: Outcome): boolean => settles(request, result) && !refuses(result);
+    const found = Promise.withResolvers<Outcome>();
+    for (const server of aside) {
+      if (!budget.take()) break;
+      void ask(server, request, requestTimeoutMs, lifetime.signal).then((outcome) => {
+        if (!isGood(outcome)) return;
+        // Also where nobody waits any more: the next request then knows.
+        cameBack(server);
+        found.resolve(outcome);
+      });
+    }
     const attempts = function* (): Generator<Attempt<Outcome>> {
       for (const [i, server] of order.entries()) {
         if (i > 0 && !budget.take()) return;
-        yield (within) => ask(server, request, requestTimeoutMs, within);
+        yield (within) =>
+          Promise.race([ask(server, request, requestTimeoutMs, within), found.promise]);
       }
     };
-    const isGood = ({ result }: Outcome): boolean => settles(request, result);
-    const outcome = await staggered(attempts(), isGood, clock, signal);
-    if (outcome.good !== undefined) preference.worked(outcome.good.server);
-    return outcome;
+    const { good, outcomes } = await staggered(attempts(), isGood, clock, signal);
+    // What one refuses another may be about to grant: it counts once all of them have ended.
+    const settled = good ?? outcomes.find(({ result }) => settles(request, result));
+    if (settled !== undefined) cameBack(settled.server);
+    return { good: settled, outcomes };
   };
 
   return {
@@ -127,10 +149,10 @@ export function createAddresses(options: AddressesOptions): Addresses {
       }
       set.asked();
       budget.asked();
-      const order = preference.order();
-      const { good, outcomes } = await (mayRace(request, order)
-        ? inOutage(order, request, signal)
-        : inTurn(order, request, signal));
+      const choice = preference.choose();
+      const { good, outcomes } = await (choice.outage && mayRace(request)
+        ? inOutage(choice, request, signal)
+        : inTurn([...choice.order, ...choice.aside], request, signal));
       if (good !== undefined) return good.result;
       const last = outcomes.at(-1)?.result ?? fail('unavailable', `${request.what}: no server`);
       // That one server wants to be left alone is no reason to leave the others alone.
@@ -139,19 +161,16 @@ export function createAddresses(options: AddressesOptions): Addresses {
       return waiting < all ? withoutWait(last) : last;
     },
     async close() {
+      lifetime.abort();
       preference.stop();
       await set.close();
     },
   };
 }
 
-/**
- * Whether several may be asked at once: none is believed to work, and nothing is left behind by one
- * that is given up, as the token of a login would be.
- */
-function mayRace(request: VaultRequest, order: readonly Server[]): boolean {
-  if (request.once === true || request.failoverMs !== undefined) return false;
-  return order.length > 1 && !order.some(({ circuit }) => circuit.closed());
+/** Whether nothing is left behind by a request that is given up, as the token of a login would be. */
+function mayRace(request: VaultRequest): boolean {
+  return request.once !== true && request.failoverMs === undefined;
 }
 
 /** Whether another server may do better: this one is away, sealed, behind, or in trouble. */
@@ -167,6 +186,10 @@ function isDown(result: Result<VaultReply>): boolean {
   if (!result.ok) return result.error.kind === 'unavailable';
   const { status, body } = result.value;
   return DOWN.includes(status) || (status === 500 && isWithoutActive(body['errors']));
+}
+
+function refuses(result: Result<VaultReply>): boolean {
+  return !result.ok || result.value.status >= 400;
 }
 
 const TEMPORARY_REDIRECT = 307;

@@ -14,6 +14,10 @@ export type Circuit = {
   succeeded(): void;
   /** A request failed that began at `since`, in milliseconds since the epoch. */
   failed(since: number): void;
+  /** Whether it last failed at once, so that asking it costs its caller no time. */
+  quick(): boolean;
+  /** Another server of the same Vault has come back: this one may have, too. */
+  hope(): void;
   /** When it may be tried again, in milliseconds since the epoch; 0 for one that works. */
   openUntil(): number;
   /** Since when an open one was left alone. */
@@ -22,6 +26,8 @@ export type Circuit = {
 
 const FIRST_MS = 1_000;
 const MOST_MS = 30_000;
+/** Longer than an answer takes that says no, or a connection that is refused. */
+const AT_ONCE_MS = 300;
 
 /** A closed circuit: one that lets requests through. */
 export function createCircuit(clock: Clock): Circuit {
@@ -30,6 +36,7 @@ export function createCircuit(clock: Clock): Circuit {
   let due = 0;
   let until = 0;
   let idleSince = 0;
+  let quick = true;
   const wait = (): number => Math.min(MOST_MS, FIRST_MS * 2 ** Math.min(failures - 1, 10));
   return {
     closed: () => failures === 0,
@@ -45,10 +52,18 @@ export function createCircuit(clock: Clock): Circuit {
     },
     failed(since) {
       idleSince = clock.now();
+      quick = idleSince - since < AT_ONCE_MS;
       // Requests that were under way together, or sent before the wait was over, are one failure.
       if (failures > 0 && since < due) return;
       failures += 1;
       due = idleSince + wait();
+      until = due;
+    },
+    quick: () => quick,
+    hope() {
+      if (failures === 0) return;
+      failures = 1;
+      due = clock.now();
       until = due;
     },
     openUntil: () => until,

@@ -8,13 +8,22 @@ import type { VaultRequest } from './reply.ts';
 import type { Server } from './server.ts';
 
 export type Preference = {
-  /** The servers in the order in which they are to be asked now; never empty where there are any. */
-  order(): readonly Server[];
+  /** Whom to ask now. */
+  choose(): Choice;
   /** A server answered; it is asked first from now on. */
   worked(server: Server): void;
   /** The servers are other ones now. */
   reset(): void;
   stop(): void;
+};
+
+export type Choice = {
+  /** In this order, the next where one has failed; never empty where there are any servers. */
+  readonly order: readonly Server[];
+  /** Nobody is to wait for these: each has hung, and it is time to see whether it still does. */
+  readonly aside: readonly Server[];
+  /** Whether none is believed to work. */
+  readonly outage: boolean;
 };
 
 export type PreferenceOptions = {
@@ -77,17 +86,27 @@ export function createPreference({ servers, moved, clock }: PreferenceOptions): 
   };
 
   return {
-    order() {
+    choose() {
       const using = inUse();
-      if (using === undefined) return [];
+      if (using === undefined) return { order: [], aside: [], outage: true };
       const all = [using, ...servers().filter((server) => server !== using)];
       const works = all.filter(({ circuit }) => circuit.closed());
-      // One that has just failed comes after those that have not, however much it is preferred.
-      const maybe = all.filter(({ circuit }) => !circuit.closed() && circuit.permits());
-      if (works.length > 0) return [...works, ...maybe];
-      // Where none is believed to work nothing is spared by leaving one out, and any may be the first
-      // to come back: the one that was left alone for longest is as good as any.
-      return all.sort((a, b) => a.circuit.idleSince() - b.circuit.idleSince());
+      const open = all.filter(({ circuit }) => !circuit.closed());
+      const due = open.filter(({ circuit }) => circuit.permits());
+      // Asking those costs nothing, and any of them may be the first to come back.
+      const quick = open.filter(({ circuit }) => circuit.quick()).sort(longestIdleFirst);
+      if (works.length > 0) {
+        // One that has just failed comes after those that have not, however much it is preferred.
+        const rest = quick.filter((server) => !due.includes(server));
+        return { order: [...works, ...due, ...rest], aside: [], outage: false };
+      }
+      const aside = due.filter((server) => !quick.includes(server)).sort(longestIdleFirst);
+      if (quick.length > 0) return { order: quick, aside, outage: true };
+      return {
+        order: aside.length > 0 ? aside : open.sort(longestIdleFirst),
+        aside: [],
+        outage: true,
+      };
     },
     worked(server) {
       // It may have been replaced while it answered.
@@ -106,4 +125,8 @@ export function createPreference({ servers, moved, clock }: PreferenceOptions): 
       timer?.cancel();
     },
   };
+}
+
+function longestIdleFirst(a: Server, b: Server): number {
+  return a.circuit.idleSince() - b.circuit.idleSince();
 }

@@ -14,7 +14,7 @@ export type RetryBudget = {
 
 const SHARE = 0.2;
 const BURST = 20;
-/** Two to four tries a second, as an outage has, each of them at five servers. */
+/** In an outage 64 callers make four or five tries a second, each of them at up to five servers. */
 const EACH_SECOND = 16;
 
 /** A full budget. */

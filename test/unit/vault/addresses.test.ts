@@ -109,6 +109,95 @@ describe('several servers', () => {
     }
   });
 
+  it('one that hangs keeps nobody from the first to come back', async () => {
+    const { addresses, answers, clock } = addressesUnderTest();
+    answers.set('a', 'hang');
+    for (const name of ['b', 'c']) answers.set(name, reply(500, [noActive]));
+    for (let i = 0; i < 60; i += 1) {
+      const failed = addresses.request(ENCRYPT, patient());
+      // The first knows of nothing yet, and waits for it.
+      if (i === 0) await clock.advance(2_000);
+      assert.deepEqual(await failed, reply(500, [noActive]));
+      await clock.advance(250);
+    }
+    answers.set('b', OK);
+    assert.deepEqual(await addresses.request(ENCRYPT, patient()), OK);
+  });
+
+  it('one that has hung is asked aside now and then, and used once it answers', async () => {
+    const { addresses, answers, asked, clock } = addressesUnderTest();
+    answers.set('a', 'hang');
+    for (const name of ['b', 'c']) answers.set(name, UNREACHABLE);
+    for (let i = 0; i < 200; i += 1) {
+      const failed = addresses.request(ENCRYPT, patient());
+      await clock.advance(i === 0 ? 2_000 : 250);
+      await failed;
+    }
+    assert.ok(asked.filter((name) => name === 'a e').length < 10, 'it is left alone mostly');
+    answers.set('a', OK);
+    for (let i = 0; i < 120; i += 1) {
+      await addresses.request(ENCRYPT, patient());
+      await clock.advance(250);
+    }
+    assert.deepEqual(await addresses.request(ENCRYPT, patient()), OK);
+  });
+
+  it('what one refuses counts only where no other one grants it, where all have failed', async () => {
+    for (const c of [OK, UNREACHABLE]) {
+      const { addresses, answers, clock } = addressesUnderTest();
+      for (const name of ['a', 'b', 'c']) answers.set(name, UNREACHABLE);
+      await addresses.request(ENCRYPT, patient());
+      const refusal = reply(403, ['permission denied']);
+      answers.set('b', refusal);
+      answers.set('c', c);
+      const answered = addresses.request(ENCRYPT, patient());
+      await clock.advance(1_000);
+      assert.deepEqual(await answered, c === OK ? OK : refusal);
+    }
+  });
+
+  it('a login goes first to those that cost no time, where all have failed', async () => {
+    const { addresses, answers, asked, clock } = addressesUnderTest();
+    answers.set('a', 'hang');
+    for (const name of ['b', 'c']) answers.set(name, UNREACHABLE);
+    const failed = addresses.request(ENCRYPT, patient());
+    await clock.advance(60_000);
+    await failed;
+    answers.set('c', OK);
+    asked.length = 0;
+    assert.deepEqual(await addresses.request({ ...ENCRYPT, failoverMs: 5_000 }, patient()), OK);
+    assert.deepEqual(asked, ['b e', 'c e']);
+  });
+
+  it('those that were away with the others are there again where the first one hangs', async () => {
+    const { addresses, answers, clock } = addressesUnderTest();
+    for (const name of ['a', 'b', 'c']) answers.set(name, UNREACHABLE);
+    for (let i = 0; i < 200; i += 1) {
+      await addresses.request(ENCRYPT, patient());
+      await clock.advance(250);
+    }
+    answers.clear();
+    assert.deepEqual(await addresses.request(ENCRYPT, patient()), OK);
+    for (const name of ['a', 'b', 'c']) answers.set(name, 'hang');
+    answers.set('c', OK);
+    const answered = addresses.request(ENCRYPT, patient());
+    await clock.advance(2_000);
+    assert.deepEqual(await answered, OK);
+  });
+
+  it('one that is back is found where another answers, but has trouble of its own', async () => {
+    const { addresses, answers, clock } = addressesUnderTest();
+    for (const name of ['a', 'b', 'c']) answers.set(name, UNREACHABLE);
+    for (let i = 0; i < 60; i += 1) {
+      await addresses.request(ENCRYPT, patient());
+      await clock.advance(250);
+    }
+    answers.set('a', reply(500, ['internal error']));
+    await addresses.request(ENCRYPT, patient());
+    answers.set('b', OK);
+    assert.deepEqual(await addresses.request(ENCRYPT, patient()), OK);
+  });
+
   it('retries end where there are more of them than a fifth of the requests', async () => {
     const { addresses, answers, asked } = addressesUnderTest();
     for (const name of ['a', 'b', 'c']) answers.set(name, UNREACHABLE);
@@ -159,8 +248,8 @@ describe('Retry-After with 503', () => {
     answers.set('a', UNREACHABLE);
     await addresses.request(ENCRYPT, patient());
     answers.set('b', busy);
-    assert.deepEqual(await addresses.request(ENCRYPT, patient()), reply(503));
-    assert.deepEqual(asked, ['a e', 'b e', 'b e']);
+    assert.deepEqual(await addresses.request(ENCRYPT, patient()), UNREACHABLE);
+    assert.deepEqual(asked, ['a e', 'b e', 'b e', 'a e']);
   });
 });
 

@@ -47,6 +47,29 @@ describe('a circuit', () => {
     assert.equal(circuit.openUntil() - clock.now(), 2_000);
   });
 
+  it('tells what failed at once from what hung', async () => {
+    const { circuit, clock, fail } = underTest();
+    const began = clock.now();
+    await clock.advance(300);
+    circuit.failed(began);
+    assert.equal(circuit.quick(), false);
+    fail();
+    assert.equal(circuit.quick(), true, 'also while it is to be left alone');
+  });
+
+  it('is tried at once, and waits anew, where another server has come back', async () => {
+    const { circuit, clock, fail } = underTest();
+    for (let i = 0; i < 5; i += 1) {
+      fail();
+      await clock.advance(circuit.openUntil() - clock.now());
+    }
+    fail();
+    circuit.hope();
+    assert.deepEqual([circuit.closed(), circuit.permits()], [false, true]);
+    fail();
+    assert.equal(circuit.openUntil() - clock.now(), 2_000);
+  });
+
   it('is tried by one request at a time', async () => {
     const { circuit, clock, fail } = underTest();
     fail();

@@ -44,9 +44,15 @@ function underTest() {
     moves,
     preference,
     at,
-    order: () => preference.order().map(({ target }) => target.url),
+    order: () => preference.choose().order.map(({ target }) => target.url),
+    aside: () => preference.choose().aside.map(({ target }) => target.url),
     fails: (...urls: string[]) => {
       for (const url of urls) at(url).circuit.failed(clock.now());
+    },
+    hangs: async (...urls: string[]) => {
+      const since = clock.now();
+      await clock.advance(1_000);
+      for (const url of urls) at(url).circuit.failed(since);
     },
     replace: (...urls: string[]) => {
       servers = urls.map((url) => servers.find(({ target }) => target.url === url) ?? server(url));
@@ -69,10 +75,31 @@ describe('the order in which servers are asked', () => {
     assert.deepEqual(moves, ['c: failover']);
   });
 
-  it('leaves out what has just failed', () => {
+  it('ends with what has just failed at once', () => {
     const { order, fails } = underTest();
     fails('a', 'c');
+    assert.deepEqual(order(), ['b', 'a', 'c']);
+  });
+
+  it('leaves out what has just hung', async () => {
+    const { order, hangs } = underTest();
+    await hangs('a', 'c');
     assert.deepEqual(order(), ['b']);
+  });
+
+  it('leaves out what has hung where all have failed, and has it asked aside once it is due', async () => {
+    const { order, aside, fails, hangs, clock } = underTest();
+    await hangs('a');
+    fails('b', 'c');
+    assert.deepEqual([order(), aside()], [['b', 'c'], []]);
+    await clock.advance(1_000);
+    assert.deepEqual([order(), aside()], [['b', 'c'], ['a']]);
+  });
+
+  it('holds all that have hung where nothing else is left', async () => {
+    const { order, aside, hangs } = underTest();
+    await hangs('a', 'b', 'c');
+    assert.deepEqual([order(), aside()], [['a', 'b', 'c'], []]);
   });
 
   it('has what has failed and may be tried again after what has not failed', async () => {
