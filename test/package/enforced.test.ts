@@ -144,13 +144,13 @@ function declare(): void {
   });
 }
 
-/** Ends with 1 where so many children are not to be had. */
+/** Ends with 1 where so many children, which stay until they are killed, are not to be had. */
 function forks(children: number): string {
   return `my @p;
 for (1..${children}) {
   my $p = fork;
   if (!defined $p) { kill 'KILL', @p; exit 1 }
-  if ($p == 0) { sleep 60; exit }
+  if ($p == 0) { sleep; exit }
   push @p, $p;
 }
 kill 'KILL', @p;`;

@@ -6,8 +6,8 @@ import { wordsOf, yamlOf } from './offline-document.ts';
 export type Form = 'v1beta4' | 'v1beta3';
 
 /** Where the two lie on a node. */
-export const EDITOR = '/root/edit';
-export const ADDED = '/root/added';
+export const EDITOR = '/tmp/kube-edit';
+export const ADDED = '/tmp/kube-added';
 
 /** An editor that does what the document tells: `kubectl edit` gives it the ConfigMap. */
 export const EDITOR_SCRIPT = `#!/bin/sh

@@ -3,15 +3,16 @@
  * the caller's deadline, and back to a preferred one that has been good for a while.
  */
 import { type Attempt, type Staggered, staggered } from '../../system/staggered.ts';
-import { fail, type Result, succeed } from '../errors.ts';
+import { fail, type Result } from '../errors.ts';
 import { createHedge, type Outcome } from './hedge.ts';
 import { SILENCE_MS } from './http.ts';
 import { createLatency } from './latency.ts';
 import { type Choice, createPreference } from './preference.ts';
-import { failureOf, type VaultReply, type VaultRequest } from './reply.ts';
+import type { VaultReply, VaultRequest } from './reply.ts';
 import type { RetryBudget } from './retry-budget.ts';
 import { nameOf, type Server } from './server.ts';
 import { createServerSet, type ServerSetOptions } from './server-set.ts';
+import { asksToWait, isDown, isElsewhere, refuses, withoutWait } from './verdict.ts';
 
 export type Addresses = {
   /** An answer of any status of the first server that can serve. */
@@ -106,18 +107,18 @@ export function createAddresses(options: AddressesOptions): Addresses {
   /** One has come back from an outage: it is asked first, and the others are worth a try soon. */
   const cameBack = (server: Server): void => {
     preference.worked(server);
-    for (const other of set.all() ?? []) if (other !== server) other.circuit.hope();
+    for (const other of set.all() ?? []) if (other !== server) other.circuit.halfOpen();
   };
 
   /** Any may be the first to come back; those that hang are heard too, but not waited for. */
   const inOutage = async (
-    { order, aside }: Choice,
+    { order, probes }: Choice,
     request: VaultRequest,
     signal: AbortSignal,
   ): Promise<Staggered<Outcome>> => {
     const isGood = ({ result }: Outcome): boolean => settles(request, result) && !refuses(result);
     const found = Promise.withResolvers<Outcome>();
-    for (const server of aside) {
+    for (const server of probes) {
       if (!budget.take()) break;
       void ask(server, request, requestTimeoutMs, lifetime.signal).then((outcome) => {
         if (!isGood(outcome)) return;
@@ -152,7 +153,7 @@ export function createAddresses(options: AddressesOptions): Addresses {
       const choice = preference.choose();
       const { good, outcomes } = await (choice.outage && mayRace(request)
         ? inOutage(choice, request, signal)
-        : inTurn([...choice.order, ...choice.aside], request, signal));
+        : inTurn([...choice.order, ...choice.probes], request, signal));
       if (good !== undefined) return good.result;
       const last = outcomes.at(-1)?.result ?? fail('unavailable', `${request.what}: no server`);
       // That one server wants to be left alone is no reason to leave the others alone.
@@ -171,43 +172,4 @@ export function createAddresses(options: AddressesOptions): Addresses {
 /** Whether nothing is left behind by a request that is given up, as the token of a login would be. */
 function mayRace(request: VaultRequest): boolean {
   return request.once !== true && request.failoverMs === undefined;
-}
-
-/** Whether another server may do better: this one is away, sealed, behind, or in trouble. */
-function isElsewhere(request: VaultRequest, result: Result<VaultReply>, now: number): boolean {
-  if (!result.ok) return result.error.kind === 'unavailable';
-  // A standby that does not forward sends its clients to the active node.
-  if (result.value.status === TEMPORARY_REDIRECT) return true;
-  return failureOf(request, result.value, now)?.error.kind === 'unavailable';
-}
-
-/** Whether the server cannot serve at all, whatever is asked of it. */
-function isDown(result: Result<VaultReply>): boolean {
-  if (!result.ok) return result.error.kind === 'unavailable';
-  const { status, body } = result.value;
-  return DOWN.includes(status) || (status === 500 && isWithoutActive(body['errors']));
-}
-
-function refuses(result: Result<VaultReply>): boolean {
-  return !result.ok || result.value.status >= 400;
-}
-
-const TEMPORARY_REDIRECT = 307;
-const DOWN: readonly number[] = [TEMPORARY_REDIRECT, 472, 473, 501, 502, 503, 504];
-
-/** A standby hears of a new active node some seconds late, and then says that there is none. */
-function isWithoutActive(errors: unknown): boolean {
-  return Array.isArray(errors) && errors.some((error) => /active cluster node/.test(String(error)));
-}
-
-function asksToWait(result: Result<VaultReply>): boolean {
-  const wait = result.ok ? result.value.retryAfter : result.error.retryAfterMs;
-  return wait !== undefined;
-}
-
-function withoutWait(result: Result<VaultReply>): Result<VaultReply> {
-  if (!asksToWait(result)) return result;
-  if (result.ok) return succeed({ ...result.value, retryAfter: undefined });
-  const { kind, message, cause } = result.error;
-  return fail(kind, message, { cause });
 }

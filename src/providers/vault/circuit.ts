@@ -15,9 +15,9 @@ export type Circuit = {
   /** A request failed that began at `since`, in milliseconds since the epoch. */
   failed(since: number): void;
   /** Whether it last failed at once, so that asking it costs its caller no time. */
-  quick(): boolean;
+  failsFast(): boolean;
   /** Another server of the same Vault has come back: this one may have, too. */
-  hope(): void;
+  halfOpen(): void;
   /** When it may be tried again, in milliseconds since the epoch; 0 for one that works. */
   openUntil(): number;
   /** Since when an open one was left alone. */
@@ -36,7 +36,7 @@ export function createCircuit(clock: Clock): Circuit {
   let due = 0;
   let until = 0;
   let idleSince = 0;
-  let quick = true;
+  let fast = true;
   const wait = (): number => Math.min(MOST_MS, FIRST_MS * 2 ** Math.min(failures - 1, 10));
   return {
     closed: () => failures === 0,
@@ -52,15 +52,15 @@ export function createCircuit(clock: Clock): Circuit {
     },
     failed(since) {
       idleSince = clock.now();
-      quick = idleSince - since < AT_ONCE_MS;
+      fast = idleSince - since < AT_ONCE_MS;
       // Requests that were under way together, or sent before the wait was over, are one failure.
       if (failures > 0 && since < due) return;
       failures += 1;
       due = idleSince + wait();
       until = due;
     },
-    quick: () => quick,
-    hope() {
+    failsFast: () => fast,
+    halfOpen() {
       if (failures === 0) return;
       failures = 1;
       due = clock.now();

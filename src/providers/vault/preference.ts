@@ -21,7 +21,7 @@ export type Choice = {
   /** In this order, the next where one has failed; never empty where there are any servers. */
   readonly order: readonly Server[];
   /** Nobody is to wait for these: each has hung, and it is time to see whether it still does. */
-  readonly aside: readonly Server[];
+  readonly probes: readonly Server[];
   /** Whether none is believed to work. */
   readonly outage: boolean;
 };
@@ -88,23 +88,23 @@ export function createPreference({ servers, moved, clock }: PreferenceOptions): 
   return {
     choose() {
       const using = inUse();
-      if (using === undefined) return { order: [], aside: [], outage: true };
+      if (using === undefined) return { order: [], probes: [], outage: true };
       const all = [using, ...servers().filter((server) => server !== using)];
       const works = all.filter(({ circuit }) => circuit.closed());
       const open = all.filter(({ circuit }) => !circuit.closed());
       const due = open.filter(({ circuit }) => circuit.permits());
       // Asking those costs nothing, and any of them may be the first to come back.
-      const quick = open.filter(({ circuit }) => circuit.quick()).sort(longestIdleFirst);
+      const quick = open.filter(({ circuit }) => circuit.failsFast()).sort(longestIdleFirst);
       if (works.length > 0) {
         // One that has just failed comes after those that have not, however much it is preferred.
         const rest = quick.filter((server) => !due.includes(server));
-        return { order: [...works, ...due, ...rest], aside: [], outage: false };
+        return { order: [...works, ...due, ...rest], probes: [], outage: false };
       }
-      const aside = due.filter((server) => !quick.includes(server)).sort(longestIdleFirst);
-      if (quick.length > 0) return { order: quick, aside, outage: true };
+      const probes = due.filter((server) => !quick.includes(server)).sort(longestIdleFirst);
+      if (quick.length > 0) return { order: quick, probes, outage: true };
       return {
-        order: aside.length > 0 ? aside : open.sort(longestIdleFirst),
-        aside: [],
+        order: probes.length > 0 ? probes : open.sort(longestIdleFirst),
+        probes: [],
         outage: true,
       };
     },

@@ -5,6 +5,7 @@
 import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { testServers } from '../../../scripts/test-servers/binaries.ts';
+import { waitUntil } from '../../servers/wait-until.ts';
 import type { Shell } from '../nspawn.ts';
 import { needBuilt } from '../servers-built.ts';
 import { writeContainerImage } from './container-images.ts';
@@ -13,6 +14,10 @@ export const NODE_PACKAGES = ['busybox-static', 'containerd', 'curl', 'runc'] as
 
 /** Where a node finds its own address: the emulated network has this one. */
 const ADDRESS = '10.0.2.15';
+/** An emulated processor takes a minute for it; minutes where the machine is busy. */
+const UP_MS = 600_000;
+/** Each kubectl takes a second of an emulated processor that others need. */
+const POLL_MS = 3_000;
 const PROGRAMS = ['kubeadm', 'kubectl', 'kubelet'] as const;
 const IMAGES = '/srv/images';
 /** As the packages of Kubernetes have it. */
@@ -102,10 +107,11 @@ export async function startControlPlane(node: Shell): Promise<void> {
 }
 
 /** Resolves when kube-apiserver says of itself that it is ready, in all checks or in the one named. */
-export async function apiServerIsUp(node: Shell, check = ''): Promise<void> {
-  const ask = `kubectl --kubeconfig /etc/kubernetes/super-admin.conf get --raw /readyz${check}`;
-  // Inside, and not often: each kubectl takes a second of an emulated processor that others need.
-  await node.must(['sh', '-c', `until [ "$(${ask} 2>&1)" = ok ]; do sleep 3; done`]);
+export function apiServerIsUp(node: Shell, check = ''): Promise<void> {
+  const kubectl = ['kubectl', '--kubeconfig', '/etc/kubernetes/super-admin.conf'];
+  const isReady = async (): Promise<boolean> =>
+    (await node.must([...kubectl, 'get', '--raw', `/readyz${check}`])).trim() === 'ok';
+  return waitUntil(`kube-apiserver is ready ${check}`, UP_MS, isReady, POLL_MS);
 }
 
 /** Each under the name by which kubeadm and containerd know it. */

@@ -52,9 +52,9 @@ describe('a circuit', () => {
     const began = clock.now();
     await clock.advance(300);
     circuit.failed(began);
-    assert.equal(circuit.quick(), false);
+    assert.equal(circuit.failsFast(), false);
     fail();
-    assert.equal(circuit.quick(), true, 'also while it is to be left alone');
+    assert.equal(circuit.failsFast(), true, 'also while it is to be left alone');
   });
 
   it('is tried at once, and waits anew, where another server has come back', async () => {
@@ -64,7 +64,7 @@ describe('a circuit', () => {
       await clock.advance(circuit.openUntil() - clock.now());
     }
     fail();
-    circuit.hope();
+    circuit.halfOpen();
     assert.deepEqual([circuit.closed(), circuit.permits()], [false, true]);
     fail();
     assert.equal(circuit.openUntil() - clock.now(), 2_000);

@@ -45,7 +45,7 @@ function underTest() {
     preference,
     at,
     order: () => preference.choose().order.map(({ target }) => target.url),
-    aside: () => preference.choose().aside.map(({ target }) => target.url),
+    probes: () => preference.choose().probes.map(({ target }) => target.url),
     fails: (...urls: string[]) => {
       for (const url of urls) at(url).circuit.failed(clock.now());
     },
@@ -88,18 +88,18 @@ describe('the order in which servers are asked', () => {
   });
 
   it('leaves out what has hung where all have failed, and has it asked aside once it is due', async () => {
-    const { order, aside, fails, hangs, clock } = underTest();
+    const { order, probes, fails, hangs, clock } = underTest();
     await hangs('a');
     fails('b', 'c');
-    assert.deepEqual([order(), aside()], [['b', 'c'], []]);
+    assert.deepEqual([order(), probes()], [['b', 'c'], []]);
     await clock.advance(1_000);
-    assert.deepEqual([order(), aside()], [['b', 'c'], ['a']]);
+    assert.deepEqual([order(), probes()], [['b', 'c'], ['a']]);
   });
 
   it('holds all that have hung where nothing else is left', async () => {
-    const { order, aside, hangs } = underTest();
+    const { order, probes, hangs } = underTest();
     await hangs('a', 'b', 'c');
-    assert.deepEqual([order(), aside()], [['a', 'b', 'c'], []]);
+    assert.deepEqual([order(), probes()], [['a', 'b', 'c'], []]);
   });
 
   it('has what has failed and may be tried again after what has not failed', async () => {
