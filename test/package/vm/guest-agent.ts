@@ -11,6 +11,8 @@ import type { Outcome } from '../nspawn.ts';
 export type GuestAgent = Disposable & {
   /** Runs a program as root and waits for its end; rejects after `limitMs`, or where it cannot be run. */
   exec(argv: readonly string[], limitMs: number): Promise<Outcome>;
+  /** Has the machine shut down in order and boot again. The agent answers nothing to that, and ends. */
+  reboot(): void;
 };
 
 type Reply = { readonly return?: unknown; readonly error?: { readonly desc: string } };
@@ -50,7 +52,7 @@ export async function connectGuestAgent(
   /** One question at a time: answers do not name theirs. */
   const ask = (execute: string, args: object): Promise<unknown> => {
     const answer = before.then(async () => {
-      socket.write(`${JSON.stringify({ execute, arguments: args })}\n`);
+      send(socket, execute, args);
       const { return: value, error } = await next(ANSWER_MS);
       if (error !== undefined) throw new Error(`${execute}: ${error.desc}`);
       return value;
@@ -77,8 +79,13 @@ export async function connectGuestAgent(
         await sleep(POLL_MS);
       }
     },
+    reboot: () => send(socket, 'guest-shutdown', { mode: 'reboot' }),
     [Symbol.dispose]: () => socket.destroy(),
   };
+}
+
+function send(socket: Socket, execute: string, args: object): void {
+  socket.write(`${JSON.stringify({ execute, arguments: args })}\n`);
 }
 
 /** What was asked before the agent ran is answered late: everything before the answer to this is. */
@@ -87,7 +94,7 @@ async function synchronise(
   next: (limitMs: number) => Promise<Reply>,
 ): Promise<void> {
   const id = randomInt(2 ** 31);
-  socket.write(`${JSON.stringify({ execute: 'guest-sync', arguments: { id } })}\n`);
+  send(socket, 'guest-sync', { id });
   while ((await next(SYNC_MS)).return !== id);
 }
 

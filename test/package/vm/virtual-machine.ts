@@ -119,7 +119,7 @@ export async function bootVirtualMachine(options: VirtualMachineOptions): Promis
   return {
     ...shellOf(run),
     async reboot() {
-      await run(['systemctl', '--no-block', 'reboot']);
+      agent?.reboot();
       boot = await booted(boot);
     },
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
