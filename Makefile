@@ -84,8 +84,14 @@ test: test-machine lint dist/trousseau $(BINARIES) dist/packages/.made ## Everyt
 
 .PHONY: test-packages
 test-packages: test-machine dist/trousseau $(BINARIES) dist/packages/.made ## Executables, packages and units in real Debian trees (needs root and Go)
-	$(NODE) scripts/build-test-servers.ts vault-newest kube-apiserver etcd kubeadm kubelet kubectl k3s k3s-config
+	$(NODE) scripts/build-test-servers.ts vault-newest kube-apiserver etcd kubeadm kubectl k3s-config
 	$(NODE) scripts/test.ts package
+
+.PHONY: test-field
+test-field: test-machine dist/trousseau $(BINARIES) dist/packages/.made ## Virtual machines, kubelet and k3s, an hour or two (needs root and Go)
+	$(NODE) scripts/test-machine.ts field
+	$(NODE) scripts/build-test-servers.ts vault-newest kube-apiserver etcd kubeadm kubectl kubelet k3s
+	$(NODE) scripts/test.ts field
 
 .PHONY: bench
 bench: dist/trousseau ## Measure, beside PEERS='NAME=COMMAND' if given, and write docs/benchmarks.md

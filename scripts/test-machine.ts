@@ -1,13 +1,15 @@
 /**
- * Before the package tests: has this machine the tools that they call? As root on a Debian they are
+ * `test-machine.ts [field]`, before the package tests or those of test/field: has this machine the tools that they call? As root on a Debian they are
  * installed, in one go; elsewhere the run ends here and says what to do, since a test that is left out would
  * pass. Go, which the servers of the tests are built with, is not among them: Debian's is too old.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { installCommand, missingFor, pathOf } from './packages/tools.ts';
+import { installCommand, missingFor, type Purpose, pathOf } from './packages/tools.ts';
 
-const ALL = ['binary', 'packages', 'release', 'tests'] as const;
+const PACKAGE_TESTS: readonly Purpose[] = ['binary', 'packages', 'release', 'tests'];
+const ALL: readonly Purpose[] =
+  process.argv[2] === 'field' ? [...PACKAGE_TESTS, 'field'] : PACKAGE_TESTS;
 
 const isRoot = process.getuid?.() === 0;
 const { tools, packages } = missingFor(...ALL);

@@ -43,18 +43,21 @@ export const TOOLS = {
     mmdebstrap: 'mmdebstrap',
     '/usr/share/keyrings/debian-archive-keyring.gpg': 'debian-archive-keyring',
     'systemd-nspawn': 'systemd-container',
-    'qemu-system-x86_64': 'qemu-system-x86',
-    swtpm: 'swtpm',
-    mke2fs: 'e2fsprogs',
-    // k3s, which the tests build, has parts in C.
-    gcc: 'gcc',
-    '/usr/lib/x86_64-linux-gnu/libc.a': 'libc6-dev',
     ip: 'iproute2',
     nsenter: 'util-linux',
     setpriv: 'util-linux',
     unshare: 'util-linux',
     mount: 'mount',
     chroot: 'coreutils',
+  },
+  /** `make test-field`, beside those of the package tests. */
+  field: {
+    'qemu-system-x86_64': 'qemu-system-x86',
+    swtpm: 'swtpm',
+    mke2fs: 'e2fsprogs',
+    // k3s, which the tests build, has parts in C.
+    gcc: 'gcc',
+    '/usr/lib/x86_64-linux-gnu/libc.a': 'libc6-dev',
   },
 } as const satisfies Readonly<Record<string, Readonly<Record<string, string>>>>;
 

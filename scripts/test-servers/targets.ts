@@ -151,6 +151,9 @@ export type TargetName = keyof typeof TARGETS;
 /** In the order in which they are built. */
 export const TARGET_NAMES = Object.keys(TARGETS) as readonly TargetName[];
 
+/** What test/field alone starts, and what takes long to build: `make test` does without. */
+export const FIELD_ONLY: readonly TargetName[] = ['kubelet', 'k3s'];
+
 /** The target of that name, as the general type. */
 export function target(name: TargetName): Target {
   return TARGETS[name];

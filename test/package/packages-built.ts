@@ -20,7 +20,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { editionOf } from '../../scripts/packages/edition.ts';
-import { missingTools } from '../../scripts/packages/tools.ts';
+import { missingTools, type Purpose } from '../../scripts/packages/tools.ts';
 import { executable, ROOT } from './executable.ts';
 
 const NODE = join(ROOT, 'node_modules/.bin/node');
@@ -158,9 +158,9 @@ export function said(command: string, args: readonly string[]): string {
   return out + err;
 }
 
-/** Throws where a tool is missing: a test that is left out would pass. */
-export function needTools(): void {
-  const missing = missingTools('binary', 'packages', 'release', 'tests');
+/** Throws where a tool is missing, of the package tests or of `more`: a test that is left out would pass. */
+export function needTools(...more: readonly Purpose[]): void {
+  const missing = missingTools('binary', 'packages', 'release', 'tests', ...more);
   if (missing !== undefined) throw new Error(missing);
   if (process.getuid?.() !== 0) throw new Error('the package tests need root');
 }

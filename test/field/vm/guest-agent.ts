@@ -6,7 +6,7 @@ import { randomInt } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Outcome } from '../nspawn.ts';
+import type { Outcome } from '../../package/nspawn.ts';
 
 export type GuestAgent = Disposable & {
   /** Runs a program as root and waits for its end; rejects after `limitMs`, or where it cannot be run. */

@@ -7,8 +7,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { waitUntil } from '../servers/wait-until.ts';
-import { aptInstall, insertStick } from './booted/installing.ts';
+import { aptInstall, insertStick } from '../package/booted/installing.ts';
 import {
   configureKeyring,
   journal,
@@ -18,12 +17,13 @@ import {
   SOCKET_UNIT,
   saysOfItself,
   systemctl,
-} from './installation.ts';
+} from '../package/installation.ts';
+import { bootMachine, type Machine, machineTree } from '../package/nspawn.ts';
+import { commandOf, commandsOf, typed } from '../package/offline-document.ts';
+import { inOwnNamespaces } from '../package/own-namespaces.ts';
+import { needTools, realRelease } from '../package/packages-built.ts';
+import { waitUntil } from '../servers/wait-until.ts';
 import { K3S_SERVICE, type K3s, k3sFolders, needK3s, startK3s } from './k3s-node.ts';
-import { bootMachine, type Machine, machineTree } from './nspawn.ts';
-import { commandOf, commandsOf, typed } from './offline-document.ts';
-import { inOwnNamespaces } from './own-namespaces.ts';
-import { needTools, realRelease } from './packages-built.ts';
 
 const VERSION = '3.1.0';
 const STICK = '/srv/stick';

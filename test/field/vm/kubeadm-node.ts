@@ -5,9 +5,9 @@
 import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { testServers } from '../../../scripts/test-servers/binaries.ts';
+import type { Shell } from '../../package/nspawn.ts';
+import { needBuilt } from '../../package/servers-built.ts';
 import { waitUntil } from '../../servers/wait-until.ts';
-import type { Shell } from '../nspawn.ts';
-import { needBuilt } from '../servers-built.ts';
 import { writeContainerImage } from './container-images.ts';
 
 export const NODE_PACKAGES = ['busybox-static', 'containerd', 'curl', 'runc'] as const;

@@ -6,10 +6,10 @@ import { execFileSync } from 'node:child_process';
 import { globSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ENVIRONMENT, identityArgs, type Shell, shellOf } from '../../package/nspawn.ts';
+import { baseTree, layerAbove } from '../../package/trees.ts';
 import { logTail, type RunningProcess, startProcess } from '../../servers/process.ts';
 import { waitUntil } from '../../servers/wait-until.ts';
-import { ENVIRONMENT, identityArgs, type Shell, shellOf } from '../nspawn.ts';
-import { baseTree, layerAbove } from '../trees.ts';
 import { connectGuestAgent, type GuestAgent } from './guest-agent.ts';
 
 export type VirtualMachine = AsyncDisposable &

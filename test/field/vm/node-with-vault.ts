@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before } from 'node:test';
-import { needTools, realRelease } from '../packages-built.ts';
-import { needBuilt } from '../servers-built.ts';
-import { startVaultOfNode, type VaultOfNode } from '../vault-of-node.ts';
+import { needTools, realRelease } from '../../package/packages-built.ts';
+import { needBuilt } from '../../package/servers-built.ts';
+import { startVaultOfNode, type VaultOfNode } from '../../package/vault-of-node.ts';
 import {
   bootVirtualMachine,
   HOST,
@@ -22,7 +22,7 @@ export type NodeWithVault = { readonly machine: VirtualMachine; readonly ofNode:
 
 /** Makes what takes a network, before there is none. */
 export function prepareNodeWithVault(packages: readonly string[]): void {
-  needTools();
+  needTools('field');
   needBuilt(['vault-newest']);
   realRelease(VERSION);
   virtualMachineTree(packages);

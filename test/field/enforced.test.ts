@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { cpSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
-import { sandboxed } from './attempts.ts';
+import { sandboxed } from '../package/attempts.ts';
 import {
   addUsers,
   CONFIG,
@@ -17,11 +17,11 @@ import {
   systemctl,
   writeDropIn,
   writeInside,
-} from './installation.ts';
-import { commandsOf, typed } from './offline-document.ts';
-import { inOwnNamespaces } from './own-namespaces.ts';
-import { realRelease } from './packages-built.ts';
-import { SECRET_ID, typeStep4 } from './vault-of-node.ts';
+} from '../package/installation.ts';
+import { commandsOf, typed } from '../package/offline-document.ts';
+import { inOwnNamespaces } from '../package/own-namespaces.ts';
+import { realRelease } from '../package/packages-built.ts';
+import { SECRET_ID, typeStep4 } from '../package/vault-of-node.ts';
 import { nodeWithVault, prepareNodeWithVault, READY_MS, VERSION } from './vm/node-with-vault.ts';
 
 const PACKAGES = [

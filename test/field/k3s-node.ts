@@ -2,11 +2,11 @@
 import { basename, dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { testServers } from '../../scripts/test-servers/binaries.ts';
-import { systemctl, writeInside } from './installation.ts';
-import type { Machine } from './nspawn.ts';
-import { typed } from './offline-document.ts';
-import { ELSEWHERE } from './own-namespaces.ts';
-import { needBuilt } from './servers-built.ts';
+import { systemctl, writeInside } from '../package/installation.ts';
+import type { Machine } from '../package/nspawn.ts';
+import { typed } from '../package/offline-document.ts';
+import { ELSEWHERE } from '../package/own-namespaces.ts';
+import { needBuilt } from '../package/servers-built.ts';
 
 /** Where the machine finds the servers of the tests. */
 const SERVERS = '/srv/servers';

@@ -6,12 +6,12 @@ import assert from 'node:assert/strict';
 import { cpSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { writeInside } from './installation.ts';
-import { ADDED, addedIn, EDITOR, EDITOR_SCRIPT } from './kubeadm-edit.ts';
-import { commandOf, commandsOf, typed } from './offline-document.ts';
-import { inOwnNamespaces } from './own-namespaces.ts';
-import { realRelease } from './packages-built.ts';
-import { typeStep4 } from './vault-of-node.ts';
+import { writeInside } from '../package/installation.ts';
+import { ADDED, addedIn, EDITOR, EDITOR_SCRIPT } from '../package/kubeadm-edit.ts';
+import { commandOf, commandsOf, typed } from '../package/offline-document.ts';
+import { inOwnNamespaces } from '../package/own-namespaces.ts';
+import { realRelease } from '../package/packages-built.ts';
+import { typeStep4 } from '../package/vault-of-node.ts';
 import {
   apiServerIsUp,
   layKubernetes,
