@@ -12,12 +12,17 @@ import type { Clock } from '../system/clock.ts';
 export type DecryptCache = {
   /** The plaintext, a copy of the caller's own; undefined where it is not known or too old. */
   get(ciphertext: Uint8Array): Uint8Array | undefined;
-  /** Only what the provider itself has just answered: its age counts from now. */
-  put(ciphertext: Uint8Array, plaintext: Uint8Array): void;
+  /**
+   * Only what the provider itself has just answered: its age counts from now. `version` is the key
+   * version that {@link dropBelow} compares; undefined where it never applies.
+   */
+  put(ciphertext: Uint8Array, plaintext: Uint8Array, version?: number | undefined): void;
   /** Whether {@link get} would answer. */
   has(ciphertext: Uint8Array): boolean;
-  /** Drops each ciphertext of which it holds. */
-  dropWhere(holds: (ciphertext: Uint8Array) => boolean): void;
+  /** Drops one ciphertext, in a time that does not depend on how many there are. */
+  drop(ciphertext: Uint8Array): void;
+  /** Drops what was encrypted under an older key version than this one; opens nothing. */
+  dropBelow(version: number): void;
   /**
    * Ciphertexts that the provider answered so long ago or longer, at most so many. Each stands behind
    * all others afterwards, so that those which nobody answers hold up none.
@@ -32,7 +37,11 @@ export type DecryptCache = {
 export type CacheLimits = { readonly maxEntries: number; readonly maxAgeMs: number };
 
 /** Ciphertext and plaintext lie sealed in one: which of etcd's objects were read is told to nobody. */
-type Entry = { readonly sealed: Buffer; readonly at: number };
+type Entry = {
+  readonly sealed: Buffer;
+  readonly at: number;
+  readonly version: number | undefined;
+};
 type Pair = { readonly ciphertext: Buffer; readonly plaintext: Buffer };
 
 const UNBOUND = Buffer.alloc(0);
@@ -83,10 +92,10 @@ export function createDecryptCache(
       const entry = entries.get(nameOf(ciphertext));
       return entry === undefined || tooOld(entry) ? undefined : open(entry).plaintext;
     },
-    put(ciphertext, plaintext) {
+    put(ciphertext, plaintext, version) {
       const name = nameOf(ciphertext);
       entries.delete(name);
-      entries.set(name, { sealed: seal(ciphertext, plaintext), at: clock.now() });
+      entries.set(name, { sealed: seal(ciphertext, plaintext), at: clock.now(), version });
       const oldest = entries.keys().next().value;
       if (entries.size > maxEntries && oldest !== undefined) entries.delete(oldest);
     },
@@ -94,8 +103,10 @@ export function createDecryptCache(
       const entry = entries.get(nameOf(ciphertext));
       return entry !== undefined && !tooOld(entry);
     },
-    dropWhere(holds) {
-      for (const [name, entry] of entries) if (holds(ciphertextOf(entry))) entries.delete(name);
+    drop: (ciphertext) => void entries.delete(nameOf(ciphertext)),
+    dropBelow(least) {
+      for (const [name, { version }] of entries)
+        if (version !== undefined && version < least) entries.delete(name);
     },
     takeTurns(count, minAgeMs) {
       const latest = clock.now() - minAgeMs;

@@ -1,9 +1,14 @@
 /** Decrypting with patience, and out of memory while nobody answers. */
-import { type Result, succeed } from '../providers/errors.ts';
+import { fail, type Result, succeed } from '../providers/errors.ts';
 import type { Provider } from '../providers/provider.ts';
 import type { CallSignal } from '../system/call-signal.ts';
 import { mayPass } from './backoff.ts';
-import { decryptUnder, parseUnderLocalKek, versionUnderLocalKek } from './local-kek.ts';
+import {
+  decryptUnder,
+  parseUnderLocalKek,
+  versionUnderLocalKek,
+  type WrappedKek,
+} from './local-kek.ts';
 import type { Operations } from './operations.ts';
 import type { OutageMemory } from './outage-memory.ts';
 import { patiently } from './patience.ts';
@@ -51,21 +56,19 @@ export function createDecrypting(options: DecryptingOptions): Decrypting {
     return alone && least !== undefined && version !== undefined && version < least;
   };
 
-  const once: Decrypting['once'] = async ({ ciphertext, purpose, keyId }, signal) => {
+  const once: Decrypting['once'] = async ({ ciphertext, purpose }, signal) => {
     const remember = memory?.remembering();
     const outcome = await operations.decrypt(ciphertext, signal);
     if (memory === undefined) return outcome;
     const now = state();
     if (outcome.ok) {
-      if (purpose === 'sample' || now.kind === 'refused') return outcome;
-      const ofAnnounced = now.kind === 'ready' && keyId === now.key.keyId;
-      remember?.(ciphertext, outcome.value, purpose === 'seed' && ofAnnounced);
+      if (purpose !== 'sample' && now.kind !== 'refused')
+        remember?.(ciphertext, outcome.value, false);
       return outcome;
     }
     const { kind, message } = outcome.error;
     // That one is refused which policy had ruled out before is no news of the others.
-    if (kind === 'denied' && isRuledOut(ciphertext))
-      memory.dropWhere((other) => Buffer.from(other).equals(ciphertext));
+    if (kind === 'denied' && isRuledOut(ciphertext)) memory.drop(ciphertext);
     else if (kind === 'denied' || kind === 'unauthenticated') options.refused(message);
     if (now.kind === 'refused' || !mayPass(outcome.error)) return outcome;
     const remembered = memory.decrypt(ciphertext);
@@ -91,14 +94,21 @@ export function createDecrypting(options: DecryptingOptions): Decrypting {
     return outcome;
   };
 
+  /** With each source in turn, those that need no provider first. */
   const underLocalKek = async (sealed: Sealed, signal: CallSignal): Promise<Result<Uint8Array>> => {
     const parsed = parseUnderLocalKek(sealed.ciphertext, sealed.localKek);
     if (!parsed.ok) return parsed;
     const { wrapped } = parsed.value;
-    const known = wrapped.find(({ source }) => memory?.knows(source)) ?? wrapped[0];
-    if (known === undefined) throw new Error('a local KEK without a source was let through');
-    const seed = await ofProvider({ ...sealed, ciphertext: known.source }, signal);
-    return seed.ok ? decryptUnder(parsed.value, known, seed.value) : seed;
+    const isKnown = ({ source }: WrappedKek): boolean => memory?.knows(source) ?? false;
+    const inTurn = [...wrapped.filter(isKnown), ...wrapped.filter((one) => !isKnown(one))];
+    let last: Result<Uint8Array> | undefined;
+    for (const one of inTurn) {
+      const seed = await ofProvider({ ...sealed, ciphertext: one.source }, signal);
+      last = seed.ok ? decryptUnder(parsed.value, one, seed.value) : seed;
+      // A provider that cannot be reached has not said that this source is the wrong one.
+      if (last.ok || mayPass(last.error)) return last;
+    }
+    return last ?? fail('internal', 'a local KEK without a source was parsed');
   };
 
   return {

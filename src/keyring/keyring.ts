@@ -92,8 +92,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     if (state.kind === 'refused') forget(state.why.message);
     if (state.kind === 'ready') memory?.announce(state.key.keyId);
     const least = raisedMinimum(before, state);
-    if (least !== undefined)
-      memory?.dropWhere((ciphertext) => (writer.versionOf(ciphertext) ?? least) < least);
+    if (least !== undefined) memory?.dropBelow(least);
     memory?.sweep();
     if (state.kind !== 'ready' || before.kind !== 'ready') suspicion.clear();
     if (!seen.ok && seen.error.retryAfterMs !== undefined) operations.writer.saw([seen]);
@@ -163,6 +162,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     createOutageMemory({
       limits: options.cache,
       clock,
+      versionOf: writer.versionOf,
       decrypt: (ciphertext, signal) => decrypting.once({ ciphertext, purpose: 'dek' }, signal),
     });
   const decrypting = createDecrypting({

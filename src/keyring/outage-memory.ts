@@ -19,8 +19,17 @@ export type Remembered = {
   readonly seeds: boolean;
 };
 
-/** Takes what the provider itself has just answered; `seed` where it is one of the announced key. */
-export type Remember = (ciphertext: Uint8Array, plaintext: Uint8Array, seed: boolean) => void;
+/** Takes what the provider itself has just answered. */
+export type Remember = (
+  ciphertext: Uint8Array,
+  plaintext: Uint8Array,
+  /**
+   * Whether it may become a source of local KEKs: a seed that this process has just encrypted under
+   * the announced key. Never what it was asked to decrypt: who can write to etcd chooses that, with
+   * its key_id, and a source that somebody knows gives away each seed that is encrypted under it.
+   */
+  source: boolean,
+) => void;
 
 export type OutageMemory = {
   /** To be asked for before the provider is: what comes after a refusal is not remembered. */
@@ -36,7 +45,10 @@ export type OutageMemory = {
    * outage that begins days later. One request.
    */
   confirm(): void;
-  dropWhere(holds: (ciphertext: Uint8Array) => boolean): void;
+  /** Forgets one ciphertext. */
+  drop(ciphertext: Uint8Array): void;
+  /** Forgets what an older version than this one of the announced key has encrypted. */
+  dropBelow(version: number): void;
   /** Drops what is too old. */
   sweep(): void;
   /** Whether there was anything to forget. */
@@ -49,6 +61,8 @@ export type OutageMemory = {
 export type OutageMemoryOptions = {
   readonly limits: CacheLimits;
   readonly clock: Clock;
+  /** The version of the announced provider's key that a ciphertext names. */
+  readonly versionOf: (ciphertext: Uint8Array) => number | undefined;
   /** Decrypts with the provider, and has its answer remembered. */
   readonly decrypt: (ciphertext: Uint8Array, signal: CallSignal) => Promise<Result<Uint8Array>>;
 };
@@ -58,7 +72,7 @@ const MOST_CONFIRMED = 128;
 const CONFIRM_LIMIT_MS = 5_000;
 /** What is older than this part of its maximum age is confirmed. */
 const DUE = 1 / 4;
-/** One is this kube-apiserver's; of the others it takes one that the other nodes know too. */
+/** One for each start of this node's kube-apiserver; another node knows those that it has read. */
 const MOST_SEEDS = 4;
 /** What is shorter is no key: kube-apiserver asks with 'ping' whether KMS v1 is well. */
 const LEAST_KEY_BYTES = 16;
@@ -67,7 +81,7 @@ const LEAST_KEY_BYTES = 16;
 export function createOutageMemory(options: OutageMemoryOptions): OutageMemory {
   const { limits, clock } = options;
   const cache = createDecryptCache(limits, clock);
-  /** The seeds of the announced key that were used last, whatever else fills the cache. */
+  /** The last seeds that were encrypted under the announced key, whatever else fills the cache. */
   const seeds = createDecryptCache({ ...limits, maxEntries: MOST_SEEDS }, clock);
   let announcedId: KeyId | undefined;
   let refusals = 0;
@@ -81,11 +95,12 @@ export function createOutageMemory(options: OutageMemoryOptions): OutageMemory {
   return {
     remembering() {
       const before = refusals;
-      return (ciphertext, plaintext, seed) => {
+      return (ciphertext, plaintext, source) => {
         if (refusals !== before || plaintext.length < LEAST_KEY_BYTES) return;
-        cache.put(ciphertext, plaintext);
-        const usable = seed && canBeSource({ ciphertext, seed: plaintext });
-        if (usable || seeds.has(ciphertext)) seeds.put(ciphertext, plaintext);
+        const version = options.versionOf(ciphertext);
+        cache.put(ciphertext, plaintext, version);
+        const usable = source && canBeSource({ ciphertext, seed: plaintext });
+        if (usable || seeds.has(ciphertext)) seeds.put(ciphertext, plaintext, version);
       };
     },
     announce(keyId) {
@@ -121,9 +136,13 @@ export function createOutageMemory(options: OutageMemoryOptions): OutageMemory {
         },
       );
     },
-    dropWhere(holds) {
-      cache.dropWhere(holds);
-      seeds.dropWhere(holds);
+    drop(ciphertext) {
+      cache.drop(ciphertext);
+      seeds.drop(ciphertext);
+    },
+    dropBelow(version) {
+      cache.dropBelow(version);
+      seeds.dropBelow(version);
     },
     sweep() {
       cache.sweep();

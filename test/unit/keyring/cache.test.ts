@@ -94,12 +94,38 @@ describe('a decrypt cache', () => {
     assert.equal(cache.has(bytes('one')), false);
   });
 
-  it('drops those that it is told to drop, by their ciphertexts', () => {
+  it('drops the one that it is told to drop', () => {
     const { cache } = underTest();
     for (const name of ['one', 'two', 'three']) cache.put(bytes(name), bytes(name));
-    cache.dropWhere((ciphertext) => Buffer.from(ciphertext).toString().startsWith('t'));
+    cache.drop(bytes('two'));
+    cache.drop(bytes('four'));
     assert.equal(cache.get(bytes('two')), undefined);
-    assert.deepEqual([cache.has(bytes('one')), cache.has(bytes('three'))], [true, false]);
+    assert.deepEqual([cache.has(bytes('one')), cache.has(bytes('three'))], [true, true]);
+  });
+
+  it('drops what an older version than the one given has encrypted, and what names none never', () => {
+    const { cache } = underTest(4);
+    for (const version of [undefined, 1, 2, 3])
+      cache.put(bytes(`of ${version}`), bytes('x'), version);
+    cache.dropBelow(3);
+    const left = [undefined, 1, 2, 3].filter((version) => cache.has(bytes(`of ${version}`)));
+    assert.deepEqual(left, [undefined, 3]);
+  });
+
+  it('opens no entry to store, find, drop or age one, however many there are', (t) => {
+    const { cache } = underTest(1_000);
+    for (let i = 0; i < 1_000; i += 1) cache.put(bytes(`${i}`), bytes('x'), i);
+    // The length in front of each entry is read when it is opened.
+    const opened = t.mock.method(Buffer.prototype, 'readUInt32BE');
+    cache.put(bytes('new'), bytes('x'), 5);
+    cache.has(bytes('new'));
+    cache.drop(bytes('new'));
+    cache.dropBelow(500);
+    cache.sweep();
+    assert.equal(cache.size(), 500);
+    assert.equal(opened.mock.callCount(), 0);
+    assert.notEqual(cache.get(bytes('600')), undefined);
+    assert.equal(opened.mock.callCount(), 1);
   });
 
   it('holds an empty plaintext too', () => {

@@ -185,6 +185,7 @@ describe('what a keyring remembers', () => {
     await setup.clock.advance(MINUTE);
     const current = await sealed(setup.provider, 2);
     assert.equal(await reading(setup, current, announcedBy(setup)), 'ok');
+    assert.equal(await seeding(setup), 'ok');
     setup.provider.minDecryptionVersion = 2;
     await setup.clock.advance(MINUTE);
     assert.deepEqual(await leftInAnOutage(setup), { read: 'unavailable', seed: 'ok' });
@@ -204,6 +205,28 @@ describe('what a keyring remembers', () => {
     Object.assign(setup.provider, { decrypt });
     await goAway(setup);
     assert.equal(await reading(setup, old), 'unavailable');
+  });
+
+  it('costs a refused call the same, whether there is one entry or a thousand', async (t) => {
+    const setup = await keyringUnderTest(1_000);
+    const old = await sealed(setup.provider);
+    setup.provider.rotate(2_000);
+    setup.provider.minDecryptionVersion = 2;
+    await setup.clock.advance(MINUTE);
+    for (let i = 0; i < 1_000; i += 1)
+      assert.ok((await setup.keyring.encrypt(NEXT, 'dek', patience())).ok);
+    assert.equal(setup.keyring.remembered()?.entries, 1_000);
+    refuse(setup.provider, old, 'denied');
+    // The length in front of each entry is read when it is opened.
+    const opened = t.mock.method(Buffer.prototype, 'readUInt32BE');
+    for (let i = 0; i < 8; i += 1)
+      assert.equal(
+        (await setup.keyring.decrypt({ ciphertext: old, purpose: 'seed' }, patience())).ok,
+        false,
+      );
+    setup.provider.minDecryptionVersion = 3;
+    await setup.clock.advance(MINUTE);
+    assert.deepEqual([setup.keyring.remembered()?.entries, opened.mock.callCount()], [0, 0]);
   });
 
   it('is forgotten once one that only decrypts has refused, though another one is away', async () => {

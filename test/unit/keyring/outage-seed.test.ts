@@ -89,23 +89,6 @@ describe('a seed in an outage', () => {
         assert.ok((await there.keyring.decrypt(asked, patience())).ok);
       },
     ],
-    [
-      'has written what this one read before',
-      async (here, there) => {
-        const theirs = await there.keyring.encrypt(Buffer.alloc(32, 9), 'seed', patience());
-        assert.ok(theirs.ok);
-        assert.equal(await reading(here, theirs.value.ciphertext), 'ok');
-      },
-    ],
-    [
-      'has read what this one read before, of a node that is gone',
-      async (here, there) => {
-        const ciphertext = await sealed(here.provider);
-        assert.equal(await reading(here, ciphertext), 'ok');
-        const asked = { ciphertext, keyId: here.keyId, purpose: 'seed' } as const;
-        assert.ok((await there.keyring.decrypt(asked, patience())).ok);
-      },
-    ],
   ];
   for (const [what, meet] of meetings) {
     it(`is decrypted in the outage on another node that ${what}`, async () => {
@@ -117,16 +100,48 @@ describe('a seed in an outage', () => {
     });
   }
 
-  it('names four sources at most, those that were used last', async () => {
+  describe('is decrypted though damage was done to', () => {
+    const damages: readonly [string, (line: string) => string][] = [
+      ['the KEK that it holds', (line) => `${line.slice(0, -4)}AAAA`],
+      ['the ciphertext of it', (line) => line.replace(/.{4}=* /, 'AAAA ')],
+      ['it, which is another seed now', (line) => line.replace(/^\S+/, OTHER)],
+      ['its version', (line) => line.replace(/^fake:v1:/, 'fake:v9:')],
+      ['its kind', (line) => line.replace(/^fake:/, 'none:')],
+    ];
+    const OTHER = 'fake:v1:AAAA';
+    for (const at of [0, 1, 2]) {
+      for (const [what, damage] of damages) {
+        for (const where of ['this node', 'another node', 'this node in the outage'] as const) {
+          it(`source ${at + 1} of 3, ${what}, on ${where}`, async () => {
+            const setup = await keyringUnderTest();
+            for (let i = 0; i < 2; i += 1) assert.equal(await seeding(setup), 'ok');
+            await goAway(setup);
+            const made = await encrypted(setup);
+            const lines = text(made.localKek).split('\n');
+            assert.equal(lines.length, 3);
+            lines[at] = damage(lines[at] ?? '');
+            const damaged = { ...made, localKek: bytes(lines.join('\n')) };
+            if (where !== 'this node in the outage') await comeBack(setup);
+            const other = where === 'another node';
+            const node = other ? await startNode(setup.provider, setup.clock) : setup;
+            assert.deepEqual(await readBy(node, damaged), NEXT);
+          });
+        }
+      }
+    }
+  });
+
+  it('names four sources at most, those that this process has encrypted last', async () => {
     const setup = await keyringUnderTest();
-    const read: string[] = [];
+    const own: string[] = [];
     for (let i = 0; i < 6; i += 1) {
-      const ciphertext = await sealed(setup.provider);
-      read.push(text(ciphertext));
-      assert.equal(await reading(setup, ciphertext), 'ok');
+      const made = await setup.keyring.encrypt(NEXT, 'seed', patience());
+      assert.ok(made.ok);
+      own.push(text(made.value.ciphertext));
+      assert.equal(await reading(setup, await sealed(setup.provider)), 'ok');
     }
     await goAway(setup);
-    assert.deepEqual(new Set(sourcesOf(await encrypted(setup))), new Set(read.slice(-4)));
+    assert.deepEqual(new Set(sourcesOf(await encrypted(setup))), new Set(own.slice(-4)));
   });
 
   it('is still encrypted when other things have filled the cache', async () => {
@@ -151,6 +166,36 @@ describe('a seed in an outage', () => {
 
 describe('a seed in an outage has no source in', () => {
   const strangers: readonly [string, (setup: Setup) => Promise<void>][] = [
+    [
+      'a seed that was read under the announced key_id, which who can write to etcd chooses',
+      async (setup) => {
+        const ciphertext = await sealed(setup.provider);
+        assert.equal(await reading(setup, ciphertext), 'ok');
+        assert.equal(await reading(setup, ciphertext), 'ok');
+      },
+    ],
+    [
+      'a seed of a retired version that was stored under the announced key_id',
+      async (setup) => {
+        const ciphertext = await sealed(setup.provider);
+        setup.provider.rotate(2_000);
+        await setup.clock.advance(MINUTE);
+        assert.equal(await reading(setup, ciphertext, announcedBy(setup)), 'ok');
+      },
+    ],
+    [
+      'a source of another local KEK, which was read to decrypt what is under that',
+      async (setup) => {
+        const there = await startNode(setup.provider, setup.clock);
+        assert.ok((await there.keyring.encrypt(SEED, 'seed', patience())).ok);
+        setup.provider.failing.all = 'unavailable';
+        await setup.clock.advance(MINUTE);
+        const made = await encrypted({ ...setup, ...there });
+        delete setup.provider.failing.all;
+        await setup.clock.advance(MINUTE);
+        assert.deepEqual(await readBy(setup, made), NEXT);
+      },
+    ],
     [
       'a seed under another key_id, which another provider may have made',
       async (setup) => {

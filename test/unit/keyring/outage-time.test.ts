@@ -139,6 +139,7 @@ describe('what a keyring remembers, as time passes,', () => {
     const memory = createOutageMemory({
       limits: { maxEntries: 10, maxAgeMs: HOUR },
       clock,
+      versionOf: () => 1,
       decrypt: () => {
         asked += 1;
         return new Promise(() => undefined);
