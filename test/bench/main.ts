@@ -18,6 +18,7 @@ import {
   measureList,
   prepare,
 } from './calls.ts';
+import { type Burst, measureCold } from './cold.ts';
 import { profile } from './profile.ts';
 import { type Memory, writeReport } from './report.ts';
 import { measureStarts } from './start.ts';
@@ -26,11 +27,13 @@ import { anonymousMiB, peer, startSubject, TROUSSEAU, trousseau } from './subjec
 const KEY = 'kubernetes';
 const DELAYS_MS = [0, 5, 20];
 const WORKERS = [1, 16, 64];
-const USAGE = `usage: main.ts [--peer NAME=COMMAND]... [--rounds N] [--starts N] [--quick]
+/** Starts of each plugin for the bursts on cold plugins. */
+const COLD_ROUNDS = 7;
+const USAGE = `usage: main.ts [--peer NAME=COMMAND]... [--rounds N] [--starts N] [--silence SECONDS] [--quick | --cold]
 
 Measures dist/trousseau, and other plugins beside it. In a peer's command {vault}, {token}, {key},
-{socket} and {port} are filled in. --quick leaves out the ways of 5 and 20 ms and KMS v1, and writes
-no report.
+{socket} and {port} are filled in. --quick leaves out the delays of 5 and 20 ms and KMS v1, --cold
+measures the bursts on cold plugins alone; both write no report.
 `;
 
 const { values } = parseArgs({
@@ -39,12 +42,19 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '2' },
     starts: { type: 'string', default: '20' },
     calls: { type: 'string', default: '100000' },
+    silence: { type: 'string', default: '600' },
     quick: { type: 'boolean', default: false },
+    cold: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },
 });
-const [rounds, starts, calls] = [values.rounds, values.starts, values.calls].map(Number);
-if (values.help || !isCount(rounds) || !isCount(starts) || !isCount(calls)) {
+const [rounds, starts, calls, silence] = [
+  values.rounds,
+  values.starts,
+  values.calls,
+  values.silence,
+].map(Number);
+if ([rounds, starts, calls, silence].some((value) => !isCount(value)) || values.help) {
   process.stdout.write(USAGE);
   process.exit(values.help ? 0 : 2);
 }
@@ -66,7 +76,8 @@ function say(text: string): void {
 
 async function run(): Promise<void> {
   const quick = values.quick;
-  const started = quick ? [] : await measureStarts(TROUSSEAU, join(folder, 'start'), starts ?? 0);
+  const started =
+    quick || values.cold ? [] : await measureStarts(TROUSSEAU, join(folder, 'start'), starts ?? 0);
   const vaultDir = join(folder, 'vault');
   mkdirSync(vaultDir);
   await using vault = await startSealableVault({ release: 'newest', dir: vaultDir });
@@ -74,6 +85,21 @@ async function run(): Promise<void> {
   await admin.enableSecrets('transit');
   await admin.createKey(KEY);
   await admin.writePolicy('bench', transitPolicy(KEY));
+  const cold = quick
+    ? []
+    : await measureCold({
+        folder,
+        subjects,
+        place: async () => ({
+          vault: vault.address,
+          token: await admin.createToken({ policies: ['bench'], period: '1h' }),
+          key: KEY,
+        }),
+        rounds: COLD_ROUNDS,
+        silenceSeconds: silence ?? 0,
+      });
+  for (const burst of cold) say(burstLine(burst));
+  if (values.cold) return;
   await using toxiproxy = await startToxiproxy(folder);
   const target = { pid: vault.process.pid, admin };
   const cells: Measured[] = [];
@@ -121,7 +147,16 @@ async function run(): Promise<void> {
   const token = await admin.createToken({ policies: ['bench'], period: '1h' });
   const place = { vault: vault.address, token, key: KEY };
   const shares = await profile(join(folder, 'profiled'), place);
-  writeReport({ starts: started, cells, lists, memory, profile: shares, command: commandLine() });
+  writeReport({
+    starts: started,
+    cold,
+    silenceSeconds: silence ?? 0,
+    cells,
+    lists,
+    memory,
+    profile: shares,
+    command: commandLine(),
+  });
 }
 
 /** One round of all cells, the subjects one after the other in each. */
@@ -158,6 +193,11 @@ function lineOf(m: Measured): string {
   const cpu = `cpu ${m.pluginCpuUs.toFixed(0)} + ${m.vaultCpuUs.toFixed(0)} us`;
   const rate = `${m.callsPerSecond.toFixed(0)}/s`;
   return `${cell}: ${m.subject} ${rate}, ${times}, ${cpu}, ${m.vaultRequests.toFixed(0)} requests per 1,000`;
+}
+
+function burstLine({ subject, after, callsPerSecond, p50Ms, p99Ms, pluginCpuUs }: Burst): string {
+  const times = `p50 ${p50Ms.toFixed(2)} ms, p99 ${p99Ms.toFixed(2)} ms`;
+  return `cold, after ${after}: ${subject} ${callsPerSecond.toFixed(0)}/s, ${times}, cpu ${pluginCpuUs.toFixed(0)} us`;
 }
 
 function commandLine(): string {

@@ -5,6 +5,7 @@ import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { type ListMeasured, type Measured, WARM_UP_CALLS } from './calls.ts';
 import { chart } from './chart.ts';
+import { BURST_CALLS, BURST_WORKERS, type Burst } from './cold.ts';
 import type { Share } from './profile.ts';
 import type { Start } from './start.ts';
 import { TROUSSEAU } from './subject.ts';
@@ -15,6 +16,8 @@ export type Memory = { readonly subject: string; readonly when: string; readonly
 
 export type Results = {
   readonly starts: readonly Start[];
+  readonly cold: readonly Burst[];
+  readonly silenceSeconds: number;
   readonly cells: readonly Measured[];
   readonly lists: readonly ListMeasured[];
   readonly memory: readonly Memory[];
@@ -28,6 +31,7 @@ export function writeReport(results: Results): void {
   const text = [
     head(results.command),
     startSection(results.starts),
+    coldSection(results.cold, results.silenceSeconds),
     callSection(cells),
     costSection(cells),
     listSection(results.lists),
@@ -132,6 +136,40 @@ function sameCell(a: Measured, b: Measured): boolean {
     a.operation === b.operation &&
     a.workers === b.workers
   );
+}
+
+/** Medians over the starts; the ratio is Trousseau's figure divided by the peer's. */
+function coldSection(bursts: readonly Burst[], silenceSeconds: number): string {
+  const groups = [...Map.groupBy(bursts, ({ subject, after }) => `${after} ${subject}`).values()];
+  const medianOf = (
+    group: readonly Burst[],
+    figure: 'callsPerSecond' | 'p50Ms' | 'p99Ms',
+  ): number => median(group.map((burst) => burst[figure]));
+  const rows = groups.flatMap((group) => {
+    const [first] = group;
+    if (first === undefined) return [];
+    const own = groups.find((g) => g[0]?.after === first.after && g[0].subject === 'Trousseau');
+    const figure = (name: 'callsPerSecond' | 'p50Ms' | 'p99Ms', digits: number): string => {
+      const value = medianOf(group, name);
+      const ratio =
+        own === undefined || own === group ? '' : ` (${(medianOf(own, name) / value).toFixed(2)})`;
+      return `${value.toFixed(digits)}${ratio}`;
+    };
+    const after = first.after === 'start' ? 'a start' : `a silence of ${silenceSeconds} s`;
+    return [
+      `| ${after} | ${group.length} | ${first.subject} | ${figure('callsPerSecond', 0)} | ${figure('p50Ms', 2)} ms | ${figure('p99Ms', 2)} ms |`,
+    ];
+  });
+  return `## Cold bursts
+
+${BURST_CALLS.toLocaleString('en')} v2 decrypts by ${BURST_WORKERS} workers, without any call before them: what a kube-apiserver
+asks for when it starts, or lists Secrets after a quiet time. Medians. In brackets: Trousseau's figure
+divided by this one.
+
+| after | bursts | plugin | calls/s | p50 | p99 |
+|---|---|---|---|---|---|
+${rows.join('\n')}
+`;
 }
 
 function callSection(cells: readonly Measured[]): string {

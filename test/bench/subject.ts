@@ -76,12 +76,12 @@ export function peer(text: string): Subject {
   };
 }
 
-/** Starts it in a folder of its own; resolves when it encrypts. */
+/** Starts it in a folder of its own, which may be there from its last start; resolves when it encrypts. */
 export async function startSubject(
   subject: Subject,
   place: Omit<Place, 'socket'>,
 ): Promise<RunningSubject> {
-  mkdirSync(place.dir, { mode: 0o700 });
+  mkdirSync(place.dir, { mode: 0o700, recursive: true });
   const socket = join(place.dir, 'kms.sock');
   const [program = '', ...args] = await subject.command({ ...place, socket });
   const client = createKmsClient(socket);
