@@ -41,6 +41,7 @@ export function isTransient(kind: ProviderErrorKind): boolean {
   switch (kind) {
     case 'unavailable':
     case 'throttled':
+    case 'behind':
     case 'overloaded':
     case 'internal':
       return true;

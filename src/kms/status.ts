@@ -12,6 +12,7 @@ export type Reply<T> =
 const CODE_OF: Readonly<Record<ProviderErrorKind, status>> = {
   unavailable: status.UNAVAILABLE,
   throttled: status.UNAVAILABLE,
+  behind: status.UNAVAILABLE,
   overloaded: status.RESOURCE_EXHAUSTED,
   // The caller is not the one who is not authenticated: this plugin is.
   unauthenticated: status.FAILED_PRECONDITION,

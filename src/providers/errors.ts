@@ -9,6 +9,11 @@ export type ProviderErrorKind =
   | 'unavailable'
   /** The provider asked for fewer requests: try again after `retryAfterMs`. */
   | 'throttled'
+  /**
+   * The server does not know this version of the key, which another one may know, or the same a
+   * moment later: try again. Says nothing about the provider's health.
+   */
+  | 'behind'
   /** More calls wait for the provider than this process takes: nothing was tried. */
   | 'overloaded'
   /** The session is not accepted: log in again, once. */

@@ -12,10 +12,10 @@ import type { VaultReply, VaultRequest } from './reply.ts';
 import type { RetryBudget } from './retry-budget.ts';
 import { nameOf, type Server } from './server.ts';
 import { createServerSet, type ServerSetOptions } from './server-set.ts';
-import { asksToWait, isDown, isElsewhere, refuses, withoutWait } from './verdict.ts';
+import { asksToWait, bestOf, isDown, isElsewhere, refuses, withoutWait } from './verdict.ts';
 
 export type Addresses = {
-  /** An answer of any status of the first server that can serve. */
+  /** The best reply of the servers, asked until one of them is final. */
   request(request: VaultRequest, signal: AbortSignal): Promise<Result<VaultReply>>;
   /** Reads the TLS files again, and makes new connections where they have changed. */
   refresh(): Promise<Result<void>>;
@@ -64,8 +64,7 @@ export function createAddresses(options: AddressesOptions): Addresses {
     return { server, result };
   };
 
-  const settles = (request: VaultRequest, result: Result<VaultReply>): boolean =>
-    !isElsewhere(request, result, clock.now());
+  const settles = (result: Result<VaultReply>): boolean => !isElsewhere(result);
 
   const hedged = createHedge({ ask, settles, latency, budget, clock });
 
@@ -93,7 +92,7 @@ export function createAddresses(options: AddressesOptions): Addresses {
         mayHedge && spare !== undefined
           ? await hedged(server, spare, request, limitMs, signal)
           : await ask(server, request, limitMs, signal);
-      if (settles(request, outcome.result)) {
+      if (settles(outcome.result)) {
         // One that only overtook another is no better for it.
         if (outcome.server === server) preference.worked(server);
         return { good: outcome, outcomes: [] };
@@ -116,7 +115,7 @@ export function createAddresses(options: AddressesOptions): Addresses {
     request: VaultRequest,
     signal: AbortSignal,
   ): Promise<Staggered<Outcome>> => {
-    const isGood = ({ result }: Outcome): boolean => settles(request, result) && !refuses(result);
+    const isGood = ({ result }: Outcome): boolean => settles(result) && !refuses(result);
     const found = Promise.withResolvers<Outcome>();
     for (const server of probes) {
       if (!budget.take()) break;
@@ -136,7 +135,7 @@ export function createAddresses(options: AddressesOptions): Addresses {
     };
     const { good, outcomes } = await staggered(attempts(), isGood, clock, signal);
     // What one refuses another may be about to grant: it counts once all of them have ended.
-    const settled = good ?? outcomes.find(({ result }) => settles(request, result));
+    const settled = good ?? outcomes.find(({ result }) => settles(result));
     if (settled !== undefined) cameBack(settled.server);
     return { good: settled, outcomes };
   };
@@ -155,11 +154,11 @@ export function createAddresses(options: AddressesOptions): Addresses {
         ? inOutage(choice, request, signal)
         : inTurn([...choice.order, ...choice.probes], request, signal));
       if (good !== undefined) return good.result;
-      const last = outcomes.at(-1)?.result ?? fail('unavailable', `${request.what}: no server`);
+      const results = outcomes.map(({ result }) => result);
+      const best = bestOf(results) ?? fail('unavailable', `${request.what}: no server`);
       // That one server wants to be left alone is no reason to leave the others alone.
       const all = set.all()?.length ?? 0;
-      const waiting = outcomes.filter(({ result }) => asksToWait(result)).length;
-      return waiting < all ? withoutWait(last) : last;
+      return results.filter(asksToWait).length < all ? withoutWait(best) : best;
     },
     async close() {
       lifetime.abort();

@@ -1,8 +1,7 @@
 /** Requests in the name of the session: a token that is not accepted is replaced once. */
-import type { Clock } from '../../system/clock.ts';
 import { fail, type Result } from '../errors.ts';
 import type { Addresses } from './addresses.ts';
-import { failureOf, type VaultReply, type VaultRequest } from './reply.ts';
+import type { VaultReply, VaultRequest } from './reply.ts';
 import type { Session } from './session.ts';
 
 export type VaultClient = {
@@ -17,7 +16,6 @@ export type VaultClient = {
 export function createVaultClient(
   addresses: Pick<Addresses, 'request'>,
   session: Session,
-  clock: Clock,
 ): VaultClient {
   return {
     async request(request, signal) {
@@ -25,14 +23,13 @@ export function createVaultClient(
       if (!token.ok) return token;
       const first = await addresses.request({ ...request, token: token.value }, signal);
       if (!first.ok) return first;
-      const refusal = failureOf(request, first.value, clock.now());
+      const refusal = first.value.failure;
       if (refusal?.error.kind !== 'unauthenticated') return first;
       const fresh = await session.replace(token.value, refusal.error, signal);
       if (!fresh.ok) return fresh;
       const second = await addresses.request({ ...request, token: fresh.value }, signal);
       if (!second.ok) return second;
-      const refused = failureOf(request, second.value, clock.now());
-      const accepted = refused?.error.kind !== 'unauthenticated';
+      const accepted = second.value.failure?.error.kind !== 'unauthenticated';
       session.tried(fresh.value, accepted);
       if (accepted) return second;
       return fail(

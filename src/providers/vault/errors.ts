@@ -2,26 +2,80 @@
  * What an answer of Vault means, as a table: the kind decides what is done about it, the sentence
  * says it to an operator. Seen on Vault 1.9.3 and 1.21.1; https://developer.hashicorp.com/vault/api-docs
  */
-import { fail, type ProviderError, type ProviderErrorKind, type Result } from '../errors.ts';
+import { fail, type ProviderErrorKind, type Result } from '../errors.ts';
+
+/** A failure of a provider as an outcome. */
+export type Failure = Extract<Result<never>, { ok: false }>;
+
+/** For whom a refusal of one server holds. */
+export type Reach =
+  /** For the request: every server of this Vault would say the same. */
+  | 'request'
+  /** For this request at this server: another one may do better with it. */
+  | 'attempt'
+  /** For all that this server is asked: it cannot serve at all now. */
+  | 'server';
 
 type Meaning = {
   readonly kind: ProviderErrorKind;
   /** What to do about it, after what Vault said. */
   readonly advice: string;
+  /** Where the server cannot serve anything: see {@link Reach}. */
+  readonly down?: true;
+  /** Whether one item of a batch can be at fault for the whole of it. */
+  readonly ofItem?: true;
 };
 
 /** What to do where the key is not there. Making another one would hide the loss. */
 export const KEY_IS_GONE =
   'the key does not exist: check mount, key and namespace, or restore the key from a backup; do not make a new one in its place';
 
-/** By what Vault says, whatever the status is: 1.9.3 answers 500 where newer ones answer 400. */
+/** What a server says of itself, under whatever status: a DR secondary answers 400. */
+const BY_STATE: readonly (readonly [RegExp, Meaning])[] = [
+  [/Vault is sealed/i, { kind: 'unavailable', advice: 'unseal it', down: true }],
+  [
+    /disabled in replication DR secondary mode/i,
+    {
+      kind: 'unavailable',
+      advice: 'a disaster recovery secondary cannot serve: name the primary in addresses',
+      down: true,
+    },
+  ],
+  [
+    /active cluster node not found|no active Vault instance|node is not active|in standby mode|forward to the active node/i,
+    {
+      kind: 'unavailable',
+      advice: 'this standby knows no active node: is one being elected?',
+      down: true,
+    },
+  ],
+  [
+    /read-?only storage/i,
+    {
+      kind: 'unavailable',
+      advice: 'this server cannot write: a secondary, or one that steps down',
+      down: true,
+    },
+  ],
+  [
+    /API access to this namespace has been locked/i,
+    { kind: 'unavailable', advice: 'an administrator has to unlock the namespace' },
+  ],
+  [
+    /overloaded, try again later/i,
+    { kind: 'unavailable', advice: 'Vault has more to do than it can' },
+  ],
+];
+
+/** By what Vault says of the request, whatever the status is: 1.9.3 answers 500 where newer ones answer 400. */
 const BY_MESSAGE: readonly (readonly [RegExp, Meaning])[] = [
   [
-    /message authentication failed/i,
+    /message authentication failed|decryption error/i,
     {
       kind: 'invalid',
       advice:
         'the ciphertext was damaged, or made by another key; was the key deleted and made again under the same name?',
+      ofItem: true,
     },
   ],
   [
@@ -30,6 +84,16 @@ const BY_MESSAGE: readonly (readonly [RegExp, Meaning])[] = [
       kind: 'denied',
       advice:
         "the ciphertext's version lies below the key's min_decryption_version: lower it, or write the object again from a backup",
+      ofItem: true,
+    },
+  ],
+  [
+    /version is too (?:new|high)|higher than the latest/i,
+    {
+      kind: 'behind',
+      advice:
+        'this server does not know that version of the key: it is behind, Vault was restored from an older backup, or the key was deleted and made again under the same name',
+      ofItem: true,
     },
   ],
   [/encryption key not found|key not found/i, { kind: 'denied', advice: KEY_IS_GONE }],
@@ -39,17 +103,9 @@ const BY_MESSAGE: readonly (readonly [RegExp, Meaning])[] = [
   ],
   [/namespace not found|unknown namespace/i, { kind: 'denied', advice: 'check namespace' }],
   [
-    /version is too new|version is too high/i,
-    {
-      kind: 'invalid',
-      advice: 'the key never had that version; was it deleted and made again under the same name?',
-    },
+    /invalid ciphertext|invalid key version|base64|version .* not found|unable to decode|no such version|ciphertext/i,
+    { kind: 'invalid', advice: 'Vault cannot read it', ofItem: true },
   ],
-  [
-    /encryption is higher than the latest|invalid ciphertext|invalid key version|base64|version .* (?:higher|not found)|unable to decode|no such version|ciphertext/i,
-    { kind: 'invalid', advice: 'Vault cannot read it' },
-  ],
-  [/Vault is sealed/i, { kind: 'unavailable', advice: 'unseal it' }],
 ];
 
 /** By the status of the answer, where its message says nothing more. */
@@ -58,8 +114,9 @@ const BY_STATUS: Readonly<Record<number, Meaning>> = {
   307: {
     kind: 'unavailable',
     advice: 'this standby cannot reach the active node: is there one, and is it in addresses?',
+    down: true,
   },
-  400: { kind: 'invalid', advice: 'Vault does not take the request' },
+  400: { kind: 'invalid', advice: 'Vault does not take the request', ofItem: true },
   403: {
     kind: 'unauthenticated',
     advice: 'the token is not valid any more, or its policy does not allow this',
@@ -70,16 +127,31 @@ const BY_STATUS: Readonly<Record<number, Meaning>> = {
   },
   405: { kind: 'denied', advice: 'Vault does not take this there: check mount' },
   412: { kind: 'unavailable', advice: 'this standby has not caught up yet' },
+  413: {
+    kind: 'invalid',
+    advice: "the request is larger than the listener's max_request_size",
+    ofItem: true,
+  },
   429: { kind: 'throttled', advice: 'a rate limit quota of Vault holds' },
+  // Of sys/health alone, which is not asked for in the way of a call; kept for what forwards it.
   472: {
     kind: 'unavailable',
     advice: 'a disaster recovery secondary cannot serve: name the primary',
+    down: true,
   },
-  473: { kind: 'unavailable', advice: 'this performance standby cannot serve now' },
-  501: { kind: 'unavailable', advice: 'this Vault is not initialised' },
-  503: { kind: 'unavailable', advice: 'this Vault is sealed or under maintenance' },
+  473: { kind: 'unavailable', advice: 'this performance standby cannot serve now', down: true },
+  501: { kind: 'unavailable', advice: 'this Vault is not initialised', down: true },
+  502: { kind: 'unavailable', advice: 'Vault cannot reach another Vault', down: true },
+  503: { kind: 'unavailable', advice: 'this Vault is sealed or under maintenance', down: true },
+  504: { kind: 'unavailable', advice: 'Vault had no answer in time', down: true },
 };
 
+/** Vault in recovery mode answers 403 without a word to every request (vault/http/logical.go). */
+const RECOVERY_MODE: Meaning = {
+  kind: 'unavailable',
+  advice: 'this Vault gives no reason, as one in recovery mode does: start it without -recovery',
+  down: true,
+};
 const SERVER_FAULT: Meaning = {
   kind: 'unavailable',
   advice: 'Vault has trouble of its own: see its log',
@@ -90,74 +162,101 @@ const MAX_QUOTED = 200;
 /** Vault's sentences are far shorter, and what follows must not cost time without bounds. */
 const MAX_READ = 2_000;
 
+export type Refused = {
+  readonly status: number;
+  /** What stands in `errors`. */
+  readonly errors: readonly string[];
+  /** The header of that name, in seconds or as a date (RFC 9110, section 10.2.3). */
+  readonly retryAfter: string | undefined;
+  /** Where a redirect leads, fit to be shown; empty where it is none. */
+  readonly location: string;
+};
+
 /**
- * What an answer of 400 or more means.
+ * What a refusal of Vault means.
  *
  * @param what the request in a few words, e.g. `decrypting`
- * @param messages what stands in `errors`
- * @param retryAfter the header of that name, in seconds or as a date (RFC 9110, section 10.2.3)
+ * @param now in milliseconds since the epoch
  */
-export function errorOf(
+export function refusalOf(
   what: string,
-  status: number,
-  messages: readonly string[],
-  retryAfter: string | undefined,
+  { status, errors, retryAfter, location }: Refused,
   now: number,
-): Extract<Result<never>, { ok: false }> {
-  const text = messages.join('; ').slice(0, MAX_READ);
-  const said = quote(text);
-  const byMessage = isBySentence(status, text) ? meaningOf(text) : undefined;
-  const { kind, advice } =
-    byMessage ?? BY_STATUS[status] ?? (status >= 500 ? SERVER_FAULT : UNEXPECTED);
+): {
+  readonly failure: Failure;
+  readonly words: string;
+  readonly reach: Reach;
+  readonly ofItem: boolean;
+} {
+  const words = errors.join('; ').slice(0, MAX_READ);
+  const meaning = meaningOf(status, words);
+  const { kind, advice, down, ofItem } = meaning;
+  const said = location === '' ? quote(words) : `go to ${location}`;
   const message = `${what}: Vault answered ${status}${said === '' ? '' : ` (${said})`}: ${advice}`;
-  return fail(kind, message, waitOf(status, retryAfter, now));
+  const wait = retryAfterMs(status, retryAfter, now, 'vault');
+  const failure = fail(kind, message, wait === undefined ? {} : { retryAfterMs: wait });
+  const reach = down === true ? 'server' : kind === 'unavailable' ? 'attempt' : 'request';
+  return { failure, words, reach, ofItem: ofItem === true };
 }
 
-/** How long an answer asks to be left alone: with 429 (RFC 6585), or with 503 (RFC 9110, 10.2.3). */
-export function waitOf(
-  status: number,
-  retryAfter: string | undefined,
-  now: number,
-): Pick<ProviderError, 'retryAfterMs'> {
-  const wait = status === 429 || status === 503 ? retryAfterMs(retryAfter, now) : undefined;
-  return wait === undefined ? {} : { retryAfterMs: wait };
+function meaningOf(status: number, words: string): Meaning {
+  if (status === 403 && words === '') return RECOVERY_MODE;
+  const bySentence =
+    find(BY_STATE, words) ?? (isBySentence(status, words) ? find(BY_MESSAGE, words) : undefined);
+  return bySentence ?? BY_STATUS[status] ?? (status >= 500 ? SERVER_FAULT : UNEXPECTED);
 }
 
-/** What the message of one item in a batch means. */
-export function itemErrorOf(what: string, message: string): Extract<Result<never>, { ok: false }> {
-  const { kind, advice } = meaningOf(message.slice(0, MAX_READ)) ?? {
-    kind: 'invalid' as const,
-    advice: 'Vault does not take it',
-  };
+/**
+ * What the message of one item in a batch means.
+ *
+ * @param status of the whole answer: 500 where an item met with trouble of Vault's own
+ */
+export function itemErrorOf(what: string, message: string, status: number): Failure {
+  const words = message.slice(0, MAX_READ);
+  const { kind, advice } =
+    find(BY_STATE, words) ??
+    find(BY_MESSAGE, words) ??
+    (status >= 500 ? SERVER_FAULT : { kind: 'invalid' as const, advice: 'Vault does not take it' });
   return fail(kind, `${what}: Vault said (${quote(message)}): ${advice}`);
 }
 
 /** What a rate limit, a standby or a policy says is its status alone; so with trouble of Vault's own. */
 function isBySentence(status: number, text: string): boolean {
-  if ([403, 412, 429].includes(status)) return false;
+  if ([403, 412, 413, 429].includes(status)) return false;
   return status < 500 || (status === 500 && OUR_FAULT_AT_500.test(text));
 }
 
-/** 1.9.3 answers 500 to a tampered ciphertext, and to a token that is no JWT. */
-const OUR_FAULT_AT_500 = /message authentication failed|illegal base64 data/i;
+/** 1.9.3 answers 500 to a tampered ciphertext, whatever the type of the key, and to a token that is no JWT. */
+const OUR_FAULT_AT_500 = /message authentication failed|decryption error|illegal base64 data/i;
 
-function meaningOf(message: string): Meaning | undefined {
-  return BY_MESSAGE.find(([pattern]) => pattern.test(message))?.[1];
+function find(table: readonly (readonly [RegExp, Meaning])[], words: string): Meaning | undefined {
+  return table.find(([pattern]) => pattern.test(words))?.[1];
 }
 
-/** A wait in milliseconds; undefined where the header is missing or says nothing sensible. */
-export function retryAfterMs(header: string | undefined, now: number): number | undefined {
-  if (header === undefined) return undefined;
+/**
+ * How long an answer asks not to be asked again, in milliseconds: with 429 (RFC 6585), or with 503
+ * (RFC 9110, 10.2.3); undefined where it does not, or says nothing sensible. A quota of Vault is
+ * obeyed; what a load balancer says, or a server that is away, must not stop all calls for long.
+ */
+export function retryAfterMs(
+  status: number,
+  header: string | undefined,
+  now: number,
+  from: 'vault' | 'stranger',
+): number | undefined {
+  if (header === undefined || (status !== 429 && status !== 503)) return undefined;
   // Date.parse takes nearly anything with a number in it for a date.
   const ms = /^\d+$/.test(header)
     ? Number(header) * 1000
     : HTTP_DATE.test(header)
       ? Date.parse(header) - now
       : Number.NaN;
-  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), MAX_RETRY_AFTER_MS) : undefined;
+  const most = status === 429 && from === 'vault' ? MOST_OF_A_QUOTA_MS : MOST_OF_OTHERS_MS;
+  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), most) : undefined;
 }
 
-const MAX_RETRY_AFTER_MS = 60_000;
+const MOST_OF_A_QUOTA_MS = 60_000;
+const MOST_OF_OTHERS_MS = 2_000;
 const HTTP_DATE = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*, .* GMT$/;
 
 /**
@@ -184,11 +283,7 @@ const BASE64_OF_A_KEY =
   /(?=[a-z0-9+/]*[A-Z])(?=[A-Z0-9+/]*[a-z])(?=[A-Za-z+/]*\d)[A-Za-z0-9+/]{24,}={0,2}/g;
 
 /** What a request that brought no answer means, by the error that Node or undici gave. */
-export function connectionErrorOf(
-  what: string,
-  address: string,
-  error: unknown,
-): Extract<Result<never>, { ok: false }> {
+export function connectionErrorOf(what: string, address: string, error: unknown): Failure {
   const code = codeOf(error);
   const [kind, advice] = BY_CODE[code] ?? ['unavailable' as const, ''];
   const message = `${what}: cannot reach ${address}: ${code}${advice === '' ? '' : `: ${advice}`}`;
@@ -207,7 +302,7 @@ const BY_CODE: Readonly<Record<string, readonly [ProviderErrorKind, string]>> = 
   UND_ERR_CONNECT_TIMEOUT: ['unavailable', 'no connection in time'],
   UND_ERR_HEADERS_TIMEOUT: ['unavailable', 'no answer in time'],
   UND_ERR_BODY_TIMEOUT: ['unavailable', 'the answer stopped midway'],
-  UND_ERR_RES_EXCEEDED_MAX_SIZE: ['internal', 'the answer is far too long for Vault'],
+  UND_ERR_RES_EXCEEDED_MAX_SIZE: ['unavailable', 'the answer is far too long for Vault'],
   UND_ERR_ABORTED: ['unavailable', 'no answer in time'],
   UND_ERR_PRX_TLS: ['unavailable', 'the proxy does not speak TLS as expected'],
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: ['unavailable', CHECK_CA],

@@ -5,6 +5,7 @@ import type { Latency } from './latency.ts';
 import type { VaultReply, VaultRequest } from './reply.ts';
 import type { RetryBudget } from './retry-budget.ts';
 import type { Server } from './server.ts';
+import { bestOf } from './verdict.ts';
 
 export type Outcome = { readonly server: Server; readonly result: Result<VaultReply> };
 
@@ -28,7 +29,7 @@ export type Hedge = (
 export type HedgeOptions = {
   readonly ask: Ask;
   /** Whether an answer is no reason to wait for another one. */
-  readonly settles: (request: VaultRequest, result: Result<VaultReply>) => boolean;
+  readonly settles: (result: Result<VaultReply>) => boolean;
   /** Of the requests that may be hedged. */
   readonly latency: Latency;
   readonly budget: RetryBudget;
@@ -65,12 +66,13 @@ export function createHedge({ ask, settles, latency, budget, clock }: HedgeOptio
       if (!early || !budget.take()) return await one;
       const two = ask(spare, request, limitMs, rounds[1].signal);
       const winner = await Promise.race([one, two]);
-      if (settles(request, winner.result)) {
+      if (settles(winner.result)) {
         overtaken = winner.server === spare ? overtaken + 1 : 0;
         if (overtaken >= OVERTAKEN_MOST) first.circuit.failed(clock.now());
         return winner;
       }
-      return await (winner.server === first ? two : one);
+      const other = await (winner.server === first ? two : one);
+      return bestOf([winner.result, other.result]) === winner.result ? winner : other;
     } finally {
       answered.abort();
       signal.removeEventListener('abort', abort);

@@ -3,15 +3,15 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
 import type { VaultConfig } from '../../config/schema.ts';
 import { type Clock, sleep } from '../../system/clock.ts';
-import { fail, type Result, succeed } from '../errors.ts';
+import type { Result } from '../errors.ts';
 import { createDispatcher, type DispatcherOptions } from './dispatcher.ts';
-import { codeOf, connectionErrorOf, waitOf } from './errors.ts';
-import { parseBody, type VaultReply, type VaultRequest } from './reply.ts';
+import { codeOf, connectionErrorOf } from './errors.ts';
+import { type Response, readReply, type VaultReply, type VaultRequest } from './reply.ts';
 import { nameOf } from './server.ts';
 
 export type VaultConnection = {
   /**
-   * An answer of any status, or why none came.
+   * What Vault replied, or why no reply of Vault came.
    *
    * @param limitMs how long it may take in all, in milliseconds
    */
@@ -75,20 +75,11 @@ export function createVaultConnection(options: ConnectionOptions): VaultConnecti
   /** Rejects with the error of Node or undici where no whole answer comes. */
   const exchange = async (request: VaultRequest, limit: Limit): Promise<Result<VaultReply>> => {
     const used = dispatcher;
-    const answer = await dispatch(used, optionsOf(request), limit).catch((error: unknown) => {
+    const response = await dispatch(used, optionsOf(request), limit).catch((error: unknown) => {
       if (limit.expired?.name === LATE) replace(used);
       throw error;
     });
-    const retryAfter = answer.headers['retry-after']?.toString();
-    const body = parseBody(answer.text, String(answer.headers['content-type'] ?? ''));
-    if (!body.ok) {
-      const told = `${request.what}: ${nameOf(target)} answers ${answer.status}, but not as Vault does`;
-      // A proxy's limit is one too, and another way to Vault is no way around it.
-      const kind = answer.status === 429 ? 'throttled' : body.error.kind;
-      const wait = waitOf(answer.status, retryAfter, clock.now());
-      return fail(kind, `${told}: ${body.error.message}`, wait);
-    }
-    return succeed({ status: answer.status, body: body.value, retryAfter });
+    return readReply(request, nameOf(target), response, clock.now());
   };
 
   return {
@@ -136,18 +127,12 @@ export function createVaultConnection(options: ConnectionOptions): VaultConnecti
 /** What ends a request from outside: its time limit, or its caller who leaves. */
 type Limit = { expired: Error | undefined; onExpire: ((error: Error) => void) | undefined };
 
-type Answer = {
-  readonly status: number;
-  readonly headers: IncomingHttpHeaders;
-  readonly text: string;
-};
-
 /** undici's own callbacks: its promises cost a stream and an AbortSignal for each request. */
 function dispatch(
   dispatcher: Dispatcher,
   options: Dispatcher.DispatchOptions,
   limit: Limit,
-): Promise<Answer> {
+): Promise<Response> {
   return new Promise((resolve, reject) => {
     let controller: Dispatcher.DispatchController | undefined;
     let status = 0;
@@ -175,7 +160,14 @@ function dispatch(
         else chunks.push(chunk);
       },
       onResponseEnd() {
-        resolve({ status, headers, text: textOf(chunks) });
+        const { location } = headers;
+        resolve({
+          status,
+          text: textOf(chunks),
+          contentType: String(headers['content-type'] ?? ''),
+          retryAfter: headers['retry-after'],
+          location,
+        });
       },
       onResponseError(_controller, error) {
         reject(error);

@@ -45,6 +45,7 @@ const HEALTH: VaultRequest = {
   method: 'GET',
   path: 'sys/health',
   what: 'looking at its health',
+  holds: 'health',
   root: true,
 };
 
@@ -76,7 +77,7 @@ export function createPreference({ servers, moved, clock }: PreferenceOptions): 
   const look = async (server: Server): Promise<void> => {
     const result = await server.connection.request(HEALTH, PROBE_LIMIT_MS, lifetime.signal);
     if (lifetime.signal.aborted || !servers().includes(server)) return;
-    const good = result.ok && GOOD.includes(result.value.status);
+    const good = result.ok && result.value.kind === 'answer' && GOOD.includes(result.value.status);
     looks.set(server, good ? (looks.get(server) ?? 0) + 1 : 0);
     if ((looks.get(server) ?? 0) < GOOD_LOOKS) return;
     server.circuit.succeeded();

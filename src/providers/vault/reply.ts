@@ -1,6 +1,9 @@
-/** A request to Vault and what came back of it, as plain data. Decides nothing about its meaning. */
+/**
+ * A request to Vault, and what came back of it. Each reply is classified here, once, where its bytes
+ * are read: everything behind decides from the class.
+ */
 import { fail, type Result, succeed } from '../errors.ts';
-import { errorOf } from './errors.ts';
+import { type Failure, quote, type Reach, refusalOf, retryAfterMs } from './errors.ts';
 
 export type VaultRequest = {
   readonly method: 'GET' | 'POST';
@@ -11,6 +14,8 @@ export type VaultRequest = {
   readonly body?: object | string;
   /** The request in a few words, for the sentence of an error, e.g. `encrypting`. */
   readonly what: string;
+  /** What an answer of Vault holds; whatever does not hold it comes from something in between. */
+  readonly holds: Content;
   /** What must not be sent twice: the unwrapping of a token that works once. */
   readonly once?: boolean;
   /** How long it may take where another server can be asked, in milliseconds; else see pace.ts. */
@@ -19,56 +24,199 @@ export type VaultRequest = {
   readonly hedge?: boolean;
   /** What is asked of the server itself, not of a namespace on it. */
   readonly root?: boolean;
+  /** Ask another server than the one in use first, where there is one: that one may be behind. */
+  readonly elsewhere?: boolean;
 };
 
-/** A whole answer, whatever its status is. */
-export type VaultReply = {
+export type Content =
+  /** `auth`, of a login or a renewal. */
+  | 'auth'
+  /** `data`, of a read. */
+  | 'data'
+  /** What the server says of itself, with a status of its own: sys/health. */
+  | 'health'
+  /** Nothing: what is done leaves no content. */
+  | 'nothing'
+  /** One result for each item of a batch: this field, or an `error`. */
+  | { readonly field: 'ciphertext' | 'plaintext'; readonly items: number };
+
+/** A whole reply of Vault. What comes from something in between is a failed {@link Result}. */
+export type VaultReply = VaultAnswer | VaultRefusal;
+
+/** What was asked for, whatever the status is: 400 and 500 may hold the results of a batch. */
+export type VaultAnswer = {
+  readonly kind: 'answer';
   readonly status: number;
   readonly body: Readonly<Record<string, unknown>>;
-  readonly retryAfter: string | undefined;
+  readonly failure: undefined;
 };
 
-/** The failure of an answer of 300 or more, as an error; undefined where it is none. */
-export function failureOf(
+/** Vault's own words why it does not do what was asked. */
+export type VaultRefusal = {
+  readonly kind: 'refusal';
+  readonly status: number;
+  readonly body: Readonly<Record<string, unknown>>;
+  /** The same as a failure of the provider, which a caller can pass on. */
+  readonly failure: Failure;
+  /** What stands in `errors`, as it came: for comparing. It may hold secrets, so it is never shown. */
+  readonly words: string;
+  readonly reach: Reach;
+  /** Whether one item of a batch may be at fault for all of them: then the halves are asked for. */
+  readonly ofItem: boolean;
+};
+
+/** A whole HTTP response of whatever answered. */
+export type Response = {
+  readonly status: number;
+  readonly text: string;
+  readonly contentType: string;
+  readonly retryAfter: string | undefined;
+  /** Where a redirect leads. */
+  readonly location: string | undefined;
+};
+
+/**
+ * Vault's reply, or a failure that says what answered in Vault's place. Vault is known by the form of
+ * what it says, not by the status: by the content that was asked for, or by `errors` as texts.
+ *
+ * @param server who was asked, for the sentence of an error
+ * @param now in milliseconds since the epoch
+ */
+export function readReply(
   request: VaultRequest,
-  reply: VaultReply,
+  server: string,
+  response: Response,
   now: number,
-): Extract<Result<never>, { ok: false }> | undefined {
-  if (reply.status < 300) return undefined;
-  const { errors } = reply.body;
-  // Vault always says why in that form; what does not is a proxy or a load balancer in between.
-  if (!Array.isArray(errors) && DEFINITIVE.includes(reply.status)) {
-    return notVault(`${request.what}: something in between answered ${reply.status}, not Vault`);
-  }
-  const messages = Array.isArray(errors)
-    ? errors.filter((e): e is string => typeof e === 'string')
-    : [];
-  return errorOf(request.what, reply.status, messages, reply.retryAfter, now);
+): Result<VaultReply> {
+  const { status } = response;
+  const stranger = (why: string): Failure => notVault(request, server, response, why, now);
+  // A standby that cannot forward sends its clients to the active node, without a body.
+  if (status === TEMPORARY_REDIRECT) return succeed(refused(request, response, {}, [], now));
+  if (status > 300 && status < 400) return stranger(redirectOf(response));
+  if (response.text === '' && status < 300 && request.holds === 'nothing')
+    return succeed({ kind: 'answer', status, body: {}, failure: undefined });
+  const parsed = parseBody(response);
+  if (!parsed.ok) return stranger(parsed.why);
+  const { body } = parsed;
+  const lacks = lacksOf(request.holds, body);
+  if (lacks === undefined && mayAnswer(request.holds, status))
+    return succeed({ kind: 'answer', status, body, failure: undefined });
+  const { errors } = body;
+  if (status >= 400 && isTexts(errors))
+    return succeed(refused(request, response, body, errors, now));
+  return stranger(status < 300 ? (lacks ?? 'it means nothing') : 'it gives no reason in errors');
 }
 
-const DEFINITIVE: readonly number[] = [400, 401, 403, 404, 405];
+const TEMPORARY_REDIRECT = 307;
 
-/** The body of an answer as an object, or in words why it is nothing that Vault sends. */
-export function parseBody(text: string, contentType: string): Result<VaultReply['body']> {
-  if (text === '') return succeed({});
+/** Which statuses Vault gives to an answer. */
+function mayAnswer(holds: Content, status: number): boolean {
+  // Vault 1.12 and newer answer 400 or 500 with the results where an item failed; sys/health says by
+  // its status what the server is; a deleted version of a KV secret is 404 with data.
+  if (typeof holds === 'object' || holds === 'health') return true;
+  return status < 300 || (status === 404 && holds === 'data');
+}
+
+/** In words what is missing in a body; undefined where it holds what it should. */
+function lacksOf(holds: Content, body: VaultReply['body']): string | undefined {
+  switch (holds) {
+    case 'nothing':
+      return undefined;
+    case 'health':
+      return typeof body['sealed'] === 'boolean'
+        ? undefined
+        : 'it does not say whether it is sealed';
+    case 'auth':
+    case 'data':
+      return isObject(body[holds]) ? undefined : `there is no ${holds} in it`;
+  }
+  const { data } = body;
+  const results = isObject(data) ? data['batch_results'] : undefined;
+  if (!Array.isArray(results)) return 'there are no results in it';
+  if (results.length !== holds.items)
+    return `it holds ${results.length} results for ${holds.items} items`;
+  return results.every((result: unknown) => isResult(result, holds.field))
+    ? undefined
+    : `a result holds neither ${holds.field} nor error`;
+}
+
+function isResult(result: unknown, field: string): boolean {
+  if (!isObject(result)) return false;
+  const { error, [field]: value } = result;
+  if (typeof value === 'string' && value !== '') return true;
+  return typeof error === 'string' && error !== '';
+}
+
+function isTexts(errors: unknown): errors is readonly string[] {
+  return Array.isArray(errors) && errors.every((error) => typeof error === 'string');
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function refused(
+  request: VaultRequest,
+  { status, retryAfter, location }: Response,
+  body: VaultReply['body'],
+  errors: readonly string[],
+  now: number,
+): VaultRefusal {
+  const answered = { status, errors, retryAfter, location: shown(location) };
+  return { kind: 'refusal', status, body, ...refusalOf(request.what, answered, now) };
+}
+
+/** Whatever it is, it counts against this server, and another one may be Vault. */
+function notVault(
+  { what }: VaultRequest,
+  server: string,
+  { status, retryAfter }: Response,
+  why: string,
+  now: number,
+): Failure {
+  const wait = retryAfterMs(status, retryAfter, now, 'stranger');
+  return fail(
+    status === 429 ? 'throttled' : 'unavailable',
+    `${what}: ${server} answers ${status}, but not as Vault does: ${why}`,
+    wait === undefined ? {} : { retryAfterMs: wait },
+  );
+}
+
+function redirectOf({ location }: Response): string {
+  const to = shown(location);
+  return to === ''
+    ? 'it redirects to nowhere'
+    : `it redirects to ${to}: is that the address to name?`;
+}
+
+/** What follows a question mark may hold anything. */
+function shown(location: string | undefined): string {
+  return quote((location ?? '').replace(/[?#].*$/s, ''));
+}
+
+type Parsed =
+  | { readonly ok: true; readonly body: VaultReply['body'] }
+  | { readonly ok: false; readonly why: string };
+
+/** The body as an object, or in words why it is nothing that Vault sends. */
+function parseBody({ text, contentType }: Response): Parsed {
+  if (SPEAKS_TLS.test(text)) return { ok: false, why: 'it speaks TLS: is the address https?' };
+  if (text === '') return { ok: false, why: 'the answer is empty' };
   if (!contentType.startsWith('application/json')) {
-    return notVault(
-      `content type ${contentType.slice(0, 60) || 'missing'}; is there a proxy in between?`,
-    );
+    const type = quote(contentType.slice(0, 60)) || 'missing';
+    return { ok: false, why: `content type ${type}; is there a proxy in between?` };
   }
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    return notVault('what it sent is not JSON');
+    return { ok: false, why: 'what it sent is not JSON' };
   }
-  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
-    return notVault('what it sent is no JSON object');
-  }
-  return succeed(parsed as VaultReply['body']);
+  return isObject(parsed)
+    ? { ok: true, body: parsed }
+    : { ok: false, why: 'what it sent is no JSON object' };
 }
 
-function notVault(why: string): Extract<Result<never>, { ok: false }> {
-  return fail('unavailable', why);
-}
+/** Go's net/http, which Vault's listener is made of, and nginx, to plain HTTP on a port for TLS. */
+const SPEAKS_TLS = /HTTP request to an HTTPS server|plain HTTP request was sent to HTTPS port/;

@@ -17,7 +17,6 @@ import {
 } from './auth/login.ts';
 import { createRelogins, refusedWait } from './relogin.ts';
 import { renewalDelay, retryDelay, shrinks } from './renewal.ts';
-import { failureOf } from './reply.ts';
 import { within } from './within.ts';
 
 export type Session = {
@@ -190,12 +189,13 @@ export function createSession(options: SessionOptions): Session {
       token: login.token,
       body: {},
       what: 'renewing the token',
+      holds: 'auth',
     } as const;
     const replied = await limited(LOGIN_TIMEOUT_MS, (signal) => send(request, signal));
     // Another token came into use meanwhile: what became of this one is of no interest any more.
     if (held !== renewing) return succeed(login.token);
     if (!replied.ok) return replied;
-    const failure = failureOf(request, replied.value, clock.now());
+    const { failure } = replied.value;
     if (failure !== undefined) {
       const { kind } = failure.error;
       return kind === 'unavailable' || kind === 'throttled' ? failure : await shareLogin();

@@ -3,14 +3,13 @@
  * https://developer.hashicorp.com/vault/api-docs/secret/transit
  */
 import type { VaultConfig } from '../../config/schema.ts';
-import type { Clock } from '../../system/clock.ts';
 import { CANONICAL_BASE64, ciphertextForm } from '../ciphertext.ts';
 import { fail, type Result, succeed } from '../errors.ts';
 import type { KeyDescription } from '../provider.ts';
 import type { VaultClient } from './client.ts';
 import { itemErrorOf, KEY_IS_GONE } from './errors.ts';
 import { describeKey } from './key.ts';
-import { failureOf, type VaultReply } from './reply.ts';
+import type { VaultAnswer } from './reply.ts';
 
 export type Transit = {
   describe(signal: AbortSignal): Promise<Result<KeyDescription>>;
@@ -53,7 +52,7 @@ export const transitForm = ciphertextForm('vault');
 const AEAD_OVERHEAD = 28;
 
 /** The key of this name under this mount. */
-export function createTransit(client: VaultClient, place: Place, clock: Clock): Transit {
+export function createTransit(client: VaultClient, place: Place): Transit {
   const { mount, key } = place;
   /** Whether what was encrypted is as long as its ciphertext, but for nonce and tag. */
   let exactLength = false;
@@ -70,23 +69,21 @@ export function createTransit(client: VaultClient, place: Place, clock: Clock): 
       // Every part is base64 or a number: nothing in it needs to be escaped.
       body: `{"batch_input":[${items.join(',')}]}`,
       what: `${operation.what} with ${mount}/${key}`,
+      holds: { field: operation.answerField, items: items.length },
       hedge: operation.hedge,
     } as const;
     const replied = await client.request(request, signal);
     if (!replied.ok) return items.map(() => replied);
-    const results = itemResults(request.what, operation.answerField, replied.value, items.length);
-    if (results !== undefined) return results;
-    const failure =
-      failureOf(request, replied.value, clock.now()) ??
-      fail('internal', `${request.what}: Vault answered not as many results as were asked for`);
+    const reply = replied.value;
+    if (reply.kind === 'answer') return itemResults(request.what, operation.answerField, reply);
     // 1.9.3 answers 500 for a whole batch over one damaged item: the others must not pay for it.
-    if (items.length > 1 && failure.error.kind === 'invalid') {
+    if (items.length > 1 && reply.ofItem) {
       const half = items.length >> 1;
       // One after the other: the batch has one place among the requests under way, not many.
       const first = await send(operation, items.slice(0, half), signal);
       return [...first, ...(await send(operation, items.slice(half), signal))];
     }
-    return items.map(() => failure);
+    return items.map(() => reply.failure);
   };
 
   return {
@@ -95,18 +92,18 @@ export function createTransit(client: VaultClient, place: Place, clock: Clock): 
         method: 'GET',
         path: `${mount}/keys/${key}`,
         what: `reading the key ${mount}/${key}`,
+        holds: 'data',
       } as const;
       const replied = await client.request(request, signal);
       if (!replied.ok) return replied;
-      const { status, body } = replied.value;
-      // A missing key is 404 without a word, a missing mount 404 with "no handler for route".
-      const { errors } = body;
-      if (status === NOT_FOUND && Array.isArray(errors) && errors.length === 0) {
-        return fail('denied', `${request.what}: ${KEY_IS_GONE}`);
+      const reply = replied.value;
+      if (reply.kind === 'refusal') {
+        // A missing key is 404 without a word, a missing mount 404 with "no handler for route".
+        return reply.status === NOT_FOUND && reply.words === ''
+          ? fail('denied', `${request.what}: ${KEY_IS_GONE}`)
+          : reply.failure;
       }
-      const failure = failureOf(request, replied.value, clock.now());
-      if (failure !== undefined) return failure;
-      const described = describeKey(body['data'], place);
+      const described = describeKey(reply.body['data'], place);
       if (described.ok) exactLength = AEAD_12_16.includes(described.value.facts.type);
       return described;
     },
@@ -154,26 +151,17 @@ const NOT_WHOLE = fail(
   'the ciphertext is not whole: it is not vault:v<version>:<base64>, or too short for what it must hold',
 );
 
-/** The results of the items in their order; undefined where the answer holds not one for each. */
+/** The results of the items in their order, of an answer that holds one for each. */
 function itemResults(
   what: string,
   field: Operation['answerField'],
-  reply: VaultReply,
-  items: number,
-): readonly Result<string>[] | undefined {
-  // 1.12 and newer answer 400 with the results in it where an item failed.
-  if (reply.status >= 300 && reply.status !== 400) return undefined;
-  const { data } = reply.body;
-  if (typeof data !== 'object' || data === null) return undefined;
-  const { batch_results: results } = data as { batch_results?: unknown };
-  if (!Array.isArray(results) || results.length !== items) return undefined;
-  return results.map((result: unknown): Result<string> => {
-    if (typeof result !== 'object' || result === null)
-      return fail('internal', `${what}: a result is no object`);
-    const { error, [field]: value } = result as Readonly<Record<string, unknown>>;
-    if (typeof error === 'string' && error !== '') return itemErrorOf(what, error);
-    if (typeof value === 'string' && value !== '') return succeed(value);
-    return fail('internal', `${what}: a result holds neither ${field} nor error`);
+  { status, body }: VaultAnswer,
+): readonly Result<string>[] {
+  const { batch_results } = body['data'] as { batch_results: readonly Record<string, unknown>[] };
+  return batch_results.map(({ error, [field]: value }): Result<string> => {
+    if (typeof error === 'string' && error !== '') return itemErrorOf(what, error, status);
+    if (typeof value === 'string') return succeed(value);
+    throw new Error('an answer was let through with a result that is none');
   });
 }
 

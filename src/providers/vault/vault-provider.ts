@@ -56,7 +56,7 @@ export function createVaultProvider(
     clock,
     log,
   });
-  const transit = createTransit(createVaultClient(addresses, session, clock), options, clock);
+  const transit = createTransit(createVaultClient(addresses, session), options);
   return {
     name,
     // The watcher's first look logs in; nothing needs to be done before it.

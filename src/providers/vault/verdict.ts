@@ -1,49 +1,64 @@
-/** What an answer, or that there was none, says of the server that was asked. */
+/** What an outcome says of the server that was asked, and which of several outcomes is the best. */
 import { fail, type Result, succeed } from '../errors.ts';
-import { failureOf, type VaultReply, type VaultRequest } from './reply.ts';
+import type { VaultReply } from './reply.ts';
 
-/** Whether another server may do better: this one is away, sealed, behind, or in trouble. */
-export function isElsewhere(
-  request: VaultRequest,
-  result: Result<VaultReply>,
-  now: number,
-): boolean {
-  if (!result.ok) return result.error.kind === 'unavailable';
-  // A standby that does not forward sends its clients to the active node.
-  if (result.value.status === TEMPORARY_REDIRECT) return true;
-  return failureOf(request, result.value, now)?.error.kind === 'unavailable';
+/** Whether another server may do better: this one is away, sealed, behind, in trouble, or not Vault. */
+export function isElsewhere(result: Result<VaultReply>): boolean {
+  if (!result.ok) return mayBeServers(result.error.kind);
+  return result.value.kind === 'refusal' && result.value.reach !== 'request';
 }
 
 /** Whether the server cannot serve at all, whatever is asked of it. */
 export function isDown(result: Result<VaultReply>): boolean {
-  if (!result.ok) return result.error.kind === 'unavailable';
-  const { status, body } = result.value;
-  return DOWN.includes(status) || (status === 500 && isWithoutActive(body['errors']));
+  if (!result.ok) return mayBeServers(result.error.kind);
+  return result.value.kind === 'refusal' && result.value.reach === 'server';
+}
+
+/** No answer of Vault came; an error of our own input is the same everywhere. */
+function mayBeServers(kind: string): boolean {
+  return kind === 'unavailable' || kind === 'throttled';
 }
 
 /** Whether it says no, or nothing at all. */
 export function refuses(result: Result<VaultReply>): boolean {
-  return !result.ok || result.value.status >= 400;
+  return !result.ok || result.value.kind === 'refusal';
 }
 
-const TEMPORARY_REDIRECT = 307;
-const DOWN: readonly number[] = [TEMPORARY_REDIRECT, 472, 473, 501, 502, 503, 504];
-
-/** A standby hears of a new active node some seconds late, and then says that there is none. */
-function isWithoutActive(errors: unknown): boolean {
-  return Array.isArray(errors) && errors.some((error) => /active cluster node/.test(String(error)));
+/**
+ * The outcome that counts among those of several servers: an answer before a refusal of the request,
+ * and that before a server's trouble, since a failure to get an answer takes none back; of equals the
+ * last.
+ */
+export function bestOf(outcomes: readonly Result<VaultReply>[]): Result<VaultReply> | undefined {
+  return outcomes.reduce<Result<VaultReply> | undefined>(
+    (best, outcome) => (best !== undefined && rankOf(best) < rankOf(outcome) ? best : outcome),
+    undefined,
+  );
 }
 
-/** Whether it wants to be left alone for a while. */
+/** Lower is better. */
+function rankOf(result: Result<VaultReply>): number {
+  if (!result.ok) return mayBeServers(result.error.kind) ? 3 : 1;
+  if (result.value.kind === 'answer') return 0;
+  return result.value.reach === 'request' ? 1 : 2;
+}
+
+/** Whether it asks not to be asked again for a while. */
 export function asksToWait(result: Result<VaultReply>): boolean {
-  const wait = result.ok ? result.value.retryAfter : result.error.retryAfterMs;
-  return wait !== undefined;
+  return failureIn(result)?.error.retryAfterMs !== undefined;
 }
 
 /** The same, but that nobody is asked to wait. */
 export function withoutWait(result: Result<VaultReply>): Result<VaultReply> {
-  if (!asksToWait(result)) return result;
-  if (result.ok) return succeed({ ...result.value, retryAfter: undefined });
-  const { kind, message, cause } = result.error;
-  return fail(kind, message, { cause });
+  const failure = failureIn(result);
+  if (failure?.error.retryAfterMs === undefined) return result;
+  const { kind, message, cause } = failure.error;
+  const now = fail(kind, message, { cause });
+  return result.ok && result.value.kind === 'refusal'
+    ? succeed({ ...result.value, failure: now })
+    : now;
+}
+
+function failureIn(result: Result<VaultReply>): Extract<Result<never>, { ok: false }> | undefined {
+  return result.ok ? result.value.failure : result;
 }

@@ -7,15 +7,23 @@ import type { VaultReply, VaultRequest } from '../../../src/providers/vault/repl
 import type { Resolution } from '../../../src/providers/vault/resolve.ts';
 import { createRetryBudget } from '../../../src/providers/vault/retry-budget.ts';
 import { createDrivenClock, type DrivenClock } from '../driven-clock.ts';
+import { replyOf } from './reply-of.ts';
 
 export const DECRYPT: VaultRequest = {
   method: 'POST',
   path: 'd',
   body: '',
   what: 'decrypting',
+  holds: 'nothing',
   hedge: true,
 };
-export const ENCRYPT: VaultRequest = { method: 'POST', path: 'e', body: '', what: 'encrypting' };
+export const ENCRYPT: VaultRequest = {
+  method: 'POST',
+  path: 'e',
+  body: '',
+  what: 'encrypting',
+  holds: 'nothing',
+};
 
 /** At once, never, or OK after a while. */
 export type Answer = Result<VaultReply> | 'hang' | { readonly afterMs: number };
@@ -24,9 +32,15 @@ export const reply = (
   status: number,
   errors: readonly string[] = [],
   retryAfter?: string,
-): Result<VaultReply> => succeed({ status, body: { errors }, retryAfter });
+): Result<VaultReply> =>
+  replyOf(
+    ENCRYPT,
+    status,
+    { errors },
+    retryAfter === undefined ? {} : { 'retry-after': retryAfter },
+  );
 
-export const OK = reply(200);
+export const OK = replyOf(ENCRYPT, 200, { sealed: false });
 export const UNREACHABLE = fail('unavailable', 'cannot reach it: ECONNREFUSED');
 
 /** A signal that nobody aborts. */

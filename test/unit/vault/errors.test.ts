@@ -5,24 +5,26 @@ import type { ProviderErrorKind } from '../../../src/providers/errors.ts';
 import {
   codeOf,
   connectionErrorOf,
-  errorOf,
   itemErrorOf,
   quote,
+  type Reach,
+  refusalOf,
   retryAfterMs,
 } from '../../../src/providers/vault/errors.ts';
 
 const KINDS = ['unavailable', 'throttled', 'unauthenticated', 'denied', 'invalid', 'internal'];
-const kindOf = (status: number, ...messages: string[]): ProviderErrorKind =>
-  errorOf('decrypting', status, messages, undefined, 0).error.kind;
+const refused = (status: number, errors: readonly string[], retryAfter?: string, now = 0) =>
+  refusalOf('decrypting', { status, errors, retryAfter, location: '' }, now);
 
 describe('what an answer of Vault means', () => {
-  const table: readonly (readonly [number, string, ProviderErrorKind])[] = [
+  const table: readonly (readonly [number, string, ProviderErrorKind, Reach?])[] = [
     [400, '', 'invalid'],
     [400, 'cipher: message authentication failed', 'invalid'],
     [500, '1 error occurred:\n\t* cipher: message authentication failed\n\n', 'invalid'],
     [400, 'invalid ciphertext: no prefix', 'invalid'],
-    [400, 'invalid ciphertext: version is too new', 'invalid'],
-    [400, 'requested version for encryption is higher than the latest key version', 'invalid'],
+    [500, '1 error occurred:\n\t* crypto/rsa: decryption error\n\n', 'invalid'],
+    [400, 'invalid ciphertext: version is too new', 'behind'],
+    [400, 'requested version for encryption is higher than the latest key version', 'behind'],
     [400, 'ciphertext or signature version is disallowed by policy (too old)', 'denied'],
     [400, 'encryption key not found', 'denied'],
     [403, 'permission denied', 'unauthenticated'],
@@ -32,26 +34,41 @@ describe('what an answer of Vault means', () => {
     [404, '', 'denied'],
     [404, 'no handler for route "nowhere/keys/k". route entry not found.', 'denied'],
     [405, 'unsupported operation', 'denied'],
-    [412, 'required index state not present', 'unavailable'],
-    [412, 'ciphertext', 'unavailable'],
+    [412, 'required index state not present', 'unavailable', 'attempt'],
+    [412, 'ciphertext', 'unavailable', 'attempt'],
+    [413, 'http: request body too large', 'invalid'],
     [418, '', 'internal'],
-    [302, '', 'internal'],
     [429, 'request path "transit/encrypt/k": rate limit quota exceeded', 'throttled'],
     [429, 'ciphertext', 'throttled'],
-    [472, '', 'unavailable'],
-    [473, '', 'unavailable'],
-    [307, '', 'unavailable'],
-    [500, 'internal error', 'unavailable'],
-    [501, '', 'unavailable'],
-    [502, '', 'unavailable'],
-    [503, 'Vault is sealed', 'unavailable'],
-    [503, 'cipher: message authentication failed', 'unavailable'],
-    [504, '', 'unavailable'],
-    [599, '', 'unavailable'],
+    [429, 'lease count quota exceeded', 'throttled'],
+    [403, '', 'unavailable', 'server'],
+    [400, 'path disabled in replication DR secondary mode', 'unavailable', 'server'],
+    [500, 'cannot write to readonly storage', 'unavailable', 'server'],
+    [500, 'local node not active but active cluster node not found', 'unavailable', 'server'],
+    [503, 'no active Vault instance found', 'unavailable', 'server'],
+    [503, 'node is not active', 'unavailable', 'server'],
+    [
+      503,
+      'API access to this namespace has been locked by an administrator - "team/" must be unlocked to gain access.',
+      'unavailable',
+      'attempt',
+    ],
+    [503, '1 error occurred:\n\t* overloaded, try again later\n\n', 'unavailable', 'attempt'],
+    [472, '', 'unavailable', 'server'],
+    [473, '', 'unavailable', 'server'],
+    [307, '', 'unavailable', 'server'],
+    [500, 'internal error', 'unavailable', 'attempt'],
+    [501, '', 'unavailable', 'server'],
+    [502, '', 'unavailable', 'server'],
+    [503, 'Vault is sealed', 'unavailable', 'server'],
+    [503, 'cipher: message authentication failed', 'unavailable', 'server'],
+    [504, '', 'unavailable', 'server'],
+    [599, '', 'unavailable', 'attempt'],
   ];
-  for (const [status, said, kind] of table) {
-    it(`${status} ${JSON.stringify(said)}: ${kind}`, () => {
-      assert.equal(kindOf(status, ...(said === '' ? [] : [said])), kind);
+  for (const [status, said, kind, reach = 'request'] of table) {
+    it(`${status} ${JSON.stringify(said)}: ${kind}, of the ${reach}`, () => {
+      const refusal = refused(status, said === '' ? [] : [said]);
+      assert.deepEqual([refusal.failure.error.kind, refusal.reach], [kind, reach]);
     });
   }
 
@@ -62,7 +79,7 @@ describe('what an answer of Vault means', () => {
         fc.array(fc.string()),
         fc.option(fc.string(), { nil: undefined }),
         (status, messages, retryAfter) => {
-          const { error } = errorOf('decrypting', status, messages, retryAfter, 0);
+          const { error } = refused(status, messages, retryAfter).failure;
           assert.ok(KINDS.includes(error.kind));
           assert.ok(error.message.startsWith(`decrypting: Vault answered ${status}`));
           if (status !== 429 && status !== 503) assert.equal(error.retryAfterMs, undefined);
@@ -75,9 +92,17 @@ describe('what an answer of Vault means', () => {
     const kinds = [
       'cipher: message authentication failed',
       'ciphertext or signature version is disallowed by policy (too old)',
+      'invalid ciphertext: version is too new',
       'something new',
-    ].map((said) => itemErrorOf('decrypting', said).error.kind);
-    assert.deepEqual(kinds, ['invalid', 'denied', 'invalid']);
+    ].map((said) => itemErrorOf('decrypting', said, 400).error.kind);
+    assert.deepEqual(kinds, ['invalid', 'denied', 'behind', 'invalid']);
+  });
+
+  it('of one item, where all of the answer is trouble of its own: what it never said before may pass', () => {
+    const kinds = ['crypto/rsa: decryption error', 'error using managed key'].map(
+      (said) => itemErrorOf('decrypting', said, 500).error.kind,
+    );
+    assert.deepEqual(kinds, ['invalid', 'unavailable']);
   });
 });
 
@@ -102,11 +127,22 @@ describe('Retry-After', () => {
   ];
   for (const [header, wait] of table) {
     it(`${header === undefined ? 'missing' : JSON.stringify(header.slice(0, 40))}: ${wait ?? 'no'} ms`, () => {
-      assert.equal(retryAfterMs(header, now), wait);
-      for (const status of [429, 503])
-        assert.equal(errorOf('x', status, [], header, now).error.retryAfterMs, wait);
+      assert.equal(retryAfterMs(429, header, now, 'vault'), wait);
+      assert.equal(refused(429, [], header, now).failure.error.retryAfterMs, wait);
     });
   }
+
+  it('holds for two seconds at most, but for a quota of Vault: it is not a server that sets a limit', () => {
+    for (const [status, from] of [
+      [503, 'vault'],
+      [503, 'stranger'],
+      [429, 'stranger'],
+    ] as const) {
+      const waits = ['1', '3600'].map((header) => retryAfterMs(status, header, now, from));
+      assert.deepEqual(waits, [1_000, 2_000], `${status} of ${from}`);
+    }
+    assert.equal(retryAfterMs(500, '1', now, 'vault'), undefined);
+  });
 });
 
 describe('what Vault said, in a sentence for the operator', () => {
@@ -129,10 +165,7 @@ describe('what Vault said, in a sentence for the operator', () => {
     fc.assert(
       fc.property(fc.string(), around, secrets, around, (before, open, secret, close) => {
         const said = `${before}${open}${secret}${close} was not accepted`;
-        const outcomes = [
-          errorOf('decrypting', 500, [said], undefined, 0),
-          itemErrorOf('decrypting', said),
-        ];
+        const outcomes = [refused(500, [said]).failure, itemErrorOf('decrypting', said, 400)];
         const payload = secret.replace(/^(?:hv[sbr]\.|[sb]\.|vault:v3:|eyJ)/, '');
         for (const { error } of outcomes) {
           const shown = JSON.stringify(error);
@@ -173,7 +206,7 @@ describe('what Vault said, in a sentence for the operator', () => {
 
   it('is found in time in megabytes of anything', () => {
     for (const said of ['1', '1 error', 'version ', 's.', '=', ' *', 'eyJ', 'a-']) {
-      const { error } = errorOf('x', 400, [said.repeat((1 << 20) / said.length)], undefined, 0);
+      const { error } = refused(400, [said.repeat((1 << 20) / said.length)]).failure;
       assert.ok(error.message.length < 400);
     }
   });

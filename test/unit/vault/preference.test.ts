@@ -6,7 +6,13 @@ import { createPace } from '../../../src/providers/vault/pace.ts';
 import { createPreference } from '../../../src/providers/vault/preference.ts';
 import type { Server } from '../../../src/providers/vault/server.ts';
 import { createDrivenClock } from '../driven-clock.ts';
-import { OK, reply, UNREACHABLE } from './addresses-under-test.ts';
+import { UNREACHABLE } from './addresses-under-test.ts';
+import { replyOf } from './reply-of.ts';
+
+/** As sys/health says it of an unsealed server that is or is not the active one. */
+const reply = (status: number) =>
+  replyOf({ what: 'looking', holds: 'health' }, status, { initialized: true, sealed: false });
+const OK = reply(200);
 
 function underTest() {
   const clock = createDrivenClock(1_000_000);

@@ -5,6 +5,7 @@ import type { Send } from '../../../src/providers/vault/auth/login.ts';
 import { authMethod } from '../../../src/providers/vault/auth/method.ts';
 import { createSession, type Session } from '../../../src/providers/vault/session.ts';
 import { createDrivenClock, type DrivenClock } from '../driven-clock.ts';
+import { replyOf } from './reply-of.ts';
 
 type Request = Parameters<Send>[0];
 type Reply = Awaited<ReturnType<Send>>;
@@ -28,7 +29,7 @@ export const RENEW = 'auth/token/renew-self';
 export const REVOKE = 'auth/token/revoke-self';
 
 export const refused = (status: number, error = 'permission denied'): Reply =>
-  succeed({ status, body: { errors: [error] }, retryAfter: undefined });
+  replyOf({ what: 'asking Vault', holds: 'data' }, status, { errors: [error] });
 
 export const broken = (kind: ProviderErrorKind = 'unavailable'): Reply =>
   fail(kind, 'Vault cannot be reached');
@@ -36,7 +37,7 @@ export const broken = (kind: ProviderErrorKind = 'unavailable'): Reply =>
 /** An answer of login or renew-self. */
 export const granted = (token: string, ttl: number, renewable = true): Reply => {
   const auth = { client_token: token, lease_duration: ttl, renewable };
-  return succeed({ status: 200, body: { auth }, retryAfter: undefined });
+  return replyOf({ what: 'logging in to Vault', holds: 'auth' }, 200, { auth });
 };
 
 /** Tokens are named by the count of logins: `token-1` is the first. */
@@ -52,7 +53,7 @@ export function createSessionUnderTest(random = 0): SessionUnderTest {
   const ordinary = (request: Request): Reply => {
     if (request.path === LOGIN) return granted(`token-${count(LOGIN)}`, grant.ttl, grant.renewable);
     if (request.path === RENEW) return granted(request.token ?? '', grant.ttl, grant.renewable);
-    return succeed({ status: 204, body: {}, retryAfter: undefined });
+    return replyOf({ what: 'revoking the token', holds: 'nothing' }, 204, undefined);
   };
   const send: Send = (request, signal) => {
     requests.push(request);

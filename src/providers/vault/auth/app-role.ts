@@ -1,7 +1,6 @@
 /** AppRole. https://developer.hashicorp.com/vault/api-docs/auth/approle */
 import type { AuthConfig } from '../../../config/schema.ts';
 import { fail, type Result, succeed } from '../../errors.ts';
-import { failureOf } from '../reply.ts';
 import { postLogin, readCredentials } from './credentials-login.ts';
 import type { AuthMethod, ReadSecret, Send } from './login.ts';
 
@@ -57,11 +56,12 @@ async function unwrap(
     path: 'sys/wrapping/unwrap',
     token,
     what: 'unwrapping the secret id',
+    holds: 'data',
     once: true,
   } as const;
   const replied = await send(request, signal);
   if (!replied.ok) return replied;
-  const failure = failureOf(request, replied.value, Date.now());
+  const { failure } = replied.value;
   if (failure !== undefined) {
     if (failure.error.kind === 'unavailable' || failure.error.kind === 'throttled') return failure;
     return fail(

@@ -3,7 +3,7 @@
  * https://developer.hashicorp.com/vault/api-docs/auth
  */
 import { fail, type Result, succeed } from '../../errors.ts';
-import { failureOf, type VaultReply } from '../reply.ts';
+import type { VaultReply } from '../reply.ts';
 import type { Credentials, Login, ReadSecret, Send } from './login.ts';
 
 /**
@@ -46,11 +46,12 @@ export async function postLogin(
     path: `auth/${path}`,
     body,
     what: 'logging in to Vault',
+    holds: 'auth',
     failoverMs: FAILOVER_MS,
   } as const;
   const replied = await send(request, signal);
   if (!replied.ok) return replied;
-  const failure = failureOf(request, replied.value, Date.now());
+  const { failure } = replied.value;
   if (failure !== undefined) {
     // Whatever is wrong with the credentials: sending the same ones again cannot help.
     const { kind, message } = failure.error;

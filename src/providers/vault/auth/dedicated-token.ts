@@ -5,7 +5,6 @@
  */
 import type { AuthConfig } from '../../../config/schema.ts';
 import { fail, type Result, succeed } from '../../errors.ts';
-import { failureOf } from '../reply.ts';
 import { type AuthMethod, revocationOf, type Send } from './login.ts';
 import { lookUp } from './token.ts';
 
@@ -39,10 +38,10 @@ async function readField(
   signal: AbortSignal,
 ): Promise<Result<string>> {
   const what = `reading the dedicated token from ${place}`;
-  const request = { method: 'GET', path: place, token, what } as const;
+  const request = { method: 'GET', path: place, token, what, holds: 'data' } as const;
   const replied = await send(request, signal);
   if (!replied.ok) return replied;
-  const failure = failureOf(request, replied.value, Date.now());
+  const { failure } = replied.value;
   if (failure !== undefined) {
     const { kind, message } = failure.error;
     return kind === 'unauthenticated' ? fail('denied', `${message}; grant read on it`) : failure;

@@ -44,6 +44,7 @@ export function revocationOf(token: string): VaultRequest {
     token,
     body: {},
     what: 'revoking the token',
+    holds: 'nothing',
   };
 }
 

@@ -4,7 +4,6 @@
  */
 import type { AuthConfig } from '../../../config/schema.ts';
 import { fail, type Result, succeed } from '../../errors.ts';
-import { failureOf } from '../reply.ts';
 import { readCredentials } from './credentials-login.ts';
 import type { AuthMethod, Login, ReadSecret, Send } from './login.ts';
 
@@ -42,10 +41,11 @@ export async function lookUp(
     path: 'auth/token/lookup-self',
     token: value,
     what: 'looking up the token',
+    holds: 'data',
   } as const;
   const replied = await send(request, signal);
   if (!replied.ok) return replied;
-  const failure = failureOf(request, replied.value, Date.now());
+  const { failure } = replied.value;
   if (failure !== undefined) {
     return failure.error.kind === 'unauthenticated' ? succeed(unknown) : failure;
   }
