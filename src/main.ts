@@ -1,6 +1,7 @@
 /** Picks the command; nothing else. */
 import { benchCommand } from './cli/bench.ts';
 import { configCommand } from './cli/config.ts';
+import { exitProcess } from './cli/exit.ts';
 import { keyringCommand } from './cli/keyring.ts';
 import { licensesCommand } from './cli/licenses.ts';
 import { runProgram } from './cli/run.ts';
@@ -20,4 +21,4 @@ void runProgram(commands, process.argv.slice(2), {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
   env: process.env,
-}).then((code) => process.exit(code));
+}).then(exitProcess);

@@ -24,8 +24,11 @@ export const NODE_FLAGS = [
 export const LATE_FLAGS = `setTimeout(() => require('node:v8').setFlagsFromString('--heap-growing-percent=25'), 1_000).unref();
 `;
 
-/** Two: libuv gives name look-ups at most half of them, so that one that hangs leaves files readable. */
-export const UV_THREADS = '2';
+/**
+ * libuv gives name look-ups at most half of them, and src/system/read-file.ts takes two at most: what
+ * hangs of the one does not hold up the other.
+ */
+export const UV_THREADS = '4';
 
 /** A global list that the making of the code cache sets, of what it is to load before it ends. */
 export const LOADED_LATE = 'trousseauLoadedLate';

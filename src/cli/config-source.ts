@@ -1,8 +1,8 @@
 /** The file that the configuration comes from, read again and again. */
 import { createHash } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
 import type { Environment } from '../config/environment.ts';
 import { type ConfigResult, readConfigFile } from '../config/load.ts';
+import { readRegularFile } from '../system/read-file.ts';
 
 export type ReadConfig = {
   /** The same for the same content. */
@@ -14,6 +14,8 @@ export type ReadConfig = {
 export type ConfigSource = () => Promise<ReadConfig>;
 
 const MOST_READS = 5;
+/** More than a configuration may have, so that a change of a larger file is noticed too. */
+const MOST_BYTES = 4 << 20;
 
 /** Reads a file, and again where it was changed meanwhile, so that content and fingerprint agree. */
 export function configFile(file: string, env: Environment): ConfigSource {
@@ -31,10 +33,8 @@ export function configFile(file: string, env: Environment): ConfigSource {
 
 async function fingerprintOf(file: string): Promise<string> {
   try {
-    // A pipe gives its content once, and makes its reader wait.
-    if (!(await stat(file)).isFile()) return 'not a file';
     return createHash('sha256')
-      .update(await readFile(file))
+      .update(await readRegularFile(file, MOST_BYTES))
       .digest('base64');
   } catch (error) {
     return (error as NodeJS.ErrnoException).code ?? 'unreadable';

@@ -93,6 +93,9 @@ export function environmentWarnings(config: Config, env: Environment): readonly 
     ...(set(env['VAULT_SKIP_VERIFY'])
       ? ['VAULT_SKIP_VERIFY is ignored: certificates are always verified']
       : []),
+    ...(set(env['NODE_EXTRA_CA_CERTS'])
+      ? ['NODE_EXTRA_CA_CERTS is ignored: name the authorities of Vault in tls.caFile']
+      : []),
   ];
 }
 

@@ -1,6 +1,7 @@
 /** From the text of a file to a configuration that can run, or to everything that is wrong with it. */
-import { open } from 'node:fs/promises';
 import * as v from 'valibot';
+import { reasonOf } from '../system/files.ts';
+import { readRegularFile } from '../system/read-file.ts';
 import {
   type Environment,
   environmentErrors,
@@ -85,18 +86,7 @@ function wholeFile(file: string, message: string): ConfigResult {
 /** The text of a configuration file, or why there is none; never rejects. */
 export async function readText(path: string): Promise<string | { readonly problem: string }> {
   try {
-    const file = await open(path, 'r');
-    try {
-      const stats = await file.stat();
-      if (!stats.isFile()) return { problem: 'it is not a file' };
-      if (stats.size > MAX_BYTES)
-        return {
-          problem: `it has ${stats.size} bytes, which is far too large for a configuration`,
-        };
-      return new TextDecoder('utf-8', { fatal: true }).decode(await file.readFile());
-    } finally {
-      await file.close();
-    }
+    return new TextDecoder('utf-8', { fatal: true }).decode(await readRegularFile(path, MAX_BYTES));
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     switch (code) {
@@ -107,7 +97,7 @@ export async function readText(path: string): Promise<string | { readonly proble
       case 'ERR_ENCODING_INVALID_ENCODED_DATA':
         return { problem: 'it is not UTF-8 text' };
       default:
-        return { problem: `it cannot be read: ${code ?? 'unknown error'}` };
+        return { problem: code === undefined ? reasonOf(error) : `it cannot be read: ${code}` };
     }
   }
 }

@@ -1,7 +1,8 @@
 /** Files that hold secrets: reading them, and replacing them without ever leaving half of one. */
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
+import { open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { readRegularFile } from './read-file.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -26,36 +27,18 @@ export function secretPath(place: string, env: Environment): string {
 }
 
 /**
- * The bytes of a secret, read anew, through links too, as mounted Secrets are swapped by one.
+ * The bytes of a secret as they are now, through links too, as mounted Secrets are swapped by one.
+ * A file that does not answer within two seconds is an error.
  *
  * @throws a sentence that names the file and never what is in it
  */
 export async function readSecretBytes(place: string, env: Environment): Promise<Buffer> {
   const path = secretPath(place, env);
-  let file: FileHandle | undefined;
   try {
-    file = await open(path, 'r');
-    const bytes = await readAtMost(file, MAX_SECRET_BYTES + 1);
-    if (bytes.length > MAX_SECRET_BYTES)
-      throw new Error(`is larger than ${MAX_SECRET_BYTES} bytes`);
-    return bytes;
+    return await readRegularFile(path, MAX_SECRET_BYTES);
   } catch (error) {
     throw new Error(`cannot read ${path}: ${reasonOf(error)}`, { cause: error });
-  } finally {
-    await file?.close();
   }
-}
-
-/** Pipes and devices do not tell their size before they are read. */
-async function readAtMost(file: FileHandle, most: number): Promise<Buffer> {
-  const buffer = Buffer.alloc(most);
-  let length = 0;
-  while (length < most) {
-    const { bytesRead } = await file.read(buffer, length, most - length);
-    if (bytesRead === 0) break;
-    length += bytesRead;
-  }
-  return buffer.subarray(0, length);
 }
 
 /** A secret as text, without the line feed that editors and `echo` put at its end. */
@@ -95,7 +78,8 @@ export function ifMissing(error: unknown): undefined {
   throw error;
 }
 
-function reasonOf(error: unknown): string {
+/** Why a file cannot be read, in a few words. */
+export function reasonOf(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
   switch (code) {
     case 'ENOENT':

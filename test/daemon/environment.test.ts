@@ -88,14 +88,14 @@ describe('the environment, where the configuration is silent', () => {
     assert.deepEqual(other.asked, []);
   });
 
-  it('names the authority of the server: VAULT_CACERT, without which it is not trusted', async (t) => {
+  it('names the authority of the server: VAULT_CACERT, without which it is not trusted, and NODE_EXTRA_CA_CERTS does not change that', async (t) => {
     const dir = temporaryFolder(t);
     const { vault, caFile } = await tlsVault(dir);
     await using _vault = vault;
     const config = { providers: vaultProviders(dir, 'hvs.x') };
     const env = { VAULT_ADDR: vault.address };
-    {
-      await using plugin = await startPlugin({ dir, config, env });
+    for (const untrusted of [{}, { NODE_EXTRA_CA_CERTS: caFile }]) {
+      await using plugin = await startPlugin({ dir, config, env: { ...env, ...untrusted } });
       await waitUntil('the refusal', READY_MS, () =>
         plugin.log().some(({ why }) => /certificate/i.test(String(why))),
       );

@@ -126,11 +126,11 @@ describe('the x64 executable', () => {
     assert.ok(!readdirSync(dir).includes('coverage'));
   });
 
-  it('has two threads for files and names, whatever the environment says', async (t) => {
+  it('has four threads for files and names, whatever the environment says', async (t) => {
     const env = { UV_THREADPOOL_SIZE: '9' };
     await using serving = await serveLocally(temporaryFolder(t), program, env);
     const pool = threads(serving.process.pid).filter((name) => name === 'libuv-worker');
-    assert.equal(pool.length, 2);
+    assert.equal(pool.length, 4);
   });
 
   it('takes no option of Node from the command line', () => {

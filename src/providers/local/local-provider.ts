@@ -1,6 +1,7 @@
 /** The embedded provider: a keyring in a file. What it does not protect against: docs/local-keyring.md */
 import type { LocalConfig } from '../../config/schema.ts';
 import type { Log } from '../../observe/log.ts';
+import { unlessAborted } from '../../system/within.ts';
 import { fail, type Result, succeed } from '../errors.ts';
 import type { KeyDescription, KeyVersion, Provider } from '../provider.ts';
 import { decrypt, encrypt, parse, versionOf } from './cipher.ts';
@@ -60,20 +61,25 @@ export function createLocalProvider(
     });
     return loading;
   };
+  /** A read from a file system that does not answer never ends, and its callers have deadlines. */
+  const freshWithin = (signal: AbortSignal): Promise<Result<LoadedKeyring>> =>
+    unlessAborted(fresh(), signal, () =>
+      fail('unavailable', `keyring ${place.keyringFile}: reading it takes too long`),
+    );
   /** What is in memory serves on even where the file has become unreadable meanwhile. */
-  const inMemory = async (): Promise<Result<LoadedKeyring>> =>
-    loaded === undefined ? await fresh() : succeed(loaded);
+  const inMemory = async (signal: AbortSignal): Promise<Result<LoadedKeyring>> =>
+    loaded === undefined ? await freshWithin(signal) : succeed(loaded);
 
   return {
     name,
     start: () => undefined,
     stop: async () => undefined,
-    async describe() {
-      const read = await fresh();
+    async describe(signal) {
+      const read = await freshWithin(signal);
       return read.ok ? succeed(describeKeyring(read.value)) : read;
     },
-    async encrypt(plaintexts, version) {
-      const read = await inMemory();
+    async encrypt(plaintexts, version, signal) {
+      const read = await inMemory(signal);
       return plaintexts.map((plaintext): Result<Uint8Array> => {
         if (!read.ok) return read;
         const { keyring } = read.value;
@@ -82,11 +88,11 @@ export function createLocalProvider(
         return succeed(encrypt(plaintext, key.key, { keyringId: keyring.id, version }));
       });
     },
-    async decrypt(ciphertexts) {
-      let read = await inMemory();
+    async decrypt(ciphertexts, signal) {
+      let read = await inMemory(signal);
       // Another node may have rotated the file that this one has a copy of.
       if (read.ok && namesMissingVersion(ciphertexts, read.value.keyring)) {
-        const again = await fresh();
+        const again = await freshWithin(signal);
         if (again.ok) read = again;
       }
       return ciphertexts.map((ciphertext): Result<Uint8Array> => {

@@ -56,8 +56,14 @@ export function createDispatcher({ target, config, env, tls }: DispatcherOptions
   return new ProxyAgent({ ...pool, uri: proxy, requestTls: connect, proxyTunnel: true });
 }
 
+/**
+ * The authorities of the machine, which its administrator keeps; those that came with Node only
+ * where the machine has none, as in a small container image. NODE_EXTRA_CA_CERTS adds nothing: a
+ * variable must not widen what a configuration trusts.
+ */
 function systemAuthorities(): string[] {
-  return [...new Set([...getCACertificates('default'), ...getCACertificates('system')])];
+  const ofMachine = getCACertificates('system');
+  return ofMachine.length > 0 ? ofMachine : getCACertificates('bundled');
 }
 
 /** The name stays what certificates are checked against; only the way to it is fixed. */

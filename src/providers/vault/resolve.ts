@@ -2,9 +2,9 @@
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import type { Clock } from '../../system/clock.ts';
+import { within } from '../../system/within.ts';
 import type { Target } from './dispatcher.ts';
 import { proxyFor } from './proxy.ts';
-import { within } from './within.ts';
 
 /** Looks a name up, e.g. `vault.example`; rejects where DNS has no answer. */
 export type Lookup = (hostname: string) => Promise<readonly string[]>;

@@ -4,6 +4,7 @@
  */
 import type { Log } from '../../observe/log.ts';
 import type { Clock } from '../../system/clock.ts';
+import { within } from '../../system/within.ts';
 import { fail, type Result } from '../errors.ts';
 import { createCircuit } from './circuit.ts';
 import type { Target, TlsMaterial } from './dispatcher.ts';
@@ -11,7 +12,6 @@ import type { VaultConnection } from './http.ts';
 import { createPace } from './pace.ts';
 import type { Resolution } from './resolve.ts';
 import { nameOf, type Server } from './server.ts';
-import { within } from './within.ts';
 
 export type ServerSet = {
   /** Most preferred first; undefined before the first `refresh`. */

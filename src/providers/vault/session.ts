@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import type { Log } from '../../observe/log.ts';
 import type { Clock, Timer } from '../../system/clock.ts';
+import { within } from '../../system/within.ts';
 import { fail, type ProviderError, type Result, succeed } from '../errors.ts';
 import { loginOf } from './auth/credentials-login.ts';
 import {
@@ -17,7 +18,6 @@ import {
 } from './auth/login.ts';
 import { createRelogins, refusedWait } from './relogin.ts';
 import { renewalDelay, retryDelay, shrinks } from './renewal.ts';
-import { within } from './within.ts';
 
 export type Session = {
   /** The token to use now; logs in where there is none. */

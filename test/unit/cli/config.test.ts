@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import { rootCertificates } from 'node:tls';
 import { parse } from 'yaml';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { trousseau } from './fixtures.ts';
@@ -42,6 +43,29 @@ describe('trousseau config check', () => {
     const again = await trousseau('config', 'check', fileWith(t, out));
     assert.deepEqual(again, { code, out, err });
   });
+
+  for (const [what, content, said] of [
+    ['is empty', '', /it holds no certificate in PEM form/],
+    ['is not there', undefined, /it does not exist/],
+    [
+      'ends in the middle',
+      rootCertificates[0]?.slice(0, 200),
+      /one of its 1 certificates has no end/,
+    ],
+  ] as const) {
+    it(`refuses a caFile that ${what}, and names file and field`, async (t) => {
+      const caFile = join(temporaryFolder(t), 'ca.pem');
+      if (content !== undefined) writeFileSync(caFile, content);
+      const file = fileWith(
+        t,
+        VAULT.replace('key: kubernetes', `key: k\n      tls: {caFile: ${caFile}}`),
+      );
+      const { code, out, err } = await trousseau('config', 'check', file);
+      assert.deepEqual([code, out], [2, '']);
+      assert.ok(err.startsWith(`${file}: providers[0].vault.tls.caFile: ${caFile}: `), err);
+      assert.match(err, said);
+    });
+  }
 
   it('shows of a role id only enough to tell two apart, in both forms', async (t) => {
     const file = fileWith(t, VAULT);
@@ -103,7 +127,7 @@ describe('trousseau config check', () => {
     writeFileSync(join(folder, 'empty'), '');
     for (const [name, said] of [
       ['none', /none: it does not exist/],
-      ['directory', /directory: it is not a file/],
+      ['directory', /directory: it is not a regular file/],
       ['empty', /empty: it is empty/],
     ] as const) {
       const { code, out, err } = await trousseau('config', 'check', join(folder, name));

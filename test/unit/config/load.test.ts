@@ -78,10 +78,11 @@ describe('a configuration that is right', () => {
     const { warnings } = load(vault(ADDRESS + TOKEN), {
       VAULT_TOKEN: 'hvs.x',
       VAULT_SKIP_VERIFY: '1',
+      NODE_EXTRA_CA_CERTS: '/ca.pem',
     });
     assert.match(
       formatProblems(warnings),
-      /VAULT_TOKEN is ignored.*\n.*VAULT_SKIP_VERIFY is ignored/,
+      /VAULT_TOKEN is ignored.*\n.*VAULT_SKIP_VERIFY is ignored.*\n.*NODE_EXTRA_CA_CERTS is ignored/,
     );
   });
 

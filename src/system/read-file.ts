@@ -1,0 +1,102 @@
+/**
+ * Reads whole files that may be on a file system which does not answer, as a dead NFS server or a
+ * stopped FUSE daemon. Such a read cannot be cancelled, and it occupies one of the few threads that
+ * libuv has for files and for name look-ups. So each read has a time limit for its callers, no file
+ * is read twice at the same time, and two threads at most are used for reads: the others remain for
+ * name look-ups. The state belongs to the process because the threads do.
+ */
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { type Clock, systemClock } from './clock.ts';
+import { within } from './within.ts';
+
+/** What the kernel does for a read. A test gives another one to stand for a file that hangs. */
+export type ReadOnce = (path: string, mostBytes: number) => Promise<Buffer>;
+
+export type FileReader = {
+  /**
+   * The whole content, through symbolic links. Callers that ask for the same file at the same time
+   * share one read.
+   *
+   * @param mostBytes a larger file is an error
+   * @throws an error with the `code` of the system call, or a sentence where there is none
+   */
+  read(path: string, mostBytes: number): Promise<Buffer>;
+  /** The files whose read takes longer than the limit and has not ended yet. */
+  hanging(): readonly string[];
+};
+
+/** How long a caller waits for a file, in milliseconds. */
+export const READ_LIMIT_MS = 2_000;
+/** Of the four threads of libuv (UV_THREADPOOL_SIZE in scripts/binary/bundle.ts). */
+const MOST_AT_ONCE = 2;
+const CHUNK_BYTES = 64 * 1024;
+
+/** A reader with a bound of its own. The process has one, {@link readRegularFile}. */
+export function createFileReader(clock: Clock, readOnce: ReadOnce): FileReader {
+  const reads = new Map<string, Promise<Buffer>>();
+  const running = new Set<string>();
+  const late = new Set<string>();
+  const queue: (() => void)[] = [];
+
+  const inTurn = async (path: string, mostBytes: number): Promise<Buffer> => {
+    if (running.size >= MOST_AT_ONCE) await new Promise<void>((resolve) => queue.push(resolve));
+    running.add(path);
+    try {
+      return await readOnce(path, mostBytes);
+    } finally {
+      running.delete(path);
+      late.delete(path);
+      reads.delete(path);
+      queue.shift()?.();
+    }
+  };
+
+  return {
+    read(path, mostBytes) {
+      const read = reads.get(path) ?? inTurn(path, mostBytes);
+      reads.set(path, read);
+      return within(clock, READ_LIMIT_MS, read, () => {
+        if (running.has(path)) late.add(path);
+        throw new Error(lateSentence(running.has(path), [...late]));
+      });
+    },
+    hanging: () => [...late],
+  };
+}
+
+function lateSentence(isRunning: boolean, hanging: readonly string[]): string {
+  const limit = `${READ_LIMIT_MS / 1000} s`;
+  return isRunning
+    ? `reading it takes longer than ${limit}: does its file system answer?`
+    : `it was not read within ${limit}, because reading ${hanging.join(' and ')} does not end: do their file systems answer?`;
+}
+
+/** A pipe without a writer would make its reader wait, and a device may have no end. */
+async function readRegular(path: string, mostBytes: number): Promise<Buffer> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+  try {
+    if (!(await file.stat()).isFile()) throw new Error('it is not a regular file');
+    const bytes = await readAtMost(file, mostBytes + 1);
+    if (bytes.length > mostBytes) throw new Error(`it is larger than ${mostBytes} bytes`);
+    return bytes;
+  } finally {
+    await file.close();
+  }
+}
+
+/** Files of /proc do not tell their size, and any file may grow while it is read. */
+async function readAtMost(file: FileHandle, most: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for (let length = 0; length < most; ) {
+    const chunk = Buffer.alloc(Math.min(CHUNK_BYTES, most - length));
+    const { bytesRead } = await file.read(chunk, 0, chunk.length);
+    if (bytesRead === 0) break;
+    chunks.push(chunk.subarray(0, bytesRead));
+    length += bytesRead;
+  }
+  return Buffer.concat(chunks);
+}
+
+/** Reads a whole regular file within {@link READ_LIMIT_MS}; see {@link FileReader.read}. */
+export const { read: readRegularFile } = createFileReader(systemClock, readRegular);

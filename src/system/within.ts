@@ -1,0 +1,42 @@
+/** Limits for work that takes no signal. */
+import type { CallSignal } from './call-signal.ts';
+import { type Clock, sleep } from './clock.ts';
+
+/**
+ * What the work gives, or what `late` gives (or throws) where that takes more than so many
+ * milliseconds. The work goes on, and its outcome is then ignored.
+ */
+export async function within<T>(
+  clock: Clock,
+  ms: number,
+  work: Promise<T>,
+  late: () => T,
+): Promise<T> {
+  const done = new AbortController();
+  const limit = sleep(clock, ms, done.signal).then((elapsed) => (elapsed ? late() : work));
+  try {
+    return await Promise.race([work, limit]);
+  } finally {
+    done.abort();
+  }
+}
+
+/**
+ * What the work gives, or what `left` gives once the signal aborts. A caller that can wait no longer
+ * leaves, and what it waited for goes on for the others.
+ */
+export async function unlessAborted<T>(
+  work: Promise<T>,
+  signal: CallSignal,
+  left: () => T,
+): Promise<T> {
+  const leaving = Promise.withResolvers<T>();
+  const leave = (): void => leaving.resolve(left());
+  signal.addEventListener('abort', leave, { once: true });
+  if (signal.aborted) leave();
+  try {
+    return await Promise.race([work, leaving.promise]);
+  } finally {
+    signal.removeEventListener('abort', leave);
+  }
+}
