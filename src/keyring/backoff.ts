@@ -15,9 +15,14 @@ export type Backoff = {
   askedUntil(): number;
   /** What the provider said last while nothing may be sent; empty otherwise. */
   why(): string;
-  /** What came of one request, item by item. */
-  saw(results: readonly Result<unknown>[]): void;
-  /** The provider was seen to answer again: ends a wait that it did not ask for. */
+  /**
+   * What came of one request, item by item. An answer ends every wait, but for a request that was
+   * sent before a limit was reached, and says nothing of the limit.
+   *
+   * @param began when it was sent, in milliseconds since the epoch; now where it is not given
+   */
+  saw(results: readonly Result<unknown>[], began?: number): void;
+  /** The provider was seen to answer again: ends every wait. */
   recovered(): void;
   /** Calls back each time that something may be sent again. */
   onEnd(listener: () => void): void;
@@ -32,6 +37,8 @@ export function createBackoff(clock: Clock): Backoff {
   const listeners: (() => void)[] = [];
   let timer: Timer | undefined;
   let askedUntil = 0;
+  /** Since when a limit of the provider holds; -Infinity where none does. */
+  let limitedSince = Number.NEGATIVE_INFINITY;
   let why = '';
   let failures = 0;
 
@@ -39,6 +46,7 @@ export function createBackoff(clock: Clock): Backoff {
     timer?.cancel();
     timer = undefined;
     askedUntil = 0;
+    limitedSince = Number.NEGATIVE_INFINITY;
     for (const listener of listeners) listener();
   };
   const hold = (ms: number, message: string): void => {
@@ -47,30 +55,31 @@ export function createBackoff(clock: Clock): Backoff {
     timer = clock.setTimer(ms, end);
   };
   const recovered = (): void => {
-    if (timer !== undefined && askedUntil === 0) end();
+    if (timer !== undefined) end();
   };
 
   return {
     holds: () => timer !== undefined,
     askedUntil: () => askedUntil,
     why: () => (timer === undefined ? '' : why),
-    saw(results) {
+    saw(results, began = clock.now()) {
       const asked = longestWait(results);
       if (asked !== undefined) {
         const until = clock.now() + asked.ms;
         // A shorter wait does not take back a longer one.
         if (until <= askedUntil) return;
         askedUntil = until;
+        if (asked.limit) limitedSince = clock.now();
         hold(asked.ms, asked.message);
         return;
       }
-      const failed = results.find(passing);
-      if (failed === undefined) {
-        if (!results.some(({ ok }) => ok)) return;
+      if (results.some(({ ok }) => ok)) {
         failures = 0;
-        recovered();
+        if (began >= limitedSince) recovered();
         return;
       }
+      const failed = results.find(passing);
+      if (failed === undefined) return;
       // Requests that were under way together are one failure.
       if (timer !== undefined) return;
       const wait = Math.min(MOST_MS, FIRST_MS * 2 ** Math.min(failures, 10));
@@ -88,22 +97,25 @@ export function createBackoff(clock: Clock): Backoff {
 
 /** Whether a failure may pass by itself, so that the same can be asked again. */
 export function mayPass({ kind }: ProviderError): boolean {
-  return kind === 'unavailable' || kind === 'throttled';
+  return kind === 'unavailable' || kind === 'throttled' || kind === 'behind';
 }
 
+/** Whether it is the provider's trouble: that it does not know a version yet concerns one call. */
 function passing(result: Result<unknown>): boolean {
-  return !result.ok && mayPass(result.error);
+  return !result.ok && mayPass(result.error) && result.error.kind !== 'behind';
 }
+
+/** A wait that the provider asked for, because of a limit or of trouble. */
+type Asked = { readonly ms: number; readonly message: string; readonly limit: boolean };
 
 /** A wait of 0 is none: Vault cuts its header to whole seconds, and a quota's interval is one. */
-function longestWait(
-  results: readonly Result<unknown>[],
-): { readonly ms: number; readonly message: string } | undefined {
-  let longest: { ms: number; message: string } | undefined;
+function longestWait(results: readonly Result<unknown>[]): Asked | undefined {
+  let longest: Asked | undefined;
   for (const result of results) {
     if (result.ok) continue;
-    const { retryAfterMs: ms, message } = result.error;
-    if (ms !== undefined && ms > (longest?.ms ?? 0)) longest = { ms, message };
+    const { retryAfterMs: ms, message, kind } = result.error;
+    if (ms !== undefined && ms > (longest?.ms ?? 0))
+      longest = { ms, message, limit: kind === 'throttled' };
   }
   return longest;
 }

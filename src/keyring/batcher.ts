@@ -138,7 +138,7 @@ export function createBatcher(options: BatcherOptions): Batcher {
     slots.give(took, results[0]?.ok === true);
     // What was given up says nothing about the provider, unless it was silent for long.
     if (!batch.abort.signal.aborted || took >= SILENCE_MS) {
-      backoff.saw(results);
+      backoff.saw(results, began);
       saw?.(results);
     }
     for (const [i, entry] of entries.entries()) {

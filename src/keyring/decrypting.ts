@@ -2,6 +2,7 @@
 import { fail, type Result, succeed } from '../providers/errors.ts';
 import type { Provider } from '../providers/provider.ts';
 import type { CallSignal } from '../system/call-signal.ts';
+import type { Clock } from '../system/clock.ts';
 import { mayPass } from './backoff.ts';
 import {
   decryptUnder,
@@ -39,6 +40,7 @@ export type DecryptingOptions = {
   readonly memory: OutageMemory | undefined;
   readonly state: () => KeyringState;
   readonly abandoned: () => boolean;
+  readonly clock: Clock;
   /** Told that the provider has refused, and in what words. */
   readonly refused: (why: string) => void;
   /** Told that a version was seen that is newer than the one announced. */
@@ -47,7 +49,7 @@ export type DecryptingOptions = {
 
 /** Decrypts with the operations given. */
 export function createDecrypting(options: DecryptingOptions): Decrypting {
-  const { operations, writer, alone, memory, state } = options;
+  const { operations, writer, alone, memory, state, clock } = options;
 
   /** Whether the announced key's policy is known to rule it out. */
   const isRuledOut = (ciphertext: Uint8Array): boolean => {
@@ -85,7 +87,7 @@ export function createDecrypting(options: DecryptingOptions): Decrypting {
     const first = await attempt();
     const outcome = first.ok
       ? first
-      : await patiently(first, attempt, { signal, useless: options.abandoned });
+      : await patiently(first, attempt, { signal, useless: options.abandoned, clock });
     const after = state();
     if (outcome.ok && after.kind === 'ready') {
       const version = writer.versionOf(ciphertext) ?? 0;

@@ -92,7 +92,11 @@ export function createEncrypting(options: EncryptingOptions): Encrypting {
       const attempt = (): Promise<Result<Encrypted>> => once(key.value, plaintext, purpose, signal);
       const first = await attempt();
       if (first.ok) return first;
-      const outcome = await patiently(first, attempt, { signal, useless: options.abandoned });
+      const outcome = await patiently(first, attempt, {
+        signal,
+        useless: options.abandoned,
+        clock,
+      });
       if (outcome.ok || isTransient(outcome.error.kind)) return outcome;
       // The announced version may just have been taken away: look once before saying no.
       const before = state();

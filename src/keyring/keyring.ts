@@ -172,6 +172,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     memory,
     state: () => state,
     abandoned: () => abandoned,
+    clock,
     refused: forget,
     sawNewerVersion(): void {
       if (suspicion.worthALook('newer version')) void watcher.nudge();
@@ -231,7 +232,7 @@ function raisedMinimum(before: KeyringState, after: KeyringState): number | unde
 
 /** Whether a failure says something of the provider, and not only of one call. */
 function concernsAll(kind: ProviderErrorKind): boolean {
-  return kind !== 'invalid' && kind !== 'overloaded';
+  return kind !== 'invalid' && kind !== 'behind' && kind !== 'overloaded';
 }
 
 function notReached(name: string, why: ProviderError | undefined): string {

@@ -166,7 +166,9 @@ async function describeAndTry(
     // work any more, look after look, has it really gone, as after a restore from a backup.
     const stillThere = await selfTest(provider, known.version, signal);
     if (stillThere.ok) return { seen: succeed(known), older };
-    if (isTransient(stillThere.error.kind)) return { seen: stillThere, older };
+    const { kind } = stillThere.error;
+    // That the version is not known is what an older view of the key says.
+    if (isTransient(kind) && kind !== 'behind') return { seen: stillThere, older };
     if (olderViews < OLDER_VIEWS) return { seen: fail('unavailable', BEHIND), older };
   }
   const isAnnounced = state.kind === 'ready' && state.key.keyId === seen.keyId;

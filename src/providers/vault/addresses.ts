@@ -94,7 +94,7 @@ export function createAddresses(options: AddressesOptions): Addresses {
           : await ask(server, request, limitMs, signal);
       if (settles(outcome.result)) {
         // One that only overtook another is no better for it.
-        if (outcome.server === server) preference.worked(server);
+        if (outcome.server === server && request.elsewhere !== true) preference.worked(server);
         return { good: outcome, outcomes: [] };
       }
       outcomes.push(outcome);
@@ -150,6 +150,13 @@ export function createAddresses(options: AddressesOptions): Addresses {
       set.asked();
       budget.asked();
       const choice = preference.choose();
+      if (request.elsewhere === true) {
+        const [inUse, ...others] = choice.order;
+        if (inUse === undefined || others.length === 0)
+          return fail('behind', `${request.what}: there is no other server to ask`);
+        const { good } = await inTurn(others, request, signal);
+        return good?.result ?? fail('behind', `${request.what}: no other server answers`);
+      }
       const { good, outcomes } = await (choice.outage && mayRace(request)
         ? inOutage(choice, request, signal)
         : inTurn([...choice.order, ...choice.probes], request, signal));

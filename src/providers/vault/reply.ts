@@ -24,7 +24,7 @@ export type VaultRequest = {
   readonly hedge?: boolean;
   /** What is asked of the server itself, not of a namespace on it. */
   readonly root?: boolean;
-  /** Ask another server than the one in use first, where there is one: that one may be behind. */
+  /** Ask the other servers only: the one in use is behind them, maybe. */
   readonly elsewhere?: boolean;
 };
 

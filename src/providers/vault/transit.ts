@@ -62,6 +62,7 @@ export function createTransit(client: VaultClient, place: Place): Transit {
     operation: Operation,
     items: readonly string[],
     signal: AbortSignal,
+    elsewhere = false,
   ): Promise<readonly Result<string>[]> => {
     const request = {
       method: 'POST',
@@ -71,19 +72,41 @@ export function createTransit(client: VaultClient, place: Place): Transit {
       what: `${operation.what} with ${mount}/${key}`,
       holds: { field: operation.answerField, items: items.length },
       hedge: operation.hedge,
+      elsewhere,
     } as const;
     const replied = await client.request(request, signal);
     if (!replied.ok) return items.map(() => replied);
     const reply = replied.value;
-    if (reply.kind === 'answer') return itemResults(request.what, operation.answerField, reply);
+    if (reply.kind === 'answer') {
+      const results = itemResults(request.what, operation.answerField, reply);
+      return elsewhere ? results : await askOthers(operation, items, results, signal);
+    }
     // 1.9.3 answers 500 for a whole batch over one damaged item: the others must not pay for it.
     if (items.length > 1 && reply.ofItem) {
       const half = items.length >> 1;
       // One after the other: the batch has one place among the requests under way, not many.
-      const first = await send(operation, items.slice(0, half), signal);
-      return [...first, ...(await send(operation, items.slice(half), signal))];
+      const first = await send(operation, items.slice(0, half), signal, elsewhere);
+      return [...first, ...(await send(operation, items.slice(half), signal, elsewhere))];
     }
-    return items.map(() => reply.failure);
+    const results = items.map(() => reply.failure);
+    return elsewhere ? results : await askOthers(operation, items, results, signal);
+  };
+
+  /** A server that does not know a version yet may be one of several, and the others know it. */
+  const askOthers = async (
+    operation: Operation,
+    items: readonly string[],
+    results: readonly Result<string>[],
+    signal: AbortSignal,
+  ): Promise<readonly Result<string>[]> => {
+    if (!results.some(isBehind)) return results;
+    const behind = items.filter((_item, i) => isBehind(results[i]));
+    const others = (await send(operation, behind, signal, true))[Symbol.iterator]();
+    return results.map((result) => {
+      if (!isBehind(result)) return result;
+      const { value: other } = others.next();
+      return other?.ok === true ? other : result;
+    });
   };
 
   return {
@@ -141,6 +164,10 @@ export function createTransit(client: VaultClient, place: Place): Transit {
       return results;
     },
   };
+}
+
+function isBehind(result: Result<string> | undefined): boolean {
+  return result?.ok === false && result.error.kind === 'behind';
 }
 
 const NOT_FOUND = 404;

@@ -67,7 +67,13 @@ describe('a provider whose request failed', () => {
     assert.equal(backoff.askedUntil(), 0);
   });
 
-  for (const kind of ['invalid', 'denied', 'internal'] as const) {
+  it('has answered where one item of several met with trouble', () => {
+    const { backoff } = underTest();
+    backoff.saw([succeed(undefined), DOWN]);
+    assert.equal(backoff.holds(), false);
+  });
+
+  for (const kind of ['invalid', 'denied', 'internal', 'behind'] as const) {
     it(`is not left alone where waiting cannot help: ${kind}`, () => {
       const { backoff } = underTest();
       backoff.saw([fail(kind, 'no')]);
@@ -76,13 +82,11 @@ describe('a provider whose request failed', () => {
   }
 });
 
-describe('a provider that asked to be left alone', () => {
-  it('is so for that long, whatever else is seen meanwhile', async () => {
+describe('a provider that asked for time', () => {
+  it('has it, whatever fails meanwhile', async () => {
     const { clock, backoff } = underTest();
     backoff.saw([asked(30_000)]);
     assert.equal(backoff.askedUntil(), 30_000);
-    backoff.saw([succeed(undefined)]);
-    backoff.recovered();
     backoff.saw([DOWN]);
     await clock.advance(29_999);
     assert.equal(backoff.holds(), true);
@@ -90,6 +94,27 @@ describe('a provider that asked to be left alone', () => {
     assert.equal(backoff.holds(), false);
     assert.equal(backoff.askedUntil(), 0);
   });
+
+  const trouble = fail('unavailable', 'busy', { retryAfterMs: 2_000 });
+  for (const [what, wait, see, ends] of [
+    ['a limit, and a request that was sent before it', asked(30_000), 'before', false],
+    ['a limit, and a request that was sent after it', asked(30_000), 'after', true],
+    ['a limit, and a watcher that finds it well', asked(30_000), 'recovered', true],
+    ['trouble, and a request that was sent before it', trouble, 'before', true],
+    ['trouble, and a request that was sent after it', trouble, 'after', true],
+    ['trouble, and a watcher that finds it well', trouble, 'recovered', true],
+    ['a failure, and a request that was sent before it', DOWN, 'before', true],
+  ] as const) {
+    it(`because of ${what}: the wait ${ends ? 'is over' : 'goes on'}`, async () => {
+      const { clock, backoff } = underTest();
+      await clock.advance(1_000);
+      backoff.saw([wait]);
+      if (see === 'recovered') backoff.recovered();
+      else backoff.saw([succeed(undefined)], see === 'before' ? 999 : 1_001);
+      assert.equal(backoff.holds(), !ends);
+      if (ends) assert.equal(backoff.askedUntil(), 0);
+    });
+  }
 
   it('is heard whichever of the items says so', () => {
     const { backoff } = underTest();

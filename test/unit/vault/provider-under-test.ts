@@ -18,16 +18,16 @@ export type ProviderUnderTest = {
   readonly secrets: Map<string, string>;
 };
 
-/** A provider that speaks to a fake Vault of its own, logging in by AppRole; both end with the test. */
+/** A provider that speaks to a fake Vault of its own, and to `more`, logging in by AppRole; both end with the test. */
 export async function startProvider(
   t: TestContext,
-  more: Partial<VaultOptions> = {},
+  { more = [], ...options }: Partial<VaultOptions> & { more?: readonly FakeVault[] } = {},
 ): Promise<ProviderUnderTest> {
   const vault = await startFakeVault(t);
   const clock = createDrivenClock(1_800_000_000_000);
   const secrets = new Map([['/secret-id', 'a-secret-id']]);
-  const options: VaultOptions = {
-    addresses: [vault.address],
+  const settings: VaultOptions = {
+    addresses: [vault, ...more].map(({ address }) => address),
     mount: 'transit',
     key: 'kubernetes',
     tls: {},
@@ -42,9 +42,9 @@ export async function startProvider(
         secretIDWrapped: false,
       },
     },
-    ...more,
+    ...options,
   };
-  const provider = createVaultProvider('vault', options, {
+  const provider = createVaultProvider('vault', settings, {
     log: silentLog,
     env: {},
     clock,

@@ -5,10 +5,12 @@ import {
   DECRYPT,
   ENCRYPT,
   type FakeAnswer,
+  type FakeVault,
   json,
   KEY,
   LOGIN,
   refusal,
+  startFakeVault,
   tampered,
 } from './fake-vault.ts';
 import { bytes, patient, said, startProvider } from './provider-under-test.ts';
@@ -232,6 +234,51 @@ describe('one bad ciphertext among good ones', () => {
     const results = await provider.decrypt([bytes('vault:v1:AA'), ...one], patient());
     assert.deepEqual(said(results), ['error: invalid', 'one']);
     assert.deepEqual(vault.seen.at(-1)?.body['batch_input'], [{ ciphertext: ciphertextOf('one') }]);
+  });
+});
+
+describe('a version of the key that a server does not know yet', () => {
+  const versionOf = (ciphertext: unknown): number =>
+    Number(/^vault:v(\d+)/.exec(`${ciphertext}`)?.[1]);
+
+  /** As a performance standby with version 1 while the key has version 2 (path_decrypt.go, path_encrypt.go). */
+  const lagging: FakeVault['rule'] = ({ path, body }) => {
+    const items = body['batch_input'];
+    if ((path !== DECRYPT && path !== ENCRYPT) || !Array.isArray(items)) return undefined;
+    const batch_results = items.map(({ ciphertext, key_version }) => {
+      if (path === ENCRYPT)
+        return { error: 'requested version for encryption is higher than the latest key version' };
+      return versionOf(ciphertext) > 1 || key_version > 1
+        ? { error: 'invalid ciphertext: version is too new' }
+        : { plaintext: Buffer.from('old').toString('base64') };
+    });
+    return json(400, { data: { batch_results } });
+  };
+  const mixed = [bytes(ciphertextOf('old')), bytes(ciphertextOf('new', 2))];
+
+  it('is asked of the other servers, for those items alone', async (t) => {
+    const other = await startFakeVault(t);
+    const { vault, provider } = await startProvider(t, { more: [other] });
+    vault.rule = lagging;
+    assert.deepEqual(said(await provider.decrypt(mixed, patient())), ['old', 'new']);
+    assert.deepEqual(other.seen.at(-1)?.body['batch_input'], [
+      { ciphertext: ciphertextOf('new', 2) },
+    ]);
+    const [encrypted] = await provider.encrypt([bytes('x')], 2, patient());
+    assert.equal(encrypted?.ok, true);
+    assert.deepEqual([vault.count(DECRYPT), vault.count(ENCRYPT)], [1, 1]);
+  });
+
+  it('may be known a moment later where no other server knows it: neither damaged nor an outage', async (t) => {
+    const other = await startFakeVault(t);
+    for (const others of [[], [other]]) {
+      const { vault, provider } = await startProvider(t, { more: others });
+      for (const each of [vault, other]) each.rule = lagging;
+      assert.deepEqual(said(await provider.decrypt(mixed, patient())), ['old', 'error: behind']);
+      const [encrypted] = await provider.encrypt([bytes('x')], 2, patient());
+      assert.equal(encrypted?.ok === false && encrypted.error.kind, 'behind');
+      assert.equal(vault.count(DECRYPT), 1, 'and it is not asked twice at once');
+    }
   });
 });
 
