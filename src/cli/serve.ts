@@ -8,6 +8,7 @@ import { configFile } from './config-source.ts';
 import { type Daemon, startDaemon } from './daemon.ts';
 import { createLiveLog } from './live-log.ts';
 import { listenForSignals } from './signals.ts';
+import { createLastNet } from './uncaught.ts';
 
 const DEFAULT_CONFIG = '/etc/trousseau/config.yaml';
 
@@ -72,6 +73,7 @@ export const serveCommand: Command = {
     const { log } = live;
     for (const warning of warnings)
       log.warn?.('configuration', { why: formatProblems([warning]).trim() });
+    process.on('uncaughtException', createLastNet(log, process.exit));
     const signals = listenForSignals(log);
     const daemon =
       'problem' in inherited

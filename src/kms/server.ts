@@ -1,11 +1,7 @@
 /** The gRPC server: methods made callable, connections taken in, and a stop that loses no call. */
-import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import type { Http2Session, ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import {
   type handleUnaryCall,
-  Server,
-  ServerCredentials,
   type ServerUnaryCall,
   type ServiceDefinition,
   status,
@@ -14,6 +10,7 @@ import {
 import type { Log } from '../observe/log.ts';
 import { type Clock, sleep } from '../system/clock.ts';
 import { callSignal } from './deadline.ts';
+import { createGrpcServer } from './grpc-server.ts';
 import { MAX_MESSAGE_BYTES } from './limits.ts';
 import type { Answer, Method } from './method.ts';
 
@@ -39,26 +36,20 @@ export function createKmsServer(
   methods: readonly Method[],
   { log, clock }: { readonly log: Log; readonly clock: Clock },
 ): KmsServer {
-  const server = new Server({
-    'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
-    'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
-    'grpc.enable_channelz': 0,
-  });
+  const { grpc, sessions, connect } = createGrpcServer(
+    {
+      'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+      'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
+      'grpc.enable_channelz': 0,
+    },
+    (error) => log.warn?.('a call could not be answered and was reset', { error: nameOf(error) }),
+  );
   for (const method of methods) {
-    server.addService(definitionOf(method), implementationOf(method, log, clock));
+    grpc.addService(definitionOf(method), implementationOf(method, log, clock));
   }
-  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
-  const sessions = new Set<Http2Session>();
-  const onStream = (message: unknown): void => {
-    const { session } = (message as { readonly stream: ServerHttp2Stream }).stream;
-    if (session === undefined || sessions.has(session)) return;
-    sessions.add(session);
-    session.once('close', () => sessions.delete(session));
-  };
-  subscribe(STREAM_CREATED, onStream);
 
   return {
-    connect: (stream) => injector.injectConnection(stream),
+    connect,
     async drain(limitMs) {
       const limit = new AbortController();
       const timer = clock.setTimer(limitMs, () => {
@@ -72,17 +63,14 @@ export function createKmsServer(
       }
       await sleep(clock, GOAWAY_SETTLE_MS, limit.signal);
       // Its callback comes at once: Node's server.close() closes the sessions before grpc-js looks.
-      server.tryShutdown(() => undefined);
+      grpc.tryShutdown(() => undefined);
       await Promise.all(
         [...sessions].map((session) => new Promise((resolve) => session.once('close', resolve))),
       );
       timer.cancel();
-      unsubscribe(STREAM_CREATED, onStream);
     },
   };
 }
-
-const STREAM_CREATED = 'http2.server.stream.created';
 
 function definitionOf(method: Method): ServiceDefinition {
   return {
@@ -127,8 +115,7 @@ function implementationOf(method: Method, log: Log, clock: Clock): UntypedServic
     else callback({ code: reply.failure.code, details: reply.failure.details.toWellFormed() });
   };
   const crash = (call: UnaryCall, callback: Callback, error: unknown, began: number): void => {
-    // The name alone: the message of an unexpected error might hold what was being worked on.
-    const name = error instanceof Error ? error.name : typeof error;
+    const name = nameOf(error);
     log.error('kms call failed unexpectedly', { method: method.path, error: name });
     const details = `unexpected ${name} in the plugin; see its log`;
     finish(
@@ -155,7 +142,7 @@ function implementationOf(method: Method, log: Log, clock: Clock): UntypedServic
       // A callback that throws twice has no call any more; the next one must be served all the same.
       .catch((error: unknown) =>
         log.error('kms call could not be answered', {
-          error: error instanceof Error ? error.name : typeof error,
+          error: nameOf(error),
         }),
       );
   };
@@ -163,6 +150,11 @@ function implementationOf(method: Method, log: Log, clock: Clock): UntypedServic
 }
 
 const MAX_LOGGED_UID = 64;
+
+/** What may be logged of an unexpected error: its message might hold what was being worked on. */
+function nameOf(error: unknown): string {
+  return error instanceof Error ? error.name : typeof error;
+}
 
 function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes)
