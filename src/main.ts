@@ -4,6 +4,8 @@ import { configCommand } from './cli/config.ts';
 import { exitProcess } from './cli/exit.ts';
 import { keyringCommand } from './cli/keyring.ts';
 import { licensesCommand } from './cli/licenses.ts';
+import { preflightCommand } from './cli/preflight.ts';
+import { reloadCommand } from './cli/reload-command.ts';
 import { runProgram } from './cli/run.ts';
 import { serveCommand } from './cli/serve.ts';
 import { versionCommand } from './cli/version.ts';
@@ -12,6 +14,8 @@ const commands = [
   serveCommand,
   configCommand,
   keyringCommand,
+  preflightCommand,
+  reloadCommand,
   benchCommand,
   licensesCommand,
   versionCommand,

@@ -34,6 +34,9 @@ export type Invocation = {
 export const EXIT = { ok: 0, failure: 1, usage: 2 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
+/** What is configured where no `--config` says otherwise, as the packages lay it out. */
+export const DEFAULT_CONFIG = '/etc/trousseau/config.yaml';
+
 /** The `--output` that commands have which answer something. */
 export const OUTPUT_OPTION: CommandOption = {
   type: 'string',

@@ -78,6 +78,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
   const manager = createServiceManager({
     ...{ env, inherited, others: options.others, path, log, clock },
     state: keyring.state,
+    reload: () => reloader.report(),
   });
   const reloader = createReloader({
     read: options.read,
@@ -92,6 +93,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
       state: keyring.state(),
       now: clock.now(),
       reload: reloader.report(),
+      loaded: keyring.loaded(),
       queued: keyring.queued(),
       decryptCache: keyring.remembered(),
     }),

@@ -1,7 +1,9 @@
 /** The keyring's state as /readyz shows it to people and probes. */
+import { keyId } from '../keyring/key-id.ts';
 import type { Remembered } from '../keyring/outage-memory.ts';
 import { type KeyringState, knownKey } from '../keyring/state.ts';
 import type { Readiness } from '../observe/admin.ts';
+import type { KeyDescription } from '../providers/provider.ts';
 import type { ReloadReport } from './reload.ts';
 
 /** What readiness is decided and told from. */
@@ -10,6 +12,8 @@ export type Observed = {
   /** Milliseconds since the epoch. */
   readonly now: number;
   readonly reload: ReloadReport | undefined;
+  /** The keys whose material this process has in memory. */
+  readonly loaded: readonly KeyDescription[];
   /** How many items wait for a free request to a provider. */
   readonly queued: number;
   /** What is kept for an outage, where anything is to be. */
@@ -20,13 +24,19 @@ export type Observed = {
  * Ready means: the provider answered lately, and nothing stands against using the key. A reload that
  * was refused does not change that, since the configuration before it is still in use.
  */
-export function readinessOf({ state, now, reload, queued, decryptCache }: Observed): Readiness {
+export function readinessOf(observed: Observed): Readiness {
+  const { state, now, reload, loaded, queued, decryptCache } = observed;
   const key = knownKey(state);
+  const inMemory = loaded.flatMap(({ path, versions }) =>
+    versions.map((version) => keyId(path, version)),
+  );
   return {
     ready: state.kind === 'ready',
     detail: {
       state: state.kind,
       ...(key === undefined ? {} : { keyId: key.keyId, keyVersion: key.version }),
+      // What a successor must be able to load: the key versions in memory, and the announced one.
+      keyIds: [...new Set([...(key === undefined ? [] : [key.keyId]), ...inMemory])],
       ...(state.kind === 'ready'
         ? {}
         : { seconds: Math.round((now - state.since) / 1000), why: state.why?.message }),

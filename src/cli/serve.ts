@@ -3,14 +3,12 @@ import type { ResolvedConfig } from '../config/environment.ts';
 import { formatProblems } from '../config/problem.ts';
 import { createLog, LOG_LEVELS, type Log, type LogFormat, type LogLevel } from '../observe/log.ts';
 import { takeInheritedSockets } from '../system/inherited-sockets.ts';
-import { type Command, EXIT, type ExitCode } from './command.ts';
+import { type Command, DEFAULT_CONFIG, EXIT, type ExitCode } from './command.ts';
 import { configFile } from './config-source.ts';
 import { type Daemon, startDaemon } from './daemon.ts';
 import { createLiveLog } from './live-log.ts';
 import { listenForSignals } from './signals.ts';
 import { createLastNet } from './uncaught.ts';
-
-const DEFAULT_CONFIG = '/etc/trousseau/config.yaml';
 
 export const serveCommand: Command = {
   name: 'serve',

@@ -17,7 +17,7 @@ import {
   type Watchdog,
   watchdogLimit,
 } from '../system/watchdog.ts';
-import type { ReloaderOptions } from './reload.ts';
+import type { ReloaderOptions, ReloadReport } from './reload.ts';
 
 export type ServiceManager = {
   /** The socket is open: from now on we are watched. */
@@ -36,6 +36,8 @@ export type ServiceManagerOptions = {
   /** The socket that is served where it was not. */
   readonly path: string;
   readonly state: () => KeyringState;
+  /** What became of the last reload; undefined where there was none. */
+  readonly reload: () => ReloadReport | undefined;
   readonly clock: Clock;
   readonly log: Log;
 };
@@ -45,7 +47,7 @@ const STATUS_MS = 1_000;
 
 /** A service manager that has been told nothing yet. */
 export function createServiceManager(options: ServiceManagerOptions): ServiceManager {
-  const { env, clock, log, state } = options;
+  const { env, clock, log, state, reload } = options;
   const channel = notifyChannel(env, options.others);
   const notifier = createNotifier({
     channel,
@@ -57,7 +59,7 @@ export function createServiceManager(options: ServiceManagerOptions): ServiceMan
   let timer: Timer | undefined;
 
   const follow = (): void => {
-    notifier.status(statusSentence(state()));
+    notifier.status(statusSentence(state(), reload()));
     timer = clock.setTimer(STATUS_MS, follow);
   };
   return {
@@ -127,8 +129,15 @@ function logPulse(log: Log, pulse: Pulse): void {
   }
 }
 
-/** The keyring's state for `systemctl status`; the reasons are those of /readyz, without secrets. */
-export function statusSentence(state: KeyringState): string {
+/** What `systemctl status` shows; the reasons are those of /readyz, without secrets. */
+export function statusSentence(state: KeyringState, reload?: ReloadReport): string {
+  const keyring = keyringSentence(state);
+  return reload === undefined || reload.ok
+    ? keyring
+    : `${keyring}; the last reload was refused at ${reload.at}: ${reload.why}`;
+}
+
+function keyringSentence(state: KeyringState): string {
   switch (state.kind) {
     case 'ready':
       return `ready, encrypting with ${state.key.keyId}`;

@@ -11,7 +11,7 @@ import {
   type Result,
   succeed,
 } from '../providers/errors.ts';
-import type { Provider } from '../providers/provider.ts';
+import type { KeyDescription, Provider } from '../providers/provider.ts';
 import type { CallSignal } from '../system/call-signal.ts';
 import type { Clock } from '../system/clock.ts';
 import type { CacheLimits } from './cache.ts';
@@ -51,6 +51,8 @@ export type Keyring = {
   versionOf(ciphertext: Uint8Array): number | undefined;
   /** How many calls wait for a free request to a provider. */
   queued(): number;
+  /** The keys whose material this process has in memory. */
+  loaded(): readonly KeyDescription[];
   /** What is kept for an outage; undefined where nothing is to be. */
   remembered(): Remembered | undefined;
 };
@@ -219,6 +221,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
       return versionUnderLocalKek(ciphertext);
     },
     queued: operations.queued,
+    loaded: () => readers.flatMap((reader) => reader.loaded?.() ?? []),
     remembered: () => memory?.remembered(),
   };
 }

@@ -68,4 +68,9 @@ export type Provider = {
    * form: it looks at the form only and asks nobody.
    */
   versionOf(ciphertext: Uint8Array): number | undefined;
+  /**
+   * The key as this process has it in memory, for a provider whose key material is: a restart has to
+   * load all of it again. Asks nobody, and changes nothing.
+   */
+  loaded?(): KeyDescription | undefined;
 };

@@ -6,12 +6,12 @@ import { startLoad } from '../daemon/load.ts';
 import { startPlugin } from '../servers/plugin.ts';
 import { startToxiproxy } from '../servers/toxiproxy.ts';
 import { startDevVault } from '../servers/vault.ts';
-import type { VaultAdmin } from '../servers/vault-admin.ts';
 import { waitUntil } from '../servers/wait-until.ts';
 import {
   PLAIN,
   prepareTransit,
   secretFile,
+  sessions,
   startWithAppRole,
   testFolder,
   vaultConfig,
@@ -82,9 +82,3 @@ describe(`a changed configuration of a real Vault, under ${CALLERS} calls at onc
 });
 
 /** The accessors of all tokens that there are. */
-async function sessions(admin: VaultAdmin): Promise<ReadonlySet<string>> {
-  const { status, body } = await admin.request('GET', 'auth/token/accessors?list=true');
-  assert.equal(status, 200);
-  const { data } = body as { readonly data: { readonly keys: readonly string[] } };
-  return new Set(data.keys);
-}

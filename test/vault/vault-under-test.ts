@@ -1,4 +1,5 @@
 /** A real Vault with the key and the policy of the README, and plugins on it. */
+import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -30,6 +31,14 @@ export async function prepareTransit(admin: VaultAdmin, mount = 'transit'): Prom
   await admin.enableSecrets('transit', mount);
   await admin.createKey(KEY, {}, mount);
   await admin.writePolicy(POLICY, transitPolicy(KEY, mount));
+}
+
+/** The accessors of all tokens that there are. */
+export async function sessions(admin: VaultAdmin): Promise<ReadonlySet<string>> {
+  const { status, body } = await admin.request('GET', 'auth/token/accessors?list=true');
+  assert.equal(status, 200);
+  const { data } = body as { readonly data: { readonly keys: readonly string[] } };
+  return new Set(data.keys);
 }
 
 /** A file that holds a secret, readable by its owner alone. */

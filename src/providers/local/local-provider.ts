@@ -101,6 +101,7 @@ export function createLocalProvider(
       });
     },
     versionOf,
+    loaded: () => loaded && describeKeyring(loaded),
   };
 }
 

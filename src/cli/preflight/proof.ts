@@ -1,0 +1,136 @@
+/** Whether a new process could take the place of the one that runs, proved by doing what it would do. */
+import { randomBytes } from 'node:crypto';
+import type { ResolvedConfig } from '../../config/environment.ts';
+import { keyId } from '../../keyring/key-id.ts';
+import { knownKey } from '../../keyring/state.ts';
+import type { KeyDescription } from '../../providers/provider.ts';
+import { type BuildContext, type Built, buildKeyring } from '../providers.ts';
+import { tryOut } from '../trial.ts';
+
+export type Step = {
+  readonly step: 'configuration' | 'keys' | 'sample' | 'running process';
+  readonly ok: boolean;
+  /** What was seen, or why it is not so; never a secret. */
+  readonly what: string;
+};
+
+/** What the process that runs has, as far as it says so. */
+export type RunningKeys = {
+  /** Every key version that it has loaded or announced. */
+  readonly keyIds: readonly string[];
+  /** Why there may be more; undefined where that is all. */
+  readonly incomplete: string | undefined;
+};
+
+/** `limitMs` bounds all steps together; giving the token back has a time of its own. */
+export type ProofContext = BuildContext & { readonly limitMs: number };
+
+const SAMPLE_BYTES = 32;
+
+/**
+ * Builds the keyring of a configuration, logs in, describes every key, encrypts and decrypts a sample,
+ * and compares key versions with those of the running process. The first step that fails is the last.
+ * Nothing of it is left at the provider.
+ */
+export async function prove(
+  config: ResolvedConfig,
+  running: () => Promise<RunningKeys | undefined>,
+  context: ProofContext,
+): Promise<readonly Step[]> {
+  const once = worksOnce(config);
+  if (once !== undefined) return [{ step: 'keys', ok: false, what: once }];
+  const built = buildKeyring(config, context);
+  try {
+    return await proveKeyring(built, running, context);
+  } finally {
+    await built.keyring.stop();
+  }
+}
+
+async function proveKeyring(
+  built: Built,
+  running: () => Promise<RunningKeys | undefined>,
+  { clock, limitMs }: ProofContext,
+): Promise<readonly Step[]> {
+  const { keyring, decryptOnly } = built;
+  const limit = new AbortController();
+  const timer = clock.setTimer(limitMs, () => limit.abort());
+  const { signal } = limit;
+  try {
+    const inUse = { kind: 'starting', since: clock.now(), why: undefined } as const;
+    const tried = await tryOut({ built, inUse: () => inUse, clock, signal });
+    if (!tried.ok) return [{ step: 'keys', ok: false, what: tried.error.message }];
+    // A provider that only decrypts may be away for a reload, but not for a process that begins with it.
+    const [away] = tried.value.warnings;
+    if (away !== undefined) return [{ step: 'keys', ok: false, what: away }];
+    const descriptions: KeyDescription[] = [];
+    const announced = knownKey(keyring.state());
+    if (announced !== undefined) descriptions.push(announced.description);
+    for (const provider of decryptOnly) {
+      const described = await provider.describe(signal);
+      if (!described.ok) {
+        return [{ step: 'keys', ok: false, what: `${provider.name}: ${described.error.message}` }];
+      }
+      descriptions.push(described.value);
+    }
+    const keys: Step = { step: 'keys', ok: true, what: descriptions.map(described).join('; ') };
+    const sample = await proveSample(built, signal);
+    if (!sample.ok) return [keys, sample];
+    return [keys, sample, compare(descriptions, await running())];
+  } finally {
+    timer.cancel();
+  }
+}
+
+async function proveSample({ keyring }: Built, signal: AbortSignal): Promise<Step> {
+  const plaintext = randomBytes(SAMPLE_BYTES);
+  const encrypted = await keyring.encrypt(plaintext, 'sample', signal);
+  if (!encrypted.ok) return { step: 'sample', ok: false, what: encrypted.error.message };
+  const { ciphertext } = encrypted.value;
+  const decrypted = await keyring.decrypt({ ciphertext, purpose: 'sample' }, signal);
+  if (!decrypted.ok) return { step: 'sample', ok: false, what: decrypted.error.message };
+  const same = plaintext.equals(decrypted.value);
+  const what = same
+    ? `encrypted and decrypted under ${encrypted.value.keyId}`
+    : 'another text came back from decrypting than was encrypted';
+  return { step: 'sample', ok: same, what };
+}
+
+/** Whether every key version of the running process is among those that are described. */
+export function compare(
+  descriptions: readonly KeyDescription[],
+  running: RunningKeys | undefined,
+): Step {
+  const step = 'running process';
+  if (running === undefined)
+    return { step, ok: true, what: 'none answers: there is nothing to compare with' };
+  const here = new Set<string>(
+    descriptions.flatMap(({ path, versions, minDecryptionVersion }) =>
+      versions
+        .filter(({ version }) => version >= minDecryptionVersion)
+        .map((version) => keyId(path, version)),
+    ),
+  );
+  const lost = running.keyIds.filter((id) => !here.has(id));
+  if (lost.length > 0) {
+    const what = `it has ${lost.join(', ')}, and a new process would not: was another key, an older copy of the keyring or a standby of Vault that is behind put in its place?`;
+    return { step, ok: false, what };
+  }
+  const limits = running.incomplete === undefined ? '' : `; not compared: ${running.incomplete}`;
+  return { step, ok: true, what: `all ${running.keyIds.length} of its key versions${limits}` };
+}
+
+function described({ path, versions, current }: KeyDescription): string {
+  const count = versions.length === 1 ? '1 version' : `${versions.length} versions`;
+  return `${path.join(' ')}: ${count}, encrypting with v${current.version}`;
+}
+
+/** What would be used up by proving it, so that the process that follows could not use it. */
+function worksOnce({ providers }: ResolvedConfig): string | undefined {
+  const wrapped = providers.find(
+    (provider) => 'vault' in provider && provider.vault.auth.appRole?.secretIDWrapped,
+  );
+  return wrapped === undefined
+    ? undefined
+    : `${wrapped.name}: secretIDWrapped names a wrapping token, which works once: proving it would use it up`;
+}

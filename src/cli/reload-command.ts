@@ -1,0 +1,92 @@
+/** `trousseau reload`: has a running daemon read its configuration again, and says what became of it. */
+import type { ResolvedConfig } from '../config/environment.ts';
+import { readConfigFile } from '../config/load.ts';
+import { formatProblems } from '../config/problem.ts';
+import { sleep, systemClock } from '../system/clock.ts';
+import { askRunning } from './admin-client.ts';
+import { type Command, DEFAULT_CONFIG, EXIT, type ExitCode, type Invocation } from './command.ts';
+
+const POLL_MS = 200;
+/** Below TimeoutStartSec= of the unit, which bounds a reload too. */
+const LIMIT_MS = 18_000;
+
+export const reloadCommand: Command = {
+  name: 'reload',
+  summary: 'have a running plugin take its configuration, and wait for the result',
+  usage: ['trousseau reload --pid PID [--config FILE]'],
+  description:
+    'Sends SIGHUP to the process, waits until it has tried its configuration, and says what became of it:\n' +
+    'taken, or refused and why, in which case the configuration in use stays. It asks the admin endpoint\n' +
+    'that the configuration names. systemctl reload trousseau.service runs it.',
+  examples: [{ command: 'systemctl reload trousseau.service', what: 'as a service' }],
+  options: {
+    pid: {
+      type: 'string',
+      value: 'PID',
+      what: 'the process; MAINPID of the environment without it',
+    },
+    config: {
+      type: 'string',
+      short: 'c',
+      value: 'FILE',
+      what: `its configuration; ${DEFAULT_CONFIG} without it`,
+    },
+  },
+  async run({ options, positionals, env, out, err }): Promise<ExitCode> {
+    const pid = Number(options['pid'] ?? env['MAINPID']);
+    if (positionals.length > 0 || !Number.isSafeInteger(pid) || pid <= 1) {
+      err('it needs the number of the process, --pid PID; see trousseau reload --help\n');
+      return EXIT.usage;
+    }
+    const file = typeof options['config'] === 'string' ? options['config'] : DEFAULT_CONFIG;
+    const loaded = await readConfigFile(file, env);
+    const admin = loaded.ok ? loaded.config.admin : {};
+    const before = await askRunning(admin);
+    try {
+      process.kill(pid, 'SIGHUP');
+    } catch (error) {
+      err(`cannot signal process ${pid}: ${(error as NodeJS.ErrnoException).code}\n`);
+      return EXIT.failure;
+    }
+    if (!loaded.ok) {
+      err(`${formatProblems(loaded.problems)}reload refused: the configuration in use stays\n`);
+      return EXIT.usage;
+    }
+    if (before !== undefined) return await outcome(admin, before.reload?.at, { out, err });
+    const place = admin.address ?? admin.socket;
+    const elsewhere = 'SIGHUP was sent, and its result is in the status and the log of the service';
+    if (place === undefined) {
+      out(`${elsewhere}: the configuration names no admin endpoint to ask\n`);
+      return EXIT.ok;
+    }
+    err(`${elsewhere}: the admin endpoint ${place} does not answer\n`);
+    return EXIT.failure;
+  },
+};
+
+/** Waits for another report than the one before. */
+async function outcome(
+  admin: ResolvedConfig['admin'],
+  before: string | undefined,
+  { out, err }: Pick<Invocation, 'out' | 'err'>,
+): Promise<ExitCode> {
+  const unlimited = new AbortController().signal;
+  const end = systemClock.now() + LIMIT_MS;
+  while (systemClock.now() < end) {
+    const reload = (await askRunning(admin))?.reload;
+    if (reload !== undefined && reload.at !== before) {
+      const why = reload.why === undefined ? '' : `: ${reload.why}`;
+      if (!reload.ok) {
+        err(`reload refused: the configuration in use stays${why}\n`);
+        return EXIT.failure;
+      }
+      out(`configuration reloaded${why}\n`);
+      return EXIT.ok;
+    }
+    await sleep(systemClock, POLL_MS, unlimited);
+  }
+  err(
+    `no result within ${LIMIT_MS / 1000} s: the trial goes on, and the status of the service will say how it ends\n`,
+  );
+  return EXIT.failure;
+}

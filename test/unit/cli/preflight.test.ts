@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { readRunning } from '../../../src/cli/admin-client.ts';
+import { compare } from '../../../src/cli/preflight/proof.ts';
+import { statusSentence } from '../../../src/cli/service-manager.ts';
+import { keyId } from '../../../src/keyring/key-id.ts';
+import { announce } from '../../../src/keyring/state.ts';
+import type { KeyDescription, KeyVersion } from '../../../src/providers/provider.ts';
+
+const PATH = ['local', 'ring'];
+const V1 = { version: 1, createdAt: 1_000 };
+const V2 = { version: 2, createdAt: 2_000 };
+const V3 = { version: 3, createdAt: 3_000 };
+
+function key(versions: readonly KeyVersion[], path = PATH, minDecryptionVersion = 1) {
+  const current = versions.at(-1);
+  assert.ok(current !== undefined);
+  const facts = { type: 'aes256-gcm', deletable: true, exportable: true };
+  return { path, versions, current, minDecryptionVersion, facts } satisfies KeyDescription;
+}
+
+function idsOf(...keys: readonly KeyDescription[]): readonly string[] {
+  return keys.flatMap(({ path, versions }) => versions.map((version) => keyId(path, version)));
+}
+
+describe('the key versions of a successor', () => {
+  const running = key([V1, V2]);
+  const cases: Readonly<Record<string, [successor: KeyDescription[], proved: boolean]>> = {
+    'are the same': [[key([V1, V2])], true],
+    'are more: it was rotated meanwhile': [[key([V1, V2, V3])], true],
+    'are with another provider of the configuration': [[key([V1], ['vault']), running], true],
+    'lack the newest: an older copy': [[key([V1])], false],
+    'lack an older one': [[key([V2])], false],
+    'are of another key with the same numbers': [
+      [key([V1, { version: 2, createdAt: 2_001 }])],
+      false,
+    ],
+    'are of another keyring': [[key([V1, V2], ['local', 'new'])], false],
+    'are not for decrypting any more': [[key([V1, V2], PATH, 2)], false],
+    'are none': [[], false],
+  };
+  for (const [title, [successor, proved]] of Object.entries(cases)) {
+    it(title, () => {
+      const step = compare(successor, { keyIds: idsOf(running), incomplete: undefined });
+      assert.equal(step.ok, proved, step.what);
+    });
+  }
+
+  it('are compared with nothing where nothing runs, and what is not compared is named', () => {
+    assert.equal(compare([running], undefined).ok, true);
+    const partly = compare([running], { keyIds: idsOf(key([V2])), incomplete: 'older ones' });
+    assert.match(partly.what, /all 1 of its key versions; not compared: older ones/);
+  });
+});
+
+describe('the answer of a running process', () => {
+  const cases: Readonly<Record<string, [body: string, read: unknown]>> = {
+    'without a key yet': [
+      '{"status":"not ready","state":"starting","keyIds":[]}',
+      { keyId: undefined, keyIds: [], reload: undefined },
+    ],
+    'of an older version': [
+      '{"status":"ok","state":"ready","keyId":"k","keyVersion":1,"reload":{"at":"t","ok":false,"why":"w"}}',
+      { keyId: 'k', keyIds: undefined, reload: { at: 't', ok: false, why: 'w' } },
+    ],
+    'of another program': ['{"status":"ok"}', undefined],
+    'that is no JSON': ['<html>', undefined],
+    'that is no object': ['null', undefined],
+  };
+  for (const [title, [body, read]] of Object.entries(cases)) {
+    it(title, () => assert.deepEqual(readRunning(body), read));
+  }
+});
+
+describe('the status of the service', () => {
+  const ready = { kind: 'ready', key: announce(key([V1])) } as const;
+  it('names a reload that was refused, until one succeeds', () => {
+    const at = '2026-01-01T00:00:00.000Z';
+    assert.match(
+      statusSentence(ready, { at, ok: false, why: 'config.yaml:3: no' }),
+      /^ready, encrypting with local:v1:\w+; the last reload was refused at 2026-\S+: config\.yaml:3: no$/,
+    );
+    for (const reload of [undefined, { at, ok: true, why: 'a warning' }])
+      assert.match(statusSentence(ready, reload), /^ready, encrypting with local:v1:\w+$/);
+  });
+});

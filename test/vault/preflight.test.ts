@@ -1,0 +1,110 @@
+/** What is proved of a successor with a real Vault, and that nothing of the proof is left there. */
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { trousseau } from '../daemon/program.ts';
+import { auditLog } from '../servers/audit-log.ts';
+import { startSealableVault, type Vault } from '../servers/vault.ts';
+import {
+  KEY,
+  prepareTransit,
+  RELEASES,
+  sessions,
+  startWithAppRole,
+  testFolder,
+} from './vault-under-test.ts';
+
+const folder = testFolder();
+after(() => folder.remove());
+
+type Case = {
+  readonly spoil: (vault: Vault, dir: string) => Promise<unknown> | unknown;
+  readonly repair: (vault: Vault, dir: string) => Promise<unknown> | unknown;
+  readonly says: RegExp;
+};
+
+/** In an order in which each leaves Vault as it was, the last one excepted. */
+const CASES: Readonly<Record<string, Case>> = {
+  'the secret id is wrong': {
+    spoil: (_vault, dir) => writeFileSync(join(dir, 'secret-id'), 'wrong'),
+    repair: async ({ admin }, dir) => {
+      const { data } = await admin.write('auth/approle/role/trousseau/secret-id');
+      writeFileSync(join(dir, 'secret-id'), String((data as { secret_id: string }).secret_id));
+    },
+    says: /NOT PROVED: keys: .*secret id/,
+  },
+  'Vault is sealed': {
+    spoil: (vault) => vault.seal(),
+    repair: (vault) => vault.unseal(),
+    says: /NOT PROVED: keys: .*sealed/i,
+  },
+  'Vault is away': {
+    spoil: (vault) => vault.stop('kill'),
+    repair: (vault) => vault.restart(),
+    says: /NOT PROVED: keys: .*(ECONNREFUSED|not been reached)/,
+  },
+  'the key may not be used any more': {
+    spoil: ({ admin }) =>
+      admin.writePolicy('trousseau', `path "transit/keys/${KEY}" { capabilities = ["read"] }`),
+    repair: ({ admin }) =>
+      admin.writePolicy(
+        'trousseau',
+        `path "transit/+/${KEY}" { capabilities = ["read", "update"] }`,
+      ),
+    says: /NOT PROVED: keys: .*403/,
+  },
+  'the key was deleted and made again': {
+    spoil: async ({ admin }) => {
+      await admin.deleteKey(KEY);
+      await admin.createKey(KEY);
+    },
+    repair: () => undefined,
+    says: /NOT PROVED: running process: it has vault:v1:/,
+  },
+};
+
+for (const release of RELEASES) {
+  describe(`a successor is proved with a real Vault, the ${release}`, () => {
+    it('takes over where all is well, and not where something is wrong; no token is left', async () => {
+      const dir = folder.sub(release);
+      await using vault = await startSealableVault({ release, dir });
+      await prepareTransit(vault.admin);
+      await using plugin = await startWithAppRole(vault.admin, vault.address, dir);
+      await plugin.ready();
+      const prove = () =>
+        trousseau('preflight', '--time-limit', '4s', '--config', join(dir, 'config.yaml'));
+      const audit = await auditLog(vault.admin, dir);
+      const before = await sessions(vault.admin);
+      const well = await prove();
+      assert.equal(well.code, 0, well.err);
+      assert.match(well.out, /proved: sample: encrypted and decrypted under vault:v1:/);
+      assert.deepEqual(await sessions(vault.admin), before);
+      assert.equal(audit.count('auth/approle/login'), 1);
+      for (const [title, { spoil, repair, says }] of Object.entries(CASES)) {
+        await spoil(vault, dir);
+        const ended = await prove();
+        assert.equal(ended.code, 1, `${title}: ${ended.out}`);
+        assert.match(ended.err, says, title);
+        await repair(vault, dir);
+        const left = [...(await sessions(vault.admin))].filter((token) => !before.has(token));
+        assert.ok(left.length <= 1, `${title}: at most the plugin itself has logged in again`);
+      }
+    });
+  });
+}
+
+describe('a secret id that is response-wrapped', () => {
+  it('is not used up by a proof: there is none', async () => {
+    const dir = folder.sub('wrapped');
+    const appRole = { roleID: 'r', secretIDFile: join(dir, 'secret-id'), secretIDWrapped: true };
+    const vault = { addresses: ['http://127.0.0.1:9'], key: KEY, auth: { appRole } };
+    const file = join(dir, 'config.yaml');
+    const providers = [{ name: 'vault', vault }];
+    const kind = { apiVersion: 'trousseau.io/v1', kind: 'KMSPluginConfiguration' };
+    writeFileSync(file, JSON.stringify({ ...kind, providers }));
+    const { code, err } = await trousseau('preflight', '--config', file);
+    assert.equal(code, 1);
+    assert.match(err, /secretIDWrapped names a wrapping token, which works once/);
+  });
+});
