@@ -67,7 +67,7 @@ lint: node_modules/.installed ## Format, lint, import directions, types (Node an
 
 .PHONY: test-unit
 test-unit: lint dist/trousseau ## All that needs no Go, no real servers and no root
-	@echo 'left out: the suites vault, faults and e2e (need Go), package (needs root on Debian or Ubuntu); make test runs them'
+	@echo 'left out: the suites vault, faults, robustness and e2e (need Go), package (needs root on Debian or Ubuntu); make test runs them'
 	$(NODE) scripts/test.ts unit
 	$(NODE) scripts/test.ts daemon
 
@@ -106,6 +106,11 @@ bench-executables: test-machine $(BINARIES) dist/packages/.made ## Size, hashes 
 soak: dist/trousseau ## Drive it for MINUTES=10 on a real Vault, and fail where something grows or is wrong
 	$(NODE) scripts/build-test-servers.ts vault-newest
 	$(NODE) test/soak/main.ts --minutes $(or $(MINUTES),10)
+
+.PHONY: robustness
+robustness: dist/trousseau ## Three plugins on a Vault of three servers under faults for MINUTES=30, chosen by SEED; the history is checked
+	$(NODE) scripts/build-test-servers.ts vault-newest toxiproxy kms-client-1.36 kms-client-1.27
+	$(NODE) test/robustness/main.ts --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
 
 dist/packages/.made: $(BINARIES) $(PACKAGING)
 	$(NODE) scripts/build-packages.ts

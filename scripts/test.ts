@@ -12,7 +12,7 @@ import { spec } from 'node:test/reporters';
 const MAX_FILE_MS = 20 * 60_000;
 
 /** Suites whose files can run side by side: what they wait for is rarely a processor. */
-const SHARING: readonly string[] = ['unit', 'vault', 'e2e'];
+const SHARING: readonly string[] = ['unit', 'vault', 'e2e', 'robustness'];
 
 const suites = process.argv.slice(2);
 const files = suites.flatMap((suite) => globSync(`test/${suite}/**/*.test.ts`).sort());

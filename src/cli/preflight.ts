@@ -17,7 +17,6 @@ import {
   OUTPUT_OPTION,
 } from './command.ts';
 import { prove, type RunningKeys, type Step } from './preflight/proof.ts';
-import { isAcknowledged } from './providers.ts';
 import { TRIAL_LIMIT_MS } from './trial.ts';
 
 const DEFAULT_LIMIT = formatDuration(TRIAL_LIMIT_MS);
@@ -92,7 +91,6 @@ export const preflightCommand: Command = {
         env,
         log,
         clock: systemClock,
-        isAcknowledged: (lost) => isAcknowledged(config, lost),
         limitMs,
       })),
     ];

@@ -1,6 +1,7 @@
 /** Callers that never stop, of KMS v1 and v2 alike, and every failure of theirs. */
 import assert from 'node:assert/strict';
 import { createKmsClient, type KmsClient } from '../../src/kms/client.ts';
+import { startCallers } from '../load/callers.ts';
 
 export type Load = {
   /** Resolves when so many more calls have been answered. */
@@ -20,7 +21,6 @@ export function startLoad(socket: string, callers: number, connections = 8): Loa
   const keyIds = new Set<string>();
   const waiting = new Set<{ readonly at: number; readonly reached: () => void }>();
   let answered = 0;
-  let stopping = false;
   const count = (): void => {
     answered += 1;
     for (const one of waiting) if (answered >= one.at) one.reached();
@@ -36,17 +36,14 @@ export function startLoad(socket: string, callers: number, connections = 8): Loa
     assert.deepEqual(Buffer.from((await v2.decrypt({ ...sealed, uid })).plaintext), SEED);
     count();
   };
-  const caller = async (client: KmsClient, name: number): Promise<void> => {
-    for (let i = 0; !stopping; i += 1) await turn(client, `${name}-${i}`);
-  };
-  const calling = Promise.all(
-    Array.from({ length: callers }, (_, i) => {
-      const client = clients[i % clients.length];
-      assert.ok(client !== undefined);
-      return caller(client, i);
-    }),
-  );
-  calling.catch(() => undefined); // told by more() and stop()
+  const turns = Array.from({ length: callers }, () => 0);
+  const running = startCallers({ count: callers, pauseMs: 0 }, async (name) => {
+    const client = clients[name % clients.length];
+    assert.ok(client !== undefined);
+    const i = turns[name] ?? 0;
+    turns[name] = i + 1;
+    await turn(client, `${name}-${i}`);
+  });
   return {
     keyIds,
     async more(further) {
@@ -54,12 +51,11 @@ export function startLoad(socket: string, callers: number, connections = 8): Loa
         const one = { at: answered + further, reached: resolve };
         waiting.add(one);
       });
-      await Promise.race([reached, calling]);
+      await Promise.race([reached, running.ended]);
     },
     async stop() {
-      stopping = true;
       try {
-        await calling;
+        await running.stop();
       } finally {
         for (const client of clients) client.close();
       }

@@ -29,11 +29,19 @@ const SCRIPT = `while read -r name; do
   (LISTEN_FDS=1 LISTEN_FDNAMES=$name sh -c '${PLUGIN}' "$0" "$1"; echo "ended $?") &
 done`;
 
+export type HeldProgram = {
+  /** Default: `dist/trousseau`. */
+  readonly program?: string;
+  /** Added to its environment. */
+  readonly env?: Readonly<Record<string, string>>;
+};
+
 /** Binds, and gives the socket away; nobody accepts until the plugin is started. */
 export async function holdSocket(
   at: string | Pick<ListenOptions, 'host' | 'port'>,
   configFile: string,
   logFile: string,
+  { program = PROGRAM, env }: HeldProgram = {},
 ): Promise<SocketHolder> {
   const server = createServer();
   const path = typeof at === 'string' ? at : undefined;
@@ -42,8 +50,8 @@ export async function holdSocket(
   await once(server, 'listening');
   const { _handle: handle } = server as unknown as { readonly _handle: { readonly fd: number } };
   const log = openSync(logFile, 'a');
-  const shell = spawn('/bin/sh', ['-c', SCRIPT, PROGRAM, configFile], {
-    env: environment(),
+  const shell = spawn('/bin/sh', ['-c', SCRIPT, program, configFile], {
+    env: environment(env),
     stdio: ['pipe', 'pipe', log, handle.fd],
   });
   closeSync(log);

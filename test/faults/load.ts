@@ -1,8 +1,8 @@
 /** A steady load on a plugin: every call is remembered with its times, every answer is checked. */
 import { randomBytes } from 'node:crypto';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { createKmsClient, type KmsClient } from '../../src/kms/client.ts';
+import { type Callers, startCallers } from '../load/callers.ts';
 import { type Plugin, type PluginOptions, startPlugin } from '../servers/plugin.ts';
 import type { VaultAdmin } from '../servers/vault-admin.ts';
 import { POLICY, secretFile, vaultConfig } from '../vault/vault-under-test.ts';
@@ -66,7 +66,6 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
   const calls: Call[] = [];
   const written: Sample[] = [];
   const lag = monitorEventLoopDelay({ resolution: 5 });
-  const stopped = new AbortController();
   let wrong = 0;
   let turn = 0;
 
@@ -83,22 +82,19 @@ export async function startLoad(options: LoadOptions): Promise<Load> {
     const { cipher } = await client.v1.encrypt(plaintext);
     written.push({ plaintext, decrypt: async () => (await client.v1.decrypt(cipher)).plain });
   };
-  const caller = async (kind: Call['kind'], call: () => Promise<void>): Promise<void> => {
-    while (!stopped.signal.aborted) {
+  const callersOf = (count: number, kind: Call['kind'], call: () => Promise<void>): Callers =>
+    startCallers({ count, pauseMs }, async () => {
       const began = performance.now();
       const failure = await call().then(() => undefined, String);
       calls.push({ kind, began, ended: performance.now(), failure });
-      await sleep(pauseMs);
-    }
-  };
+    });
   lag.enable();
   const callers = [
-    ...Array.from({ length: decrypts }, () => caller('v2 decrypt', decrypt)),
-    ...Array.from({ length: encrypts }, () => caller('v1 encrypt', encrypt)),
+    callersOf(decrypts, 'v2 decrypt', decrypt),
+    callersOf(encrypts, 'v1 encrypt', encrypt),
   ];
   const end = async (): Promise<void> => {
-    stopped.abort();
-    await Promise.all(callers);
+    await Promise.all(callers.map((some) => some.stop()));
     lag.disable();
   };
   return {

@@ -65,6 +65,8 @@ export type KubernetesClient = AsyncDisposable & {
     uid?: string,
   ): Promise<Buffer>;
   status(): Promise<{ readonly version: string; readonly healthz: string; readonly keyId: string }>;
+  /** Resolves when the client has read a line and answered it: how late it is itself. */
+  ping(): Promise<void>;
   /** Forgets the connections of the calls above, and their back-off. */
   dial(): Promise<void>;
   /** Loads the configuration as an API server that starts: no data key is remembered. */
@@ -134,6 +136,14 @@ export async function startKubernetesClient(
       const { version = '', healthz = '', keyId = '' } = await call('status', { api: 'v2' });
       return { version, healthz, keyId };
     },
+    ping: () =>
+      call('ping', {}).then(
+        () => Promise.reject(new Error('the client knows a ping')),
+        // What it does not know it answers at once, without a call.
+        (error: Error) => {
+          if (!error.message.includes('unknown op')) throw error;
+        },
+      ),
     dial: async () => void (await call('dial', {})),
     load: async () => void (await call('load', {})),
     healthz: async () => (await call('healthz', {})).checks ?? {},

@@ -1,0 +1,55 @@
+/**
+ * `make robustness`: three plugins on a Vault of three servers, called by Kubernetes' own code, under
+ * faults that a seed chooses. Ends with 1 where the history is not what it must be.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { PROGRAM } from '../servers/plugin.ts';
+import { checkHistory, type Report } from './checker.ts';
+import { parseHistory } from './history.ts';
+import { run } from './run.ts';
+import { linesOf } from './tell.ts';
+
+const USAGE = `usage: main.ts [--minutes N] [--seed N] [--program FILE] [--history FILE]
+       main.ts --check FILE
+
+Brings faults for so many minutes (30), chosen by a seed (the time of day), and writes the history of
+all calls and faults to a file (build/robustness/SEED.jsonl). --check reads a history again.
+`;
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '30' },
+    seed: { type: 'string', default: String(Math.floor(Date.now() / 1000) % 1_000_000) },
+    program: { type: 'string', default: PROGRAM },
+    history: { type: 'string' },
+    check: { type: 'string' },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
+});
+const [minutes, seed] = [Number(values.minutes), Number(values.seed)];
+
+if (values.help || !(minutes > 0) || !Number.isSafeInteger(seed)) {
+  process.stdout.write(USAGE);
+  process.exit(values.help ? 0 : 2);
+}
+if (values.check === undefined) {
+  const file = values.history ?? join(import.meta.dirname, `../../build/robustness/${seed}.jsonl`);
+  const { events } = await run({ seed, minutes, program: values.program, file, say });
+  const good = tell(checkHistory(events));
+  say(`history: ${file}`);
+  if (!good) say(`again: make robustness MINUTES=${minutes} SEED=${seed}`);
+  process.exitCode = good ? 0 : 1;
+} else {
+  process.exitCode = tell(checkHistory(parseHistory(readFileSync(values.check, 'utf8')))) ? 0 : 1;
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+function tell(report: Report): boolean {
+  for (const line of linesOf(report)) say(line);
+  return report.violations.length === 0;
+}

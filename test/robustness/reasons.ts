@@ -1,0 +1,237 @@
+/** When, and with which codes, calls of a plugin may fail: what the faults and the probes explain. Pure. */
+import type { CallBegin, FaultEvent, HistoryEvent, NodeIndex } from './history.ts';
+
+export type ReasonKind = keyof typeof EXPLAINED;
+
+/**
+ * What a caller may be told, for each kind of trouble. `none` and `Unhealthy` are kube-apiserver's own
+ * words, without a status, for what it was told before.
+ */
+const EXPLAINED = {
+  /** No Vault server can be used from this plugin. */
+  unreachable: ['Unavailable', 'DeadlineExceeded', 'none', 'Unhealthy'],
+  /** The policy or the role has been taken away. */
+  denied: ['PermissionDenied', 'FailedPrecondition', 'none', 'Unhealthy'],
+  /** The process of the plugin does not run. */
+  down: ['Unavailable', 'DeadlineExceeded', 'Canceled', 'none', 'Unhealthy'],
+  /** It has just been started: Status says so, until the key has been read. Calls wait. */
+  starting: ['Unavailable', 'none', 'Unhealthy'],
+} as const satisfies Record<string, readonly string[]>;
+
+/** For how long after the end of a trouble calls may still fail. The aim is 2 s on a quiet machine. */
+const GRACE_MS: Readonly<Record<ReasonKind, number>> = {
+  unreachable: 5_000,
+  denied: 5_000,
+  // The back-off of kube-apiserver's gRPC client, after an absence of up to 3 s.
+  down: 6_000,
+  starting: 3_000,
+};
+
+/** kube-apiserver asks for a seed once in 10 s; one that has none neither reads nor writes with v2. */
+const SEED_RETRY_MS = 13_000;
+/** kube-apiserver keeps the result of a failed health check for 3 s. */
+const HEALTH_CACHE_MS = 5_000;
+
+/** Two servers that hang use up two of the three seconds of a call. */
+const MOST_HANGING = 1;
+
+/** A time in which calls of one plugin may fail; troubles that follow each other closely are one. */
+export type Trouble = {
+  readonly from: number;
+  /** When the last of its causes ended. */
+  readonly ended: number;
+  /** Until when calls may fail. */
+  readonly until: number;
+  readonly kinds: ReadonlySet<ReasonKind>;
+};
+
+type Reason = { readonly from: number; readonly ended: number; readonly kind: ReasonKind };
+
+/** Of one plugin, in the order of time, without overlaps. */
+export function troublesOf(history: readonly HistoryEvent[], node: NodeIndex): readonly Trouble[] {
+  const reasons = [
+    ...unreachable(history, node),
+    ...windows(history, isDenial(node)).map((w) => ({ ...w, kind: 'denied' as const })),
+    ...windows(history, isAbsence(node)).map((w) => ({ ...w, kind: 'down' as const })),
+    ...crashes(history, node),
+    ...starts(history, node),
+  ].sort((a, b) => a.from - b.from);
+  const troubles: Trouble[] = [];
+  for (const { from, ended, kind } of reasons) {
+    const until = ended + GRACE_MS[kind];
+    const last = troubles.at(-1);
+    if (last === undefined || from > last.until) {
+      troubles.push({ from, ended, until, kinds: new Set([kind]) });
+    } else {
+      troubles[troubles.length - 1] = {
+        from: last.from,
+        ended: Math.max(last.ended, ended),
+        until: Math.max(last.until, until),
+        kinds: new Set([...last.kinds, kind]),
+      };
+    }
+  }
+  return troubles;
+}
+
+/** The trouble that explains why this call ended so; undefined where none does. */
+export function explanation(
+  troubles: readonly Trouble[],
+  call: CallBegin,
+  endedAt: number,
+  code: string,
+): Trouble | undefined {
+  const overlapping = troubles.filter(
+    ({ from, until }) => from <= endedAt && until + laterEffect(call, code) >= call.t,
+  );
+  return overlapping.find(({ kinds }) =>
+    [...kinds].some(
+      (kind) =>
+        (kind !== 'starting' || asksStatus(call)) &&
+        (EXPLAINED[kind] as readonly string[]).includes(code),
+    ),
+  );
+}
+
+/** A v2 envelope without a seed fails as Status does. */
+function asksStatus({ op, api, through }: CallBegin): boolean {
+  return op === 'status' || op === 'healthz' || (api === 'v2' && through === 'envelope');
+}
+
+/** For how long kube-apiserver itself, without a call, remembers a trouble of the plugin. */
+function laterEffect({ op, api, through }: CallBegin, code: string): number {
+  if (op === 'healthz') return HEALTH_CACHE_MS;
+  return api === 'v2' && through === 'envelope' && code === 'none' ? SEED_RETRY_MS : 0;
+}
+
+function isDenial(node: NodeIndex) {
+  return ({ kind, node: at }: FaultEvent): boolean =>
+    kind === 'policy.none' ||
+    kind === 'policy.noDecrypt' ||
+    (kind === 'role.replace' && at === node);
+}
+
+function isAbsence(node: NodeIndex) {
+  return ({ kind, node: at }: FaultEvent): boolean =>
+    at === node && (kind === 'plugin.kill' || kind === 'plugin.stop' || kind === 'plugin.pause');
+}
+
+type Window = { readonly from: number; readonly ended: number };
+
+/** From the begin to the end of the faults that match; to the end of the history without one. */
+function windows(
+  history: readonly HistoryEvent[],
+  matches: (fault: FaultEvent) => boolean,
+): readonly Window[] {
+  const open = new Map<number, number>();
+  const found: Window[] = [];
+  for (const event of history) {
+    if (event.e !== 'fault' || !matches(event)) continue;
+    if (event.phase === 'begin') open.set(event.id, event.t);
+    else found.push({ from: open.get(event.id) ?? event.t, ended: event.t });
+    if (event.phase === 'end') open.delete(event.id);
+  }
+  const last = history.at(-1)?.t ?? 0;
+  return [...found, ...[...open.values()].map((from) => ({ from, ended: last }))];
+}
+
+/** A process that ended by itself: the checker reports it, and its callers cannot be served. */
+function crashes(history: readonly HistoryEvent[], node: NodeIndex): readonly Reason[] {
+  const found: Reason[] = [];
+  let since: number | undefined;
+  for (const event of history) {
+    if (event.e !== 'process' || event.node !== node) continue;
+    if (event.what === 'exit' && event.by === undefined) since = event.t;
+    if (event.what === 'start' && since !== undefined) {
+      found.push({ from: since, ended: event.t, kind: 'down' });
+      since = undefined;
+    }
+  }
+  return found;
+}
+
+function starts(history: readonly HistoryEvent[], node: NodeIndex): readonly Reason[] {
+  return history.flatMap((event): readonly Reason[] =>
+    event.e === 'process' && event.node === node && event.what === 'start'
+      ? [{ from: event.t, ended: event.t, kind: 'starting' }]
+      : [],
+  );
+}
+
+/** The times at which every server is down, or the connection to it does not work, or two hang. */
+function unreachable(history: readonly HistoryEvent[], node: NodeIndex): readonly Reason[] {
+  const servers = serversOf(history);
+  if (servers.length === 0) return [];
+  const away = new Map<number, number>();
+  const hanging = new Map<number, number>();
+  const found: Reason[] = [];
+  let since: number | undefined;
+  for (const { t, change } of changesOf(history, node, servers)) {
+    change(away, hanging);
+    const count = (of: ReadonlyMap<number, number>): number =>
+      servers.filter((server) => (of.get(server) ?? 0) > 0).length;
+    const isAway = count(away) >= servers.length || count(hanging) > MOST_HANGING;
+    if (isAway) since ??= t;
+    if (!isAway && since !== undefined) {
+      found.push({ from: since, ended: t, kind: 'unreachable' });
+      since = undefined;
+    }
+  }
+  const last = history.at(-1)?.t ?? 0;
+  return since === undefined
+    ? found
+    : [...found, { from: since, ended: last, kind: 'unreachable' }];
+}
+
+type Counts = Map<number, number>;
+type Change = { readonly t: number; readonly change: (away: Counts, hanging: Counts) => void };
+
+function changesOf(
+  history: readonly HistoryEvent[],
+  node: NodeIndex,
+  servers: readonly number[],
+): readonly Change[] {
+  const changes: Change[] = [];
+  for (const event of history) {
+    if (event.e === 'vault') {
+      const by = event.up ? -1 : 1;
+      changes.push({ t: event.since, change: (away) => add(away, event.server, by) });
+    }
+    if (event.e !== 'fault') continue;
+    const by = event.phase === 'begin' ? 1 : -1;
+    const { away, hangs } = effectOf(event, node);
+    const which = event.server === undefined ? servers : [event.server];
+    changes.push({
+      t: event.t,
+      change: (awayCounts, hangingCounts) => {
+        for (const server of which) {
+          if (away) add(awayCounts, server, by);
+          if (hangs) add(hangingCounts, server, by);
+        }
+      },
+    });
+  }
+  return changes.sort((a, b) => a.t - b.t);
+}
+
+/** Whether a fault takes servers away from a plugin, and whether requests to them hang. */
+function effectOf(
+  { kind, node: at }: FaultEvent,
+  node: NodeIndex,
+): { readonly away: boolean; readonly hangs: boolean } {
+  if (kind === 'vault.pause') return { away: false, hangs: true };
+  if (at !== node) return { away: false, hangs: false };
+  if (kind === 'network.blackhole') return { away: true, hangs: true };
+  const away = kind === 'network.refuse' || kind === 'network.reset' || kind === 'network.cutOff';
+  return { away, hangs: false };
+}
+
+function serversOf(history: readonly HistoryEvent[]): readonly number[] {
+  const seen = new Set<number>();
+  for (const event of history) if (event.e === 'vault') seen.add(event.server);
+  return [...seen];
+}
+
+function add(counts: Counts, key: number, by: number): void {
+  counts.set(key, (counts.get(key) ?? 0) + by);
+}
