@@ -5,7 +5,13 @@ import type { KeyringState } from '../keyring/state.ts';
 import { type KeyringSwap, mayReplace } from '../keyring/swap.ts';
 import type { Log } from '../observe/log.ts';
 import { createLiveLog } from './live-log.ts';
-import { type BuildContext, buildKeyring, sameKeyring } from './providers.ts';
+import {
+  type BuildContext,
+  buildKeyring,
+  isAcknowledged,
+  sameKeyring,
+  writerOf,
+} from './providers.ts';
 import type { Candidate, ReloaderOptions } from './reload.ts';
 import { tryOut } from './trial.ts';
 
@@ -26,12 +32,16 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
     if (!evenIfSame && sameKeyring(config, current())) {
       return { ok: true, warnings, take: () => apply(config), discard: async () => undefined };
     }
-    const { env, clock, log } = context;
+    const { clock, log } = context;
     // Its lines must not be taken for those of the keyring in use.
     const live = createLiveLog(log.with({ trial: true }));
-    const built = buildKeyring(config, { env, clock, log: live.log });
+    const built = buildKeyring(config, { ...context, log: live.log });
     const inUse = (): KeyringState => swap.keyring.state();
-    const tried = await tryOut({ built, inUse, clock, signal });
+    const tried = await tryOut({
+      ...{ built, inUse, clock, signal },
+      sameWriter: isDeepStrictEqual(writerOf(config), writerOf(current())),
+      isAcknowledged: (lost) => isAcknowledged(config, lost),
+    });
     const discard = (): Promise<void> => built.keyring.stop();
     if (signal.aborted || !mayReplace(inUse(), tried)) {
       await discard();

@@ -2,6 +2,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Environment, ResolvedConfig } from '../config/environment.ts';
 import { healthOf } from '../keyring/health.ts';
+import type { KeyId } from '../keyring/key-id.ts';
 import { createKeyringSwap } from '../keyring/swap.ts';
 import { acceptConnection } from '../kms/authority/connection.ts';
 import { createKmsServer } from '../kms/server.ts';
@@ -16,7 +17,7 @@ import { createAttempt } from './candidate.ts';
 import type { ConfigSource } from './config-source.ts';
 import type { LiveLog } from './live-log.ts';
 import { methodsOf } from './methods.ts';
-import { buildKeyring } from './providers.ts';
+import { buildKeyring, isAcknowledged } from './providers.ts';
 import { readinessOf } from './readiness.ts';
 import { createReloader } from './reload.ts';
 import { createServiceManager } from './service-manager.ts';
@@ -55,7 +56,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
   const { log } = live;
   const clock = systemClock;
   let config = started;
-  const swap = createKeyringSwap(buildKeyring(config, { env, log, clock }).keyring);
+  const context = {
+    ...{ env, log, clock },
+    isAcknowledged: (lost: KeyId): boolean => isAcknowledged(config, lost),
+  };
+  const swap = createKeyringSwap(buildKeyring(config, context).keyring);
   const { keyring } = swap;
   const health = () => healthOf(keyring.state(), clock.now(), config.health.outageGrace);
   const kms = createKmsServer(methodsOf(config.listen.apis, keyring, health), { log, clock });
@@ -84,7 +89,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
     read: options.read,
     seen: options.file.fingerprint,
     attempt: manager.announced(
-      createAttempt({ swap, started, current: () => config, apply, env, log, clock }),
+      createAttempt({ swap, started, current: () => config, apply, ...context }),
     ),
     log,
   });

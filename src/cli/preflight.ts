@@ -17,6 +17,7 @@ import {
   OUTPUT_OPTION,
 } from './command.ts';
 import { prove, type RunningKeys, type Step } from './preflight/proof.ts';
+import { isAcknowledged } from './providers.ts';
 import { TRIAL_LIMIT_MS } from './trial.ts';
 
 const DEFAULT_LIMIT = formatDuration(TRIAL_LIMIT_MS);
@@ -91,6 +92,7 @@ export const preflightCommand: Command = {
         env,
         log,
         clock: systemClock,
+        isAcknowledged: (lost) => isAcknowledged(config, lost),
         limitMs,
       })),
     ];

@@ -1,6 +1,7 @@
 /** From a configuration to the providers that it names and the keyring over them. */
 import { isDeepStrictEqual } from 'node:util';
 import type { Environment, ResolvedConfig } from '../config/environment.ts';
+import type { KeyId } from '../keyring/key-id.ts';
 import { createKeyring, type Keyring } from '../keyring/keyring.ts';
 import type { Log } from '../observe/log.ts';
 import { createLocalProvider } from '../providers/local/local-provider.ts';
@@ -20,10 +21,13 @@ export type BuildContext = {
   readonly env: Environment;
   readonly log: Log;
   readonly clock: Clock;
+  /** Whether an operator has said that this announced key is lost for good. */
+  readonly isAcknowledged: (lost: KeyId) => boolean;
 };
 
 /** Builds what the configuration names, and contacts nobody. */
-export function buildKeyring(config: ResolvedConfig, { env, log, clock }: BuildContext): Built {
+export function buildKeyring(config: ResolvedConfig, context: BuildContext): Built {
+  const { env, log, clock, isAcknowledged } = context;
   const readers = config.providers.map((provider): Provider => {
     const providerLog = log.with({ provider: provider.name });
     return 'vault' in provider
@@ -46,10 +50,21 @@ export function buildKeyring(config: ResolvedConfig, { env, log, clock }: BuildC
       maxEntries: config.decryptCache.maxEntries,
       maxAgeMs: config.decryptCache.maxAge,
     },
+    isAcknowledged,
     clock,
     log,
   });
   return { keyring, decryptOnly: readers.filter((reader) => reader !== writer) };
+}
+
+/** Whether the configuration says that this announced key is lost for good. */
+export function isAcknowledged({ health }: ResolvedConfig, lost: KeyId): boolean {
+  return health.acknowledgedLosses?.includes(lost) ?? false;
+}
+
+/** The provider that encrypts, as it is configured. */
+export function writerOf({ providers, write }: ResolvedConfig): unknown {
+  return providers.find(({ name }) => name === write[0]);
 }
 
 /** Whether both would build the same keyring. */

@@ -37,6 +37,9 @@ export function readinessOf(observed: Observed): Readiness {
       ...(key === undefined ? {} : { keyId: key.keyId, keyVersion: key.version }),
       // What a successor must be able to load: the key versions in memory, and the announced one.
       keyIds: [...new Set([...(key === undefined ? [] : [key.keyId]), ...inMemory])],
+      ...(state.kind === 'lost'
+        ? { instead: { how: state.instead.how, keyVersion: state.instead.key.version } }
+        : {}),
       ...(state.kind === 'ready'
         ? {}
         : { seconds: Math.round((now - state.since) / 1000), why: state.why?.message }),

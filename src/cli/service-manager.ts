@@ -145,6 +145,8 @@ function keyringSentence(state: KeyringState): string {
       return `waiting for the provider: ${state.why?.message ?? 'it has not been reached yet'}`;
     case 'outage':
       return `provider unavailable since ${timeOf(state.since)}: ${state.why.message}`;
+    case 'lost':
+      return `${state.key.keyId} lost since ${timeOf(state.since)}: ${state.why.message}`;
     case 'refused':
       return `provider refuses since ${timeOf(state.since)}: ${state.why.message}`;
   }

@@ -1,8 +1,10 @@
 /** Tries a keyring out beside the one in use, before anything depends on it. */
 import { randomBytes } from 'node:crypto';
-import { isOlderView, isTransient, type KeyringState, knownKey } from '../keyring/state.ts';
+import { isDeepStrictEqual } from 'node:util';
+import type { KeyId } from '../keyring/key-id.ts';
+import { isTransient, type KeyringState, knownKey } from '../keyring/state.ts';
+import { lostVersions, succession } from '../keyring/succession.ts';
 import { fail, type Result, succeed } from '../providers/errors.ts';
-import type { KeyDescription } from '../providers/provider.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Built } from './providers.ts';
 
@@ -10,6 +12,10 @@ export type Trial = {
   readonly built: Built;
   /** The state of the keyring that would be replaced. */
   readonly inUse: () => KeyringState;
+  /** Whether the provider that encrypts is configured as the one in use is. */
+  readonly sameWriter: boolean;
+  /** Whether an operator has said that this announced key is lost for good. */
+  readonly isAcknowledged: (lost: KeyId) => boolean;
   readonly clock: Clock;
   /** Ends the trial early. */
   readonly signal: AbortSignal;
@@ -26,7 +32,8 @@ const SAMPLE_BYTES = 32;
  * Starts the keyring and has it prove itself: its provider must log in, describe its key, and
  * encrypt and decrypt a sample; those that only decrypt must not refuse. It is never stopped here.
  */
-export async function tryOut({ built, inUse, clock, signal }: Trial): Promise<Result<Proven>> {
+export async function tryOut(trial: Trial): Promise<Result<Proven>> {
+  const { built, inUse, clock, signal } = trial;
   const { keyring, decryptOnly } = built;
   const limit = new AbortController();
   const end = (): void => limit.abort();
@@ -38,8 +45,8 @@ export async function tryOut({ built, inUse, clock, signal }: Trial): Promise<Re
     // It waits for the first look at the provider, however long that takes.
     const encrypted = await keyring.encrypt(randomBytes(SAMPLE_BYTES), 'sample', limit.signal);
     if (!encrypted.ok) return encrypted;
-    const older = olderKey(inUse(), keyring.state());
-    if (older !== undefined) return fail('unavailable', older);
+    const lost = lostKey(inUse(), keyring.state(), trial);
+    if (lost !== undefined) return fail('unavailable', lost);
     const warnings: string[] = [];
     for (const provider of decryptOnly) {
       const described = await provider.describe(limit.signal);
@@ -56,30 +63,28 @@ export async function tryOut({ built, inUse, clock, signal }: Trial): Promise<Re
 }
 
 /**
- * A standby that lags behind, or an old copy of a keyring file, must not take the key_id back, and
- * no version may get lost that the keyring in use still has in memory.
+ * A standby that lags behind, an old copy of a keyring file or another key in the place of the one in
+ * use must not take the key_id back, and no version may get lost that the keyring in use still has.
+ * Another key that the configuration names on purpose is none of these.
  */
-function olderKey(inUse: KeyringState, tried: KeyringState): string | undefined {
+function lostKey(
+  inUse: KeyringState,
+  tried: KeyringState,
+  { sameWriter, isAcknowledged }: Pick<Trial, 'sameWriter' | 'isAcknowledged'>,
+): string | undefined {
   const [known, seen] = [knownKey(inUse), knownKey(tried)];
   if (known === undefined || seen === undefined) return undefined;
-  if (known.description.path.join('\n') !== seen.description.path.join('\n')) return undefined;
-  if (isOlderView(seen.description, known)) {
-    return `the key has version ${seen.version} there, and version ${known.version} is in use: a standby that is behind, or an old copy`;
-  }
+  const samePath = isDeepStrictEqual(known.description.path, seen.description.path);
+  if (!samePath && !sameWriter) return undefined;
+  const how = succession(known.description, seen.description);
+  if (how === 'behind')
+    return `the key has version ${seen.version} there, and version ${known.version} is in use: a standby that lags behind, or an old copy`;
+  if (how === 'replaced')
+    return isAcknowledged(known.keyId)
+      ? undefined
+      : `it is another key than ${known.keyId}, which is in use: bring that one back, or acknowledge its loss (health.acknowledgedLosses)`;
   const lost = lostVersions(known.description, seen.description);
   return lost.length === 0
     ? undefined
-    : `the key has no version ${lost.join(', ')} any more, which the one in use has: was an old copy put in its place?`;
-}
-
-/** None of a key that was deleted and made again: it is another one. */
-function lostVersions(known: KeyDescription, seen: KeyDescription): readonly number[] {
-  const createdAt = new Map(seen.versions.map((v) => [v.version, v.createdAt]));
-  const another = known.versions.some(
-    (v) => createdAt.has(v.version) && createdAt.get(v.version) !== v.createdAt,
-  );
-  if (another) return [];
-  return known.versions
-    .map(({ version }) => version)
-    .filter((version) => version >= seen.minDecryptionVersion && !createdAt.has(version));
+    : `version ${lost.join(', ')} of the key is missing there or is another one than in use: was an old copy put in its place?`;
 }

@@ -20,6 +20,9 @@ export function printable(config: ResolvedConfig): object {
       ...(health.outageGrace === undefined
         ? {}
         : { outageGrace: formatDuration(health.outageGrace) }),
+      ...(health.acknowledgedLosses === undefined
+        ? {}
+        : { acknowledgedLosses: health.acknowledgedLosses }),
     },
     providers: providers.map((provider) => {
       if (!('vault' in provider)) return provider;

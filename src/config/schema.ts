@@ -198,6 +198,12 @@ export const configSchema = v.strictObject({
       watchInterval: v.optional(duration, '30s'),
       /** How long Status keeps the last key_id in an outage; without it, for ever. */
       outageGrace: v.optional(duration),
+      /** key_ids that are lost for good, so that another key may be announced in their place. */
+      acknowledgedLosses: v.optional(
+        v.array(
+          v.pipe(text, v.regex(/^[a-z]+:v\d+:[0-9a-f]{32}$/, 'must be a key_id, as in /readyz')),
+        ),
+      ),
     }),
     {},
   ),

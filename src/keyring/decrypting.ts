@@ -7,6 +7,7 @@ import { mayPass } from './backoff.ts';
 import {
   decryptUnder,
   parseUnderLocalKek,
+  type UnderLocalKek,
   versionUnderLocalKek,
   type WrappedKek,
 } from './local-kek.ts';
@@ -72,52 +73,68 @@ export function createDecrypting(options: DecryptingOptions): Decrypting {
     // That one is refused which policy had ruled out before is no news of the others.
     if (kind === 'denied' && isRuledOut(ciphertext)) memory.drop(ciphertext);
     else if (kind === 'denied' || kind === 'unauthenticated') options.refused(message);
-    if (now.kind === 'refused' || !mayPass(outcome.error)) return outcome;
+    // What a lost key has encrypted, nobody else can decrypt any more.
+    const isLost = now.kind === 'lost' && kind === 'invalid';
+    if (now.kind === 'refused' || (!mayPass(outcome.error) && !isLost)) return outcome;
     const remembered = memory.decrypt(ciphertext);
     return remembered === undefined ? outcome : succeed(remembered);
   };
 
-  const ofProvider = async (sealed: Sealed, signal: CallSignal): Promise<Result<Uint8Array>> => {
-    const { ciphertext } = sealed;
-    // Only while nobody can be asked: what is asked stands in the provider's audit log.
+  /** One try, out of memory where nobody can be asked: what is asked stands in an audit log. */
+  const attempt = async (sealed: Sealed, signal: CallSignal): Promise<Result<Uint8Array>> => {
     const nobody = alone && state().kind === 'outage';
-    const remembered = nobody ? memory?.decrypt(ciphertext) : undefined;
-    if (remembered !== undefined) return succeed(remembered);
-    const attempt = (): Promise<Result<Uint8Array>> => once(sealed, signal);
-    const first = await attempt();
-    const outcome = first.ok
-      ? first
-      : await patiently(first, attempt, { signal, useless: options.abandoned, clock });
-    const after = state();
-    if (outcome.ok && after.kind === 'ready') {
-      const version = writer.versionOf(ciphertext) ?? 0;
-      if (version > after.key.version) options.sawNewerVersion();
-    }
-    return outcome;
+    const remembered = nobody ? memory?.decrypt(sealed.ciphertext) : undefined;
+    return remembered === undefined ? await once(sealed, signal) : succeed(remembered);
   };
 
-  /** With each source in turn, those that need no provider first. */
-  const underLocalKek = async (sealed: Sealed, signal: CallSignal): Promise<Result<Uint8Array>> => {
-    const parsed = parseUnderLocalKek(sealed.ciphertext, sealed.localKek);
-    if (!parsed.ok) return parsed;
-    const { wrapped } = parsed.value;
+  /** One try with each source in turn, those that need no provider first. */
+  const attemptSources = async (
+    sealed: Sealed,
+    under: UnderLocalKek,
+    signal: CallSignal,
+  ): Promise<Result<Uint8Array>> => {
     const isKnown = ({ source }: WrappedKek): boolean => memory?.knows(source) ?? false;
+    const { wrapped } = under;
     const inTurn = [...wrapped.filter(isKnown), ...wrapped.filter((one) => !isKnown(one))];
-    let last: Result<Uint8Array> | undefined;
+    let failed: Result<Uint8Array> | undefined;
     for (const one of inTurn) {
-      const seed = await ofProvider({ ...sealed, ciphertext: one.source }, signal);
-      last = seed.ok ? decryptUnder(parsed.value, one, seed.value) : seed;
-      // A provider that cannot be reached has not said that this source is the wrong one.
-      if (last.ok || mayPass(last.error)) return last;
+      const seed = await attempt({ ...sealed, ciphertext: one.source }, signal);
+      const outcome = seed.ok ? decryptUnder(under, one, seed.value) : seed;
+      if (outcome.ok) return outcome;
+      // One that cannot be reached for this source cannot be for the next one.
+      if (mayPass(outcome.error) && outcome.error.kind !== 'behind') return outcome;
+      // What may still pass outweighs what cannot: then nothing definitive is known.
+      if (failed === undefined || mayPass(outcome.error)) failed = outcome;
     }
-    return last ?? fail('internal', 'a local KEK without a source was parsed');
+    return failed ?? fail('internal', 'a local KEK without a source was parsed');
+  };
+
+  const patient = async (
+    ask: () => Promise<Result<Uint8Array>>,
+    signal: CallSignal,
+  ): Promise<Result<Uint8Array>> => {
+    const first = await ask();
+    return first.ok
+      ? first
+      : await patiently(first, ask, { signal, useless: options.abandoned, clock });
   };
 
   return {
     once,
-    decrypt: (sealed, signal) =>
-      versionUnderLocalKek(sealed.ciphertext) === undefined
-        ? ofProvider(sealed, signal)
-        : underLocalKek(sealed, signal),
+    async decrypt(sealed, signal) {
+      const { ciphertext, localKek } = sealed;
+      if (versionUnderLocalKek(ciphertext) !== undefined) {
+        const parsed = parseUnderLocalKek(ciphertext, localKek);
+        if (!parsed.ok) return parsed;
+        return await patient(() => attemptSources(sealed, parsed.value, signal), signal);
+      }
+      const outcome = await patient(() => attempt(sealed, signal), signal);
+      const after = state();
+      if (outcome.ok && after.kind === 'ready') {
+        const version = writer.versionOf(ciphertext) ?? 0;
+        if (version > after.key.version) options.sawNewerVersion();
+      }
+      return outcome;
+    },
   };
 }

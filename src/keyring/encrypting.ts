@@ -27,6 +27,8 @@ export type EncryptingOptions = {
   readonly abandoned: () => boolean;
   /** Told that the provider has refused, and in what words. */
   readonly refused: (why: string) => void;
+  /** Told that a server does not know the announced version. */
+  readonly sawMissingVersion: () => void;
   /** Looks at the provider; resolves when that look has ended. */
   readonly look: () => Promise<void>;
   readonly clock: Clock;
@@ -36,6 +38,7 @@ export type EncryptingOptions = {
 const VERIFICATION: Readonly<Record<Purpose, Verification>> = {
   seed: 'decrypt',
   dek: 'form',
+  ping: 'form',
   sample: 'decrypt',
 };
 /**
@@ -56,12 +59,14 @@ export function createEncrypting(options: EncryptingOptions): Encrypting {
   ): Promise<Result<Encrypted>> => {
     const local = purpose === 'seed' ? locally(plaintext) : undefined;
     if (local !== undefined) return succeed(local);
+    const usable = keyFor(purpose, state(), announced);
+    if (!usable.ok) return usable;
+    const key = usable.value;
     const remember = memory?.remembering();
-    const key = knownKey(state()) ?? announced;
     const outcome = await operations.encrypt(key, plaintext, VERIFICATION[purpose], signal);
     const now = state();
     // What is written now is what a kube-apiserver that starts again reads first.
-    if (outcome.ok && purpose !== 'sample' && now.kind !== 'refused') {
+    if (outcome.ok && isStored(purpose) && now.kind !== 'refused') {
       const ofAnnounced = outcome.value.keyId === knownKey(now)?.keyId;
       remember?.(outcome.value.ciphertext, plaintext, purpose === 'seed' && ofAnnounced);
     }
@@ -92,6 +97,7 @@ export function createEncrypting(options: EncryptingOptions): Encrypting {
       const attempt = (): Promise<Result<Encrypted>> => once(key.value, plaintext, purpose, signal);
       const first = await attempt();
       if (first.ok) return first;
+      if (first.error.kind === 'behind') options.sawMissingVersion();
       const outcome = await patiently(first, attempt, {
         signal,
         useless: options.abandoned,
@@ -100,17 +106,43 @@ export function createEncrypting(options: EncryptingOptions): Encrypting {
       if (outcome.ok || isTransient(outcome.error.kind)) return outcome;
       // The announced version may just have been taken away: look once before saying no.
       const before = state();
-      if (before.kind !== 'refused') {
+      if (before.kind !== 'refused' && before.kind !== 'lost') {
         const look = options.look();
         if (isRefusal(outcome.error.kind)) void look.then(() => stands(outcome.error));
         await Promise.race([look, aborted(signal)]);
       }
       const after = state();
-      if (knownKey(after)?.keyId !== knownKey(before)?.keyId) return await attempt();
-      // Vault answers 403 to an encrypt with a missing key; the look knows better what is wrong.
-      return after.kind === 'refused' ? { ok: false, error: after.why } : outcome;
+      const isLost = after.kind === 'lost' && before.kind !== 'lost';
+      if (isLost || knownKey(after)?.keyId !== knownKey(before)?.keyId) return await attempt();
+      // A provider may say 'denied' or 'invalid' of a key that is missing; the look knows why.
+      const isKnown =
+        after.kind === 'refused' ||
+        after.kind === 'lost' ||
+        (after.kind === 'outage' && outcome.error.kind === 'invalid');
+      return isKnown ? { ok: false, error: after.why } : outcome;
     },
   };
+}
+
+/**
+ * The key to encrypt with. Where the announced one is lost, an earlier version of it still serves
+ * KMS v1, whose replies carry no key_id: each object that is written again is rescued. Another key
+ * serves only the health check, a failure of which has kube-apiserver restarted up to Kubernetes
+ * 1.28: its memory is what still reads the objects of the lost key.
+ */
+function keyFor(
+  purpose: Purpose,
+  now: KeyringState,
+  announced: AnnouncedKey,
+): Result<AnnouncedKey> {
+  if (now.kind !== 'lost') return succeed(knownKey(now) ?? announced);
+  const { instead } = now;
+  const serves = purpose === 'ping' || (purpose === 'dek' && instead.how === 'behind');
+  return serves ? succeed(instead.key) : { ok: false, error: now.why };
+}
+
+function isStored(purpose: Purpose): boolean {
+  return purpose === 'seed' || purpose === 'dek';
 }
 
 /** Whether it is a no, and not about this one call alone. */

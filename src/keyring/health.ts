@@ -36,6 +36,8 @@ export function healthOf(
       }
       return succeed({ healthz: text, keyId: state.key.keyId });
     }
+    // Writing on under a key that is lost would lose what is written.
+    case 'lost':
     case 'refused':
       return { ok: false, error: state.why };
   }

@@ -17,12 +17,13 @@ import type { Clock } from '../system/clock.ts';
 import type { CacheLimits } from './cache.ts';
 import { createDecrypting, type Sealed } from './decrypting.ts';
 import { createEncrypting, isRefusal } from './encrypting.ts';
+import type { KeyId } from './key-id.ts';
 import { versionUnderLocalKek } from './local-kek.ts';
 import { createOperations, type Encrypted } from './operations.ts';
 import { createOutageMemory, type Remembered } from './outage-memory.ts';
 import type { Purpose } from './purpose.ts';
-import { type AnnouncedKey, type KeyringState, knownKey, nextState } from './state.ts';
-import { logChange } from './state-log.ts';
+import { type AnnouncedKey, type KeyringState, knownKey, nextState, type Seen } from './state.ts';
+import { createStateLog } from './state-log.ts';
 import { createSuspicion } from './suspicion.ts';
 import { createWaiters } from './waiters.ts';
 import { createWatcher } from './watcher.ts';
@@ -66,6 +67,8 @@ export type KeyringOptions = {
   readonly watchIntervalMs: number;
   /** Bounds the memory for when the provider is away; undefined for none. */
   readonly cache?: CacheLimits | undefined;
+  /** Whether an operator has said that this announced key is lost for good; asked at each look. */
+  readonly isAcknowledged?: (lost: KeyId) => boolean;
   readonly clock: Clock;
   readonly log: Log;
 };
@@ -82,15 +85,16 @@ export function createKeyring(options: KeyringOptions): Keyring {
   let confirming: Promise<void> | undefined;
   const waiters = createWaiters();
   const suspicion = createSuspicion(clock);
+  const stateLog = createStateLog(log, clock);
 
   const forget = (why: string): void => {
     if (memory?.forget()) log.warn?.('what was kept for an outage is forgotten', { why });
   };
 
-  const report = (seen: Result<AnnouncedKey>): void => {
+  const report = (seen: Seen): void => {
     const before = state;
     state = nextState(before, seen, clock.now());
-    logChange(log, before, state, clock.now());
+    stateLog.changed(before, state);
     if (state.kind === 'refused') forget(state.why.message);
     if (state.kind === 'ready') memory?.announce(state.key.keyId);
     const least = raisedMinimum(before, state);
@@ -106,7 +110,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
   /** What real calls see is news for the watcher, good or bad. */
   const learn = (results: readonly Result<unknown>[]): void => {
     if (results.some(({ ok }) => ok)) {
-      if (state.kind !== 'ready') void watcher.nudge();
+      // That other versions still decrypt says nothing of the one that is lost.
+      if (state.kind !== 'ready' && state.kind !== 'lost') void watcher.nudge();
       return;
     }
     const failed = results.find((result) => !result.ok && concernsAll(result.error.kind));
@@ -138,7 +143,9 @@ export function createKeyring(options: KeyringOptions): Keyring {
     clock,
     state: () => state,
     notBefore: operations.writer.askedUntil,
+    isAcknowledged: options.isAcknowledged ?? (() => false),
     report,
+    scheduled: (failures, nextInMs) => stateLog.scheduled(state, failures, nextInMs),
     upkeep: () => memory?.confirm(),
   });
 
@@ -188,6 +195,9 @@ export function createKeyring(options: KeyringOptions): Keyring {
     announcedKey,
     abandoned: () => abandoned,
     refused: forget,
+    sawMissingVersion(): void {
+      if (suspicion.worthALook('behind')) void watcher.nudge();
+    },
     look: () => confirming ?? watcher.nudge(),
     clock,
     log,

@@ -4,5 +4,7 @@ export type Purpose =
   | 'seed'
   /** Of KMS v1, one for each object. */
   | 'dek'
+  /** The health check of KMS v1, which nobody stores. */
+  | 'ping'
   /** A trial or a measurement; as a seed, but nobody stores it, and it is about the provider. */
   | 'sample';

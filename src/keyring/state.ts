@@ -2,9 +2,10 @@
  * What is known of the key that encrypts, and how each look at the provider changes it. Pure: the
  * watcher feeds it, Status and the health endpoints read it.
  */
-import type { ProviderError, ProviderErrorKind, Result } from '../providers/errors.ts';
+import type { ProviderError, ProviderErrorKind } from '../providers/errors.ts';
 import type { KeyDescription } from '../providers/provider.ts';
 import { type KeyId, keyId } from './key-id.ts';
+import type { Succession } from './succession.ts';
 
 /** The key version that Status announces and Encrypt uses. */
 export type AnnouncedKey = {
@@ -12,6 +13,17 @@ export type AnnouncedKey = {
   readonly version: number;
   readonly description: KeyDescription;
 };
+
+/** What is there in the place of the announced key, which is lost. */
+export type Instead = {
+  readonly key: AnnouncedKey;
+  readonly how: Exclude<Succession, 'continues'>;
+};
+
+/** What one look at the provider has shown. `instead` where the announced key is lost. */
+export type Seen =
+  | { readonly ok: true; readonly value: AnnouncedKey }
+  | { readonly ok: false; readonly error: ProviderError; readonly instead?: Instead };
 
 /** Times are milliseconds since the epoch. */
 export type KeyringState =
@@ -22,6 +34,17 @@ export type KeyringState =
   | {
       readonly kind: 'outage';
       readonly key: AnnouncedKey;
+      readonly since: number;
+      readonly why: ProviderError;
+    }
+  /**
+   * The announced key is not there any more, and another version or key is. It stays so until the
+   * announced one is back, or an operator has acknowledged the loss and another key takes its place.
+   */
+  | {
+      readonly kind: 'lost';
+      readonly key: AnnouncedKey;
+      readonly instead: Instead;
       readonly since: number;
       readonly why: ProviderError;
     }
@@ -64,16 +87,17 @@ export function knownKey(state: KeyringState): AnnouncedKey | undefined {
 }
 
 /** The state after one look at the provider. */
-export function nextState(
-  state: KeyringState,
-  seen: Result<AnnouncedKey>,
-  now: number,
-): KeyringState {
+export function nextState(state: KeyringState, seen: Seen, now: number): KeyringState {
   if (seen.ok) return { kind: 'ready', key: seen.value };
-  const why = seen.error;
+  const { error: why, instead } = seen;
+  const key = knownKey(state);
+  if (instead !== undefined && key !== undefined) {
+    const since = state.kind === 'lost' ? state.since : now;
+    return { kind: 'lost', key, instead, since, why };
+  }
   if (!isTransient(why.kind)) {
     const since = state.kind === 'refused' ? state.since : now;
-    return { kind: 'refused', key: knownKey(state), since, why };
+    return { kind: 'refused', key, since, why };
   }
   switch (state.kind) {
     case 'starting':
@@ -83,17 +107,8 @@ export function nextState(
     case 'outage':
       return { ...state, why };
     // Being unreachable does not take back what the provider said before.
+    case 'lost':
     case 'refused':
       return state;
   }
-}
-
-/**
- * Whether a description can only be an older view of a key that was already announced at a newer
- * version: a standby that lags behind, or a key restored from a backup.
- */
-export function isOlderView(description: KeyDescription, announced: AnnouncedKey): boolean {
-  if (description.current.version >= announced.version) return false;
-  const known = new Map(announced.description.versions.map((v) => [v.version, v.createdAt]));
-  return description.versions.every((v) => known.get(v.version) === v.createdAt);
 }

@@ -3,18 +3,21 @@
  * the key now and then while all is well, often while it is not, and at once when a real call has
  * shown that something changed.
  */
-import { fail, type Result, succeed } from '../providers/errors.ts';
+import { fail, succeed } from '../providers/errors.ts';
 import type { Provider } from '../providers/provider.ts';
 import { type Clock, sleep, type Timer } from '../system/clock.ts';
+import type { KeyId } from './key-id.ts';
+import { lostSentence, missingSentence } from './lost-key.ts';
 import { selfTest } from './self-test.ts';
 import {
   type AnnouncedKey,
   announce,
-  isOlderView,
-  isTransient,
+  type Instead,
   type KeyringState,
   knownKey,
+  type Seen,
 } from './state.ts';
+import { succession } from './succession.ts';
 
 /** One look may take this long; beyond it the provider counts as unavailable. */
 const PROBE_TIMEOUT_MS = 5_000;
@@ -26,8 +29,11 @@ const NUDGE_SPACING_MS = 250;
 const JITTER = 0.1;
 /** While all is well every so many looks the key is tried out too, not only read. */
 const TRY_OUT_EVERY = 10;
-/** So many looks in a row must show an older view of the key before it is believed. */
-const OLDER_VIEWS = 5;
+/**
+ * For so long the announced version may be missing before it counts as lost: a standby that lags
+ * shows the same, and catches up within seconds.
+ */
+const LAG_MS = 30_000;
 
 export type Watcher = {
   start(): void;
@@ -47,7 +53,11 @@ export type WatcherOptions = {
   readonly state: () => KeyringState;
   /** Until when the provider asked to be left alone, in milliseconds since the epoch. */
   readonly notBefore: () => number;
-  readonly report: (seen: Result<AnnouncedKey>) => void;
+  /** Whether an operator has said that this announced key is lost, and another may take its place. */
+  readonly isAcknowledged: (lost: KeyId) => boolean;
+  readonly report: (seen: Seen) => void;
+  /** Called after each report: how many looks in a row have failed, and when the next one begins. */
+  readonly scheduled: (failures: number, nextInMs: number) => void;
   /** Called after every second good look, never next to one that tries the key out: room for a request. */
   readonly upkeep: () => void;
 };
@@ -63,7 +73,8 @@ export function createWatcher(options: WatcherOptions): Watcher {
   let failures = 0;
   let looks = 0;
   let nudged = false;
-  let olderViews = 0;
+  /** Since when every look that was answered has missed the announced version. */
+  let missingSince: number | undefined;
 
   const look = async (): Promise<void> => {
     timer?.cancel();
@@ -71,16 +82,24 @@ export function createWatcher(options: WatcherOptions): Watcher {
     looks += 1;
     const tryOut = nudged || looks % TRY_OUT_EVERY === 0;
     nudged = false;
-    const before: Before = { state: options.state(), tryOut, olderViews };
-    const { seen, older } = await observe(provider, before, clock, lifetime.signal);
-    olderViews = older ? olderViews + 1 : 0;
+    const looked = await observe(
+      provider,
+      { state: options.state(), tryOut, missingSince, now: clock.now() },
+      options.isAcknowledged,
+      clock,
+      lifetime.signal,
+    );
+    const { seen } = looked;
+    missingSince = looked.missingSince;
     if (lifetime.signal.aborted) return;
     options.report(seen);
     failures = seen.ok ? 0 : failures + 1;
     const asked = options.notBefore() - clock.now();
-    const wait = Math.max(seen.ok ? options.intervalMs : retryDelay(failures), asked);
+    const least = Math.max(seen.ok ? options.intervalMs : retryDelay(failures), asked);
     // Never earlier: not than the provider asked for, and not more often than was promised.
-    timer = clock.setTimer(wait * (1 + JITTER * clock.random()), () => void begin());
+    const wait = least * (1 + JITTER * clock.random());
+    timer = clock.setTimer(wait, () => void begin());
+    options.scheduled(failures, wait);
     if (seen.ok && looks % 2 === 0 && looks % TRY_OUT_EVERY !== 0) options.upkeep();
   };
 
@@ -123,28 +142,41 @@ type Before = {
   readonly state: KeyringState;
   /** Whether a key that is announced already is to be tried out again. */
   readonly tryOut: boolean;
-  /** How many looks before this one showed an older view of the key. */
-  readonly olderViews: number;
+  readonly missingSince: number | undefined;
+  readonly now: number;
 };
 
-type Look = { readonly seen: Result<AnnouncedKey>; readonly older: boolean };
+type Look = { readonly seen: Seen; readonly missingSince: number | undefined };
 
-/** One look: describes the key and, where it is not the one announced and working, tries it out. */
+/**
+ * One look: describes the key and, where it is not the one announced and working, tries it out. It
+ * ends at its deadline also where the provider does not.
+ */
 async function observe(
   provider: Provider,
   before: Before,
+  isAcknowledged: WatcherOptions['isAcknowledged'],
   clock: Clock,
   lifetime: AbortSignal,
 ): Promise<Look> {
   const deadline = new AbortController();
-  const abort = (): void => deadline.abort();
+  const { promise: late, resolve } = Promise.withResolvers<Look>();
+  const { missingSince } = before;
+  const abort = (): void => {
+    deadline.abort();
+    // After the turn in which the provider may say itself what it was waiting for.
+    setImmediate(() =>
+      resolve({ seen: fail('unavailable', `${provider.name}: no answer in time`), missingSince }),
+    );
+  };
   const timer = clock.setTimer(PROBE_TIMEOUT_MS, abort);
   lifetime.addEventListener('abort', abort, { once: true });
   try {
-    return await describeAndTry(provider, before, deadline.signal);
+    const looking = describeAndTry(provider, before, isAcknowledged, deadline.signal);
+    return await Promise.race([looking, late]);
   } catch (error) {
-    const told = `${provider.name} failed in a way that it never should`;
-    return { seen: fail('internal', told, { cause: error }), older: false };
+    const message = `${provider.name} failed in a way that it never should`;
+    return { seen: fail('internal', message, { cause: error }), missingSince };
   } finally {
     timer.cancel();
     lifetime.removeEventListener('abort', abort);
@@ -153,29 +185,37 @@ async function observe(
 
 async function describeAndTry(
   provider: Provider,
-  { state, tryOut, olderViews }: Before,
+  { state, tryOut, missingSince, now }: Before,
+  isAcknowledged: WatcherOptions['isAcknowledged'],
   signal: AbortSignal,
 ): Promise<Look> {
   const described = await provider.describe(signal);
-  if (!described.ok) return { seen: described, older: false };
+  // What could not be asked neither confirms a loss nor ends the time that it takes.
+  if (!described.ok) return { seen: described, missingSince };
   const seen = announce(described.value);
   const known = knownKey(state);
-  const older = known !== undefined && isOlderView(described.value, known);
-  if (older) {
-    // Announcing the older version would let key_id flip back. Only where the newer one does not
-    // work any more, look after look, has it really gone, as after a restore from a backup.
+  const how = known === undefined ? 'continues' : succession(known.description, described.value);
+  const isKnown = known !== undefined && isAcknowledged(known.keyId);
+  if (known !== undefined && how === 'behind') {
+    // Announcing the older version would let key_id come back: it is announced in no case.
     const stillThere = await selfTest(provider, known.version, signal);
-    if (stillThere.ok) return { seen: succeed(known), older };
+    if (stillThere.ok) return { seen: succeed(known), missingSince: undefined };
     const { kind } = stillThere.error;
-    // That the version is not known is what an older view of the key says.
-    if (isTransient(kind) && kind !== 'behind') return { seen: stillThere, older };
-    if (olderViews < OLDER_VIEWS) return { seen: fail('unavailable', BEHIND), older };
+    if (kind !== 'invalid' && kind !== 'behind') return { seen: stillThere, missingSince };
+    const since = missingSince ?? now;
+    return now - since < LAG_MS && state.kind !== 'lost'
+      ? { seen: fail('unavailable', missingSentence(known, seen)), missingSince: since }
+      : { seen: lost(known, { key: seen, how }, isKnown), missingSince: since };
   }
+  if (known !== undefined && how === 'replaced' && !isKnown)
+    return { seen: lost(known, { key: seen, how }, isKnown), missingSince: undefined };
   const isAnnounced = state.kind === 'ready' && state.key.keyId === seen.keyId;
-  if (isAnnounced && !tryOut) return { seen: succeed(seen), older };
+  if (isAnnounced && !tryOut) return { seen: succeed(seen), missingSince: undefined };
   const works = await selfTest(provider, seen.version, signal);
-  return { seen: works.ok ? succeed(seen) : works, older };
+  return { seen: works.ok ? succeed(seen) : works, missingSince: undefined };
 }
 
-const BEHIND =
-  'the key has fewer versions than before: a standby that is behind, or a restored backup';
+function lost(announced: AnnouncedKey, instead: Instead, isKnown: boolean): Seen {
+  const { error } = fail('denied', lostSentence(announced, instead, isKnown));
+  return { ok: false, error, instead };
+}

@@ -9,6 +9,11 @@ export type KeyVersion = {
   readonly version: number;
   /** When the provider says that it was made, in milliseconds since the epoch. */
   readonly createdAt: number;
+  /**
+   * A public value that two keys do not share, where the provider can compute one from the key
+   * itself. It tells two keys apart that have the same version and creation time.
+   */
+  readonly checkValue?: string;
 };
 
 /** The key as the provider describes it now. */

@@ -9,6 +9,8 @@ const DEFAULT_TIMEOUT_MS = 30_000;
 export type JsonRequest = {
   readonly method: string;
   readonly url: string;
+  /** A unix socket instead of the host that the URL names. */
+  readonly socketPath?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: unknown;
   /** PEM, for https. */
@@ -23,12 +25,13 @@ export type JsonReply = { readonly status: number; readonly body: unknown };
 
 /** Sends one request on a connection of its own; resolves for every HTTP status. */
 export async function jsonRequest(request: JsonRequest): Promise<JsonReply> {
-  const { method, url, headers, body, ca, cert, key } = request;
+  const { method, url, socketPath, headers, body, ca, cert, key } = request;
   const signal = request.signal ?? AbortSignal.timeout(DEFAULT_TIMEOUT_MS);
   const options = {
     method,
     signal,
     agent: false,
+    ...(socketPath === undefined ? {} : { socketPath }),
     headers: body === undefined ? headers : { 'content-type': 'application/json', ...headers },
   };
   const call = url.startsWith('https:')

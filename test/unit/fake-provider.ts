@@ -21,6 +21,10 @@ export type FakeProvider = Provider & {
   rotate(at: number): void;
   /** Deletes the key and makes it again under the same name. */
   recreate(at: number): void;
+  /** Restores a backup of the time when there were so many versions. */
+  restore(versions: number): void;
+  /** Takes a backup; what it returns restores it. */
+  backup(): () => void;
   /** What policy lets decrypt; only described, not enforced. */
   minDecryptionVersion: number;
   /** How long it asks to be left alone with each failure, in milliseconds. */
@@ -63,6 +67,15 @@ export function createFakeProvider(name = 'fake', createdAt = 1_000): FakeProvid
     recreate(at) {
       keys = new Map();
       add(at);
+    },
+    restore(versions) {
+      keys = new Map([...keys].slice(0, versions));
+    },
+    backup() {
+      const copy = new Map(keys);
+      return () => {
+        keys = new Map(copy);
+      };
     },
     async describe() {
       const failed = problem('describe');

@@ -50,7 +50,7 @@ export async function prove(
 async function proveKeyring(
   built: Built,
   running: () => Promise<RunningKeys | undefined>,
-  { clock, limitMs }: ProofContext,
+  { clock, limitMs, isAcknowledged }: ProofContext,
 ): Promise<readonly Step[]> {
   const { keyring, decryptOnly } = built;
   const limit = new AbortController();
@@ -58,7 +58,9 @@ async function proveKeyring(
   const { signal } = limit;
   try {
     const inUse = { kind: 'starting', since: clock.now(), why: undefined } as const;
-    const tried = await tryOut({ built, inUse: () => inUse, clock, signal });
+    const tried = await tryOut({
+      ...{ built, inUse: () => inUse, sameWriter: false, isAcknowledged, clock, signal },
+    });
     if (!tried.ok) return [{ step: 'keys', ok: false, what: tried.error.message }];
     // A provider that only decrypts may be away for a reload, but not for a process that begins with it.
     const [away] = tried.value.warnings;

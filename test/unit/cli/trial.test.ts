@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { TRIAL_LIMIT_MS, tryOut } from '../../../src/cli/trial.ts';
 import { createKeyring } from '../../../src/keyring/keyring.ts';
-import type { KeyringState } from '../../../src/keyring/state.ts';
+import { type KeyringState, knownKey } from '../../../src/keyring/state.ts';
 import { silentLog } from '../../../src/observe/log.ts';
 import { succeed } from '../../../src/providers/errors.ts';
 import { createDrivenClock, type DrivenClock, settle } from '../driven-clock.ts';
@@ -21,8 +21,17 @@ function trial(
   made: ReturnType<typeof built>,
   inUse = STARTING,
   signal = new AbortController().signal,
+  acknowledged: readonly string[] = [],
 ) {
-  return tryOut({ built: made, inUse: () => inUse, clock, signal });
+  const isAcknowledged = (keyId: string): boolean => acknowledged.includes(keyId);
+  return tryOut({
+    built: made,
+    inUse: () => inUse,
+    sameWriter: true,
+    isAcknowledged,
+    clock,
+    signal,
+  });
 }
 
 describe('a keyring on trial', () => {
@@ -105,15 +114,33 @@ describe('a keyring on trial', () => {
     };
     const poorer = await trial(clock, built(clock, provider), inUse.keyring.state());
     assert.ok(!poorer.ok);
-    assert.match(poorer.error.message, /no version 1 any more/);
+    assert.match(poorer.error.message, /version 1 of the key is missing there/);
   });
 
-  it('is ready with a key that was deleted and made again, which is another one', async () => {
+  it('has failed with a key that was deleted and made again, unless that loss is acknowledged', async () => {
     const [clock, provider] = [createDrivenClock(), createFakeProvider()];
     provider.rotate(2_000);
     const inUse = built(clock, provider);
     assert.ok((await trial(clock, inUse)).ok);
     provider.recreate(9_000);
-    assert.ok((await trial(clock, built(clock, provider), inUse.keyring.state())).ok);
+    const state = inUse.keyring.state();
+    const replaced = await trial(clock, built(clock, provider), state);
+    assert.ok(!replaced.ok);
+    assert.match(replaced.error.message, /another key than fake:v2:[0-9a-f]+, which is in use/);
+    const keyId = knownKey(state)?.keyId ?? '';
+    assert.ok((await trial(clock, built(clock, provider), state, undefined, [keyId])).ok);
+  });
+
+  it('is ready with another key that the configuration names on purpose', async () => {
+    const clock = createDrivenClock();
+    const inUse = built(clock, createFakeProvider('one'));
+    assert.ok((await trial(clock, inUse)).ok);
+    const tried = await tryOut({
+      built: built(clock, createFakeProvider('two')),
+      inUse: inUse.keyring.state,
+      ...{ sameWriter: false, isAcknowledged: () => false, clock },
+      signal: new AbortController().signal,
+    });
+    assert.ok(tried.ok);
   });
 });

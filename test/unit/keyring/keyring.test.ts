@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { healthOf } from '../../../src/keyring/health.ts';
 import { createKeyring, type Keyring } from '../../../src/keyring/keyring.ts';
 import { silentLog } from '../../../src/observe/log.ts';
-import { fail, type Result } from '../../../src/providers/errors.ts';
+import type { Result } from '../../../src/providers/errors.ts';
 import { createDrivenClock, type DrivenClock, settle } from '../driven-clock.ts';
 import { createFakeProvider, type FakeProvider } from '../fake-provider.ts';
 
@@ -87,28 +87,6 @@ describe('a keyring that is ready', () => {
     setup.provider.pretendLatest = 1;
     await setup.clock.advance(30_000);
     assert.equal(value(status(setup)).keyId, announced);
-  });
-
-  it('gives a key that was deleted and made again another key_id, although its version is 1 again', async () => {
-    const setup = await setUp();
-    const before = value(status(setup)).keyId;
-    setup.provider.recreate(9_000);
-    await setup.clock.advance(30_000);
-    const after = value(status(setup)).keyId;
-    assert.match(after, /^fake:v1:/);
-    assert.notEqual(after, before);
-  });
-
-  it('encrypts under the new key at once when the announced version was taken away', async () => {
-    const setup = await setUp();
-    setup.provider.rotate(2_000);
-    await setup.clock.advance(30_000);
-    setup.provider.recreate(9_000);
-    const encrypting = setup.keyring.encrypt(PLAIN, 'seed', never);
-    await setup.clock.advance(1_000);
-    const encrypted = value(await encrypting);
-    assert.equal(encrypted.version, 1);
-    assert.equal(encrypted.keyId, value(status(setup)).keyId);
   });
 
   it('refuses a fresh ciphertext that does not decrypt to what was given', async () => {
@@ -306,20 +284,6 @@ describe('a standby that is behind for a moment', () => {
     setup.provider.pretendLatest = undefined;
     await setup.clock.advance(2_000);
     assert.deepEqual(value(status(setup)), { healthz: 'ok', keyId: announced });
-  });
-
-  it('is believed in the end where the newer version does not work any more, look after look', async () => {
-    const setup = await setUp();
-    setup.provider.rotate(2_000);
-    await setup.clock.advance(31_000);
-    setup.provider.pretendLatest = 1;
-    const { encrypt } = setup.provider;
-    setup.provider.encrypt = async (items, version, signal) =>
-      version === 2
-        ? items.map(() => fail('invalid', 'there is no version 2'))
-        : await encrypt(items, version, signal);
-    await setup.clock.advance(60_000);
-    assert.match(value(status(setup)).keyId, /:v1:/);
   });
 });
 

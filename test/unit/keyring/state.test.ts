@@ -16,11 +16,18 @@ const key = announce(description);
 const outage = fail('unavailable', 'sealed').error;
 const refusal = fail('denied', 'no policy').error;
 
+const lost = fail('denied', 'restored').error;
+const instead = {
+  key: announce({ ...description, path: ['fake', 'other'] }),
+  how: 'replaced',
+} as const;
+
 const states: Record<KeyringState['kind'], KeyringState> = {
   starting: { kind: 'starting', since: 0, why: undefined },
   ready: { kind: 'ready', key },
   outage: { kind: 'outage', key, since: 5, why: outage },
   refused: { kind: 'refused', key, since: 5, why: refusal },
+  lost: { kind: 'lost', key, instead, since: 5, why: lost },
 };
 
 describe('what one look at the provider makes of each state', () => {
@@ -31,6 +38,8 @@ describe('what one look at the provider makes of each state', () => {
     ['ready', transient, 'outage'],
     ['outage', transient, 'outage'],
     ['refused', transient, 'refused'],
+    ['lost', transient, 'lost'],
+    ['lost', definitive, 'refused'],
     ['starting', definitive, 'refused'],
     ['ready', definitive, 'refused'],
     ['outage', definitive, 'refused'],
@@ -46,6 +55,14 @@ describe('what one look at the provider makes of each state', () => {
   for (const before of Object.values(states)) {
     it(`${before.kind}, then a good answer: ready`, () => {
       assert.deepEqual(nextState(before, succeed(key), 9), { kind: 'ready', key });
+    });
+  }
+
+  for (const before of ['ready', 'outage', 'refused', 'lost'] as const) {
+    it(`${before}, then another key: lost, with the announced one`, () => {
+      const since = before === 'lost' ? 5 : 9;
+      const after = nextState(states[before], { ok: false, error: lost, instead }, 9);
+      assert.deepEqual(after, { kind: 'lost', key, instead, since, why: lost });
     });
   }
 
@@ -84,6 +101,10 @@ describe('what Status says of each state', () => {
   it('outage for longer than outageGrace: an error; exactly as long: not yet', () => {
     assert.equal(healthOf(states.outage, 12_005, 12_000).ok, true);
     assert.equal(healthOf(states.outage, 12_006, 12_000).ok, false);
+  });
+
+  it('lost: an error, since what is written now could be lost too', () => {
+    assert.deepEqual(healthOf(states.lost, 9, undefined), { ok: false, error: lost });
   });
 
   it('refused: the refusal itself', () => {

@@ -1,0 +1,26 @@
+/** What an operator is told where the announced key is missing: what may have happened, and the rescue. */
+import type { AnnouncedKey, Instead } from './state.ts';
+
+/** Where the loss is not certain yet: a server that lags shows the same. */
+export function missingSentence(announced: AnnouncedKey, seen: AnnouncedKey): string {
+  return `${nameOf(announced)} has no version ${announced.version}, which was announced, but version ${seen.version}: a server that lags behind, or a backup older than the last rotation was restored; restart no kube-apiserver`;
+}
+
+/** Where it is. The field of the configuration confirms that this one key_id is lost. */
+export function lostSentence(announced: AnnouncedKey, instead: Instead, isKnown: boolean): string {
+  const [name, version] = [nameOf(announced), announced.version];
+  switch (instead.how) {
+    case 'behind':
+      return `${name} has lost version ${version}, which was announced, and has version ${instead.key.version} now: ${BACKUP}. ${RESCUE}: restore a backup that has version ${version}; or, where there is none, rotate the key${isKnown ? '' : `, acknowledge the loss (health.acknowledgedLosses: ["${announced.keyId}"])`} and write every Secret again through each kube-apiserver`;
+    case 'replaced':
+      return `${name} is another key than ${announced.keyId}, which was announced: it was deleted and made again, rotated after an older backup was restored, or another one is in its place. ${RESCUE}: bring the announced key back from a backup; or, where there is none, acknowledge the loss (health.acknowledgedLosses: ["${announced.keyId}"]) and write every Secret again through each kube-apiserver`;
+  }
+}
+
+const BACKUP = 'a backup older than the last rotation was restored, or a server lags far behind';
+const RESCUE =
+  'Restart no kube-apiserver: only their memory can still read what was written under it. Then';
+
+function nameOf({ description }: AnnouncedKey): string {
+  return `the key ${description.path.slice(1).join('/')}`;
+}
