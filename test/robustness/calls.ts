@@ -4,18 +4,21 @@ import type { CallBegin, CallEnd, HistoryEvent, Phase } from './history.ts';
 /** Something that must not be, at `t`. */
 export type Violation = { readonly t: number; readonly sentence: string };
 
-/** A call with its end; `damaged` tells of the bytes that it was given, `minimum` of the key then. */
+/** A call with its end. */
 export type Call = {
   readonly begin: CallBegin;
   readonly end: CallEnd;
+  /** The bytes that it was given were damaged. */
   readonly damaged: boolean;
-  /** A minimum in force at any time of the call, the highest; 0 without one. */
-  readonly minimum: number;
+  /** It reads what was written with a version below a minimum that was in force during the call. */
+  readonly belowMinimum: boolean;
 };
 
 /** Every call that has ended, in the order of their ends. */
 export function callsOf(history: readonly HistoryEvent[]): readonly Call[] {
-  const open = new Map<number, Omit<Call, 'end'>>();
+  type Open = { readonly begin: CallBegin; readonly damaged: boolean; readonly minimum: number };
+  const open = new Map<number, Open>();
+  const versions = new Map<string, number>();
   const damaged = new Set<string>();
   const minimums = new Map<number, number>();
   const calls: Call[] = [];
@@ -37,7 +40,13 @@ export function callsOf(history: readonly HistoryEvent[]): readonly Call[] {
     if (event.e === 'end') {
       const call = open.get(event.id);
       open.delete(event.id);
-      if (call !== undefined) calls.push({ ...call, end: event });
+      if (call === undefined) continue;
+      const { begin, minimum } = call;
+      const object = begin.object ?? '';
+      // One without a version was encrypted under a local KEK, whose source has one.
+      const belowMinimum = begin.op === 'read' && (versions.get(object) ?? 0) < minimum;
+      calls.push({ begin, damaged: call.damaged, belowMinimum, end: event });
+      if (begin.op === 'write' && event.version !== undefined) versions.set(object, event.version);
     }
   }
   return calls;

@@ -24,7 +24,9 @@ export type Report = {
   };
 };
 
-const NOT_FOR_THIS_OBJECT: readonly string[] = ['InvalidArgument', 'FailedPrecondition', 'none'];
+/** What a caller is told of a damaged object; `none` where the envelope itself sees the damage. */
+const OF_DAMAGE: readonly string[] = ['InvalidArgument', 'none'];
+const OF_A_MINIMUM: readonly string[] = ['PermissionDenied'];
 const RECOVERY_LIMIT_MS = 10_000;
 
 /** Checks a whole history. */
@@ -76,15 +78,14 @@ function wrongWith(
 ): string | undefined {
   const { begin, end, damaged } = call;
   if (end.code === 'OK') return damaged ? `a damaged object was read: ${nameOf(call)}` : undefined;
-  // What is wrong with the object is told at any time.
-  if (damaged && NOT_FOR_THIS_OBJECT.includes(end.code)) return undefined;
+  // What is wrong with the object is reported at any time.
+  if (damaged && OF_DAMAGE.includes(end.code)) return undefined;
+  if (call.belowMinimum && OF_A_MINIMUM.includes(end.code)) return undefined;
   const reason = explanation(troubles, begin, end.t, end.code);
   if (reason !== undefined) {
     if (isOwn(call)) excused.set(reason, Math.max(excused.get(reason) ?? 0, end.t));
     return undefined;
   }
-  if (call.minimum > 0 && begin.op === 'read' && NOT_FOR_THIS_OBJECT.includes(end.code))
-    return undefined; // that it was below the minimum is checked with the objects
   return damaged
     ? `a damaged object is not reported as such: ${nameOf(call)}`
     : `nothing explains it: ${nameOf(call)}`;
@@ -115,9 +116,6 @@ function readBack(
         const readers = inSweep.get(object) ?? new Set();
         inSweep.set(object, readers.add(begin.node));
       }
-    } else if (isBlamedOnMinimum(call) && (original.version ?? 0) >= call.minimum) {
-      const sentence = `it is of version ${original.version}, which the minimum ${call.minimum} allows: ${nameOf(call)}`;
-      found.push({ t: end.t, sentence });
     }
   }
   if (phaseAt(history, 'stopped') === undefined) return found;
@@ -132,10 +130,6 @@ function readBack(
   return found;
 }
 
-function isBlamedOnMinimum({ end, damaged, minimum }: Call): boolean {
-  return !damaged && minimum > 0 && NOT_FOR_THIS_OBJECT.includes(end.code) && end.code !== 'none';
-}
-
 /** What kube-apiserver remembers is not the plugin's recovery. */
 function isOwn({ begin }: Call): boolean {
   return begin.op !== 'healthz' && !(begin.api === 'v2' && begin.through === 'envelope');
@@ -144,7 +138,9 @@ function isOwn({ begin }: Call): boolean {
 function recoveryOf(history: readonly HistoryEvent[], calls: readonly Call[]): number {
   const calm = phaseAt(history, 'calm');
   if (calm === undefined) return 0;
-  const late = calls.filter((call) => isOwn(call) && call.end.code !== 'OK' && call.end.t > calm);
+  const late = calls.filter(
+    (call) => isOwn(call) && !call.damaged && call.end.code !== 'OK' && call.end.t > calm,
+  );
   return Math.round(late.reduce((most, { end }) => Math.max(most, end.t - calm), 0));
 }
 

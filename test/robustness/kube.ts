@@ -98,9 +98,11 @@ export async function startKube(
       });
     },
     async read(object) {
-      const { name, api, through, value } = object;
+      const { name, api, through } = object;
       const one = clients[api === 'v1' && object.client === old ? 'v1' : 'v2'];
       await recorded(one, { api, through, op: 'read', object: name }, async () => {
+        // Only now: it may have been damaged, or put back, since it was chosen.
+        const { value } = store.get(name);
         const data = isSealed(value)
           ? await one.client.decrypt(api, value, name)
           : (await one.client.fromStorage(pathOf(name), value)).data;
