@@ -1,8 +1,8 @@
 /** Writes the man pages and the completions into a folder: `generate-manpages.ts [FOLDER]`. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { bashCompletion, fishCompletion, zshCompletion } from '../src/cli/completions.ts';
 import { allCommands } from './packages/commands.ts';
-import { bashCompletion, fishCompletion, zshCompletion } from './packages/completions.ts';
 import { editionOf } from './packages/edition.ts';
 import { manPages } from './packages/manpages.ts';
 

@@ -1,5 +1,6 @@
 /** Picks the command; nothing else. */
 import { benchCommand } from './cli/bench.ts';
+import { completionCommand } from './cli/completion.ts';
 import { configCommand } from './cli/config.ts';
 import { exitProcess } from './cli/exit.ts';
 import { keyringCommand } from './cli/keyring.ts';
@@ -9,6 +10,7 @@ import { reloadCommand } from './cli/reload-command.ts';
 import { runProgram } from './cli/run.ts';
 import { serveCommand } from './cli/serve.ts';
 import { versionCommand } from './cli/version.ts';
+import { readStream } from './config/load.ts';
 
 const commands = [
   serveCommand,
@@ -18,6 +20,7 @@ const commands = [
   reloadCommand,
   benchCommand,
   licensesCommand,
+  completionCommand,
   versionCommand,
 ];
 
@@ -25,4 +28,5 @@ void runProgram(commands, process.argv.slice(2), {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
   env: process.env,
+  input: () => readStream(process.stdin),
 }).then(exitProcess);

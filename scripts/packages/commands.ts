@@ -1,9 +1,7 @@
 /** The program's commands as data, for what is made from them: man pages and completions. */
 import { globSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { type Command, type CommandOption, EXIT } from '../../src/cli/command.ts';
-
-const HELP: CommandOption = { type: 'boolean', short: 'h', what: 'print this help' };
+import { type Command, EXIT } from '../../src/cli/command.ts';
 
 /** Every command that a file of src/cli exports, by name; a test compares them with `trousseau help`. */
 export async function allCommands(): Promise<readonly Command[]> {
@@ -13,17 +11,6 @@ export async function allCommands(): Promise<readonly Command[]> {
     found.push(...Object.values(exported).filter(isCommand));
   }
   return found.sort((a, b) => (a.name < b.name ? -1 : 1));
-}
-
-/** Its options with `--help`, which all have. */
-export function optionsOf(command: Command): readonly (readonly [string, CommandOption])[] {
-  return Object.entries({ ...command.options, help: HELP });
-}
-
-/** The words that stand right after the command in its usage: `check` of `trousseau config check FILE`. */
-export function actionsOf({ name, usage }: Command): readonly string[] {
-  const words = usage.map((line) => new RegExp(`^trousseau ${name} ([a-z]+)\\b`).exec(line)?.[1]);
-  return [...new Set(words.filter((word) => word !== undefined))];
 }
 
 export const EXIT_CODES: readonly (readonly [number, string])[] = [

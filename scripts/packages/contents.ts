@@ -1,8 +1,8 @@
 /** The files of both packages; what one format alone has is added where that format is made. */
 import { existsSync, readFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
+import { bashCompletion, fishCompletion, zshCompletion } from '../../src/cli/completions.ts';
 import { allCommands } from './commands.ts';
-import { bashCompletion, fishCompletion, zshCompletion } from './completions.ts';
 import type { Edition } from './edition.ts';
 import { manPages } from './manpages.ts';
 import type { Entry } from './stage.ts';

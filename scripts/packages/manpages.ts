@@ -1,7 +1,7 @@
 /** The man pages: trousseau(8), one for each command, and trousseau.yaml(5). */
 import { readFileSync } from 'node:fs';
-import type { Command } from '../../src/cli/command.ts';
-import { allCommands, EXIT_CODES, optionsOf } from './commands.ts';
+import { type Command, optionsOf } from '../../src/cli/command.ts';
+import { allCommands, EXIT_CODES } from './commands.ts';
 import { markdownBody } from './markdown-page.ts';
 import { escapeText, inline, type PageTitle, page, pageHead, verbatim } from './roff.ts';
 

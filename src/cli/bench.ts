@@ -22,11 +22,12 @@ export const benchCommand: Command = {
     'trousseau bench --socket PATH [--vault ADDRESS --key KEY --token-file FILE] [OPTIONS]',
   ],
   description:
-    'Measures how long encrypting and decrypting takes with the provider alone, one item a request, and how\n' +
-    'long through the socket of the running plugin, as kube-apiserver calls it; then says what the difference\n' +
-    'is. It encrypts random bytes with the configured key, which changes nothing and leaves nothing behind,\n' +
-    'and prints no plaintext, ciphertext or token. It is a load on the plugin and on Vault: where a cluster is\n' +
-    'at work, begin with --concurrency 1. It ends with 1 where a call failed.',
+    'Measures how long encrypting and decrypting takes with the provider alone, one item a request,\n' +
+    'and how long through the socket of the running plugin, as kube-apiserver calls it; then says what\n' +
+    'the difference is. It encrypts random bytes with the configured key, which changes nothing and\n' +
+    'leaves nothing behind, and prints no plaintext, ciphertext or token. It is a load on the plugin\n' +
+    'and on Vault: where a cluster is at work, begin with --concurrency 1. It ends with 1 where a call\n' +
+    'failed.',
   examples: [
     {
       command: 'trousseau bench --config /etc/trousseau/config.yaml',
@@ -38,7 +39,8 @@ export const benchCommand: Command = {
     },
     {
       command:
-        'trousseau bench --socket /run/trousseau/kms.sock --vault https://vault.example:8200 --key kubernetes --token-file ./token -o json',
+        'trousseau bench --socket /run/trousseau/kms.sock --vault https://vault.example:8200 \\\n' +
+        '    --key kubernetes --token-file ./token -o json',
       what: 'with another token for Vault, for machines',
     },
   ],

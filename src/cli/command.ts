@@ -5,6 +5,8 @@ export type Command = {
   /** One line for the list of commands. */
   readonly summary: string;
   readonly usage: readonly string[];
+  /** Its first word, where it has several; each is followed by one FILE. */
+  readonly actions?: readonly string[];
   /** What it is for. */
   readonly description: string;
   readonly examples: readonly { readonly command: string; readonly what: string }[];
@@ -28,7 +30,19 @@ export type Invocation = {
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** All of the program's. */
+  readonly commands: readonly Command[];
+  /** The text of standard input, for a command that was asked to read it. */
+  readonly input: () => Promise<string | { readonly problem: string }>;
 };
+
+/** The option that every command has. */
+export const HELP_OPTION: CommandOption = { type: 'boolean', short: 'h', what: 'print this help' };
+
+/** Its options with `--help`, which all have. */
+export function optionsOf(command: Command): readonly (readonly [string, CommandOption])[] {
+  return Object.entries({ ...command.options, help: HELP_OPTION });
+}
 
 /** How the program ends: well, with what it was asked failing, or because the call or configuration is wrong. */
 export const EXIT = { ok: 0, failure: 1, usage: 2 } as const;

@@ -7,6 +7,7 @@ import {
   loadKeyring,
   rotateKeyring,
 } from '../providers/local/store.ts';
+import { actionCall } from './actions.ts';
 import { type Command, EXIT, type ExitCode, type Invocation, OUTPUT_OPTION } from './command.ts';
 
 const ACTIONS = ['init', 'rotate', 'list'] as const;
@@ -17,11 +18,14 @@ const SEALS = '[--passphrase-file FILE | --seal-key-file FILE]';
 export const keyringCommand: Command = {
   name: 'keyring',
   summary: 'make, rotate and list the keys of a local keyring',
-  usage: ACTIONS.map((action) => `trousseau keyring ${action} FILE ${SEALS} [--output FORMAT]`),
+  usage: [`trousseau keyring ACTION FILE ${SEALS} [--output FORMAT]`],
+  actions: ACTIONS,
   description:
     'A local keyring is a file with the keys of the local provider: for trying out, for tests, and for\n' +
     'clusters without a key management system. Whoever has the file, and the secret that seals it, can\n' +
-    'decrypt; keep a copy where the cluster is not.',
+    'decrypt; keep a copy where the cluster is not. ACTION is init (make one), rotate (add a version,\n' +
+    'which encrypts from then on) or list (its versions, never its keys). With several control-plane\n' +
+    'nodes rotate a copy, and put it in place on all of them at about the same time.',
   examples: [
     {
       command: 'trousseau keyring init /var/lib/trousseau/keyring.json',
@@ -34,7 +38,11 @@ export const keyringCommand: Command = {
     },
     {
       command: 'trousseau keyring rotate /var/lib/trousseau/keyring.json',
-      what: 'add a version, which encrypts from now on',
+      what: 'on the only node: add a version, which encrypts from now on',
+    },
+    {
+      command: 'trousseau keyring rotate keyring.json.new',
+      what: 'with several nodes: a copy of the keyring, which is then brought to each of them',
     },
     {
       command: 'trousseau keyring list /var/lib/trousseau/keyring.json -o json',
@@ -56,11 +64,12 @@ export const keyringCommand: Command = {
   },
   async run(invocation): Promise<ExitCode> {
     const { positionals, options, err, env } = invocation;
-    const [action, file, ...tooMany] = positionals;
-    if (!isAction(action) || file === undefined || tooMany.length > 0) {
-      err(`it takes one of ${ACTIONS.join(', ')} and one FILE; see trousseau keyring --help\n`);
+    const call = actionCall(keyringCommand, ACTIONS, positionals);
+    if ('problem' in call) {
+      err(call.problem);
       return EXIT.usage;
     }
+    const { action, file } = call;
     const passphraseFile = absolute(options['passphrase-file']);
     const sealKeyFile = absolute(options['seal-key-file']);
     if (passphraseFile !== undefined && sealKeyFile !== undefined) {
@@ -77,10 +86,6 @@ export const keyringCommand: Command = {
     return EXIT.ok;
   },
 };
-
-function isAction(word: string | undefined): word is Action {
-  return ACTIONS.some((action) => action === word);
-}
 
 async function act(
   action: Action,
@@ -124,14 +129,21 @@ function report(
       );
       return;
     case 'rotate':
-      out(
-        'A running plugin notices within its watchInterval. Next: copy the file to the other control-plane nodes and to where its copy is kept.\n',
-      );
+      out(`${ROTATED.join('\n')}\n`);
       return;
     case 'list':
       return;
   }
 }
+
+/** A node that has the earlier file cannot read what another one writes with the new version. */
+const ROTATED = [
+  'A plugin that uses this file encrypts with the new version within its watchInterval.',
+  'With several control-plane nodes, a node without this file cannot read what is written then: bring it to',
+  'all of them under another name, and put it in place with mv on each at about the same time. If this is the',
+  'file that a plugin uses already, do so at once.',
+  'Then replace the copy that is kept away from the cluster, and write all Secrets again.',
+];
 
 /** A path as the person meant it, from where they are; `credential:NAME` stays as it is. */
 function absolute(option: string | boolean | undefined): string | undefined {

@@ -7,24 +7,26 @@ import {
   type CommandOption,
   EXIT,
   type ExitCode,
+  HELP_OPTION,
   type Invocation,
 } from './command.ts';
 import { commandHelp, programHelp } from './help.ts';
+import { printed } from './printed.ts';
 
-const HELP: CommandOption = { type: 'boolean', short: 'h', what: 'print this help' };
+const PROGRAM_OPTIONS = ['--help', '--version', '-h', '-V'];
 
 /** Runs the command that the arguments name; answers the exit code. */
 export async function runProgram(
   commands: readonly Command[],
   argv: readonly string[],
-  io: Pick<Invocation, 'out' | 'err' | 'env'>,
+  io: Pick<Invocation, 'out' | 'err' | 'env' | 'input'>,
 ): Promise<ExitCode> {
   const [name, ...rest] = argv;
   if (name === undefined) {
     io.err(programHelp(commands));
     return EXIT.usage;
   }
-  if (name === '--version') {
+  if (name === '--version' || name === '-V') {
     io.out(`trousseau ${VERSION}\n`);
     return EXIT.ok;
   }
@@ -35,11 +37,19 @@ export async function runProgram(
   const wanted = name === 'help' ? (rest[0] ?? '') : name;
   const command = commands.find((known) => known.name === wanted);
   if (command === undefined) {
+    const isOption = wanted.startsWith('-');
+    const later = isOption && rest.some((word) => commands.some((one) => one.name === word));
+    if (later) {
+      io.err(
+        'options stand behind the command: trousseau COMMAND [OPTIONS]; see trousseau --help\n',
+      );
+      return EXIT.usage;
+    }
     io.err(
       unknown(
-        'command',
+        isOption ? 'option' : 'command',
         wanted,
-        commands.map((known) => known.name),
+        isOption ? PROGRAM_OPTIONS : commands.map((known) => known.name),
         'trousseau --help',
       ),
     );
@@ -58,13 +68,13 @@ export async function runProgram(
     io.out(commandHelp(command));
     return EXIT.ok;
   }
-  return await command.run({ ...io, ...parsed });
+  return await command.run({ ...io, commands, ...parsed });
 }
 
 type Parsed = Pick<Invocation, 'options' | 'positionals'>;
 
 function parseOptions(command: Command, args: readonly string[]): Parsed | { problem: string } {
-  const known: Readonly<Record<string, CommandOption>> = { ...command.options, help: HELP };
+  const known: Readonly<Record<string, CommandOption>> = { ...command.options, help: HELP_OPTION };
   const options: NonNullable<ParseArgsConfig['options']> = {};
   for (const [name, { type, short }] of Object.entries(known)) {
     options[name] = short === undefined ? { type } : { type, short };
@@ -79,15 +89,19 @@ function parseOptions(command: Command, args: readonly string[]): Parsed | { pro
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === undefined || !code.startsWith('ERR_PARSE_ARGS')) throw error;
-    const option = /Unknown option '([^']*)'/.exec(message)?.[1];
     const names = Object.keys(known).map((name) => `--${name}`);
-    return {
-      problem:
-        option === undefined
-          ? `${message.split(/\.\s/)[0]}; see ${more}\n`
-          : unknown('option', option, names, more),
-    };
+    const option = /Unknown option '([^']*)'/.exec(message)?.[1];
+    if (option !== undefined) return { problem: unknown('option', option, names, more) };
+    const [, about = '', value] = /--([a-z-]+)( <value>)?'/.exec(message) ?? [];
+    const needs = known[about]?.type === 'string' || value !== undefined;
+    const what = needs
+      ? `--${about} needs a value: ${known[about]?.value ?? 'TEXT'} (one that begins with a dash: --${about}=-...)`
+      : `--${about} takes no value`;
+    return { problem: `${what}; see ${more}\n` };
   }
+  const empty = Object.entries(values).find(([, value]) => value === '');
+  if (empty !== undefined)
+    return { problem: `--${empty[0]} needs a value that is not empty; see ${more}\n` };
   for (const [name, { choices }] of Object.entries(known)) {
     const value = values[name];
     if (typeof value === 'string' && choices !== undefined && !choices.includes(value)) {
@@ -105,5 +119,5 @@ function unknown(
 ): string {
   const near = nearest(word, known);
   const meant = near === undefined ? '' : ` (did you mean ${near}?)`;
-  return `there is no ${kind} ${word}${meant}; see ${more}\n`;
+  return `there is no ${kind} ${printed(word)}${meant}; see ${more}\n`;
 }

@@ -1,31 +1,92 @@
-/** What is wrong with the files that a configuration names, as far as they are not secrets. */
+/** Whether the files and the group that a configuration names are there. Secrets are not read. */
+import { stat } from 'node:fs/promises';
 import { certificateProblem, readCertificates } from '../system/certificates.ts';
 import { reasonOf } from '../system/files.ts';
-import type { ResolvedConfig } from './environment.ts';
-import { type ConfigProblem, formatField } from './problem.ts';
+import type { ResolvedConfig, ResolvedProvider } from './environment.ts';
+import { readText } from './load.ts';
+import type { FieldPath } from './problem.ts';
+import type { Finding } from './relations.ts';
 
-/** Reads them; `file` is that of the configuration, for the messages. Never rejects. */
-export async function fileProblems(
-  config: ResolvedConfig,
-  file: string,
-): Promise<readonly ConfigProblem[]> {
-  const found = await Promise.all(
-    config.providers.map(async (provider, i): Promise<readonly ConfigProblem[]> => {
-      const caFile = 'vault' in provider ? provider.vault.tls.caFile : undefined;
-      if (caFile === undefined) return [];
-      const why = await authoritiesProblem(caFile);
-      if (why === undefined) return [];
-      const field = formatField(['providers', i, 'vault', 'tls', 'caFile']);
-      return [{ file, line: undefined, column: undefined, field, message: `${caFile}: ${why}` }];
-    }),
-  );
-  return found.flat();
+const GROUPS = '/etc/group';
+
+/** What is not there on this machine: an error where nothing works without it, or else a warning. */
+export async function checkFiles(config: ResolvedConfig): Promise<readonly Finding[]> {
+  const findings: Finding[] = [];
+  const { group } = config.listen;
+  if (group !== undefined && !(await groupExists(group)))
+    findings.push(error(['listen', 'group'], `is not in ${GROUPS}: create it first`));
+  for (const [i, provider] of config.providers.entries()) {
+    const { authority, secrets } = filesOf(provider);
+    const at = ['providers', i];
+    if (authority !== undefined) {
+      const problem = await authorityProblem(authority.file);
+      if (problem !== undefined) findings.push(error([...at, ...authority.path], problem));
+    }
+    for (const { path, file } of secrets) {
+      const problem = await secretProblem(file);
+      if (problem !== undefined)
+        findings.push({ path: [...at, ...path], severity: 'warning', message: problem });
+    }
+  }
+  return findings;
 }
 
-async function authoritiesProblem(caFile: string): Promise<string | undefined> {
+type NamedFile = { readonly path: FieldPath; readonly file: string };
+
+function filesOf(provider: ResolvedProvider): {
+  readonly authority: NamedFile | undefined;
+  readonly secrets: readonly NamedFile[];
+} {
+  const kind = 'vault' in provider ? 'vault' : 'local';
+  const named = namedFiles('vault' in provider ? provider.vault : provider.local, [kind]);
+  const authority = named.find(({ path }) => path.at(-1) === 'caFile');
+  return { authority, secrets: named.filter((one) => one !== authority) };
+}
+
+/** Every field whose name ends so holds a path, or a systemd credential, which only the unit has. */
+function namedFiles(settings: object, at: FieldPath): readonly NamedFile[] {
+  return Object.entries(settings).flatMap(
+    ([field, value]: [string, unknown]): readonly NamedFile[] => {
+      const path = [...at, field];
+      if (typeof value === 'object' && value !== null && !Array.isArray(value))
+        return namedFiles(value, path);
+      const isFile = field.endsWith('File') && typeof value === 'string' && value.startsWith('/');
+      return isFile ? [{ path, file: value }] : [];
+    },
+  );
+}
+
+async function authorityProblem(file: string): Promise<string | undefined> {
   try {
-    return certificateProblem(await readCertificates(caFile));
-  } catch (error) {
-    return reasonOf(error);
+    const why = certificateProblem(await readCertificates(file));
+    return why === undefined ? undefined : `${file}: ${why}`;
+  } catch (cause) {
+    return `${file}: ${reasonOf(cause)}`;
   }
+}
+
+async function secretProblem(file: string): Promise<string | undefined> {
+  try {
+    const stats = await stat(file);
+    if (!stats.isFile()) return `${file}: it is not a regular file`;
+    return (stats.mode & 0o007) === 0
+      ? undefined
+      : `${file}: everybody on this machine can read or write it: chmod o= ${file}`;
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'EACCES') return undefined; // another user's, as it may well be
+    return code === 'ENOENT' ? `${file}: it does not exist` : `${file}: it cannot be read: ${code}`;
+  }
+}
+
+async function groupExists(group: string): Promise<boolean> {
+  if (/^\d+$/.test(group)) return true;
+  const groups = await readText(GROUPS);
+  return (
+    typeof groups !== 'string' || groups.split('\n').some((line) => line.startsWith(`${group}:`))
+  );
+}
+
+function error(path: FieldPath, message: string): Finding {
+  return { path, message, severity: 'error' };
 }

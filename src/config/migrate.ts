@@ -3,6 +3,7 @@
  * says is done: a file whose version is not in it is refused, never guessed at.
  */
 import { type Document, isMap, isScalar, parseDocument } from 'yaml';
+import { fromPredecessor } from './predecessors.ts';
 import { parseYaml } from './yaml.ts';
 
 /** One version to the next. A new apiVersion is one more of these, and its name in `CURRENT`. */
@@ -14,7 +15,14 @@ export type MigrationStep = {
 };
 
 export type Migration =
-  | { readonly ok: true; readonly from: string; readonly to: string; readonly text: string }
+  | {
+      readonly ok: true;
+      readonly from: string;
+      readonly to: string;
+      readonly text: string;
+      /** Where it is of an earlier plugin: what a person has to do. */
+      readonly byHand?: readonly string[];
+    }
   | { readonly ok: false; readonly line?: number; readonly problem: string };
 
 /** The apiVersion that this program runs. */
@@ -34,12 +42,17 @@ export function migrateConfig(
   current: string = CURRENT,
 ): Migration {
   const readable = parseYaml(text);
+  const document: Document = parseDocument(text, { stringKeys: true });
+  const from = readable.ok ? scalarOf(document, 'apiVersion') : undefined;
+  const earlier = from?.startsWith('trousseau.io/') === true ? undefined : fromPredecessor(text);
+  if (earlier !== undefined) {
+    const { predecessor, byHand } = earlier;
+    return { ok: true, from: predecessor, to: current, text: earlier.text, byHand };
+  }
   if (!readable.ok) {
     const [first] = readable.problems;
     return { ok: false, problem: 'it is not YAML', ...(first && problemAt(first)) };
   }
-  const document: Document = parseDocument(text, { stringKeys: true });
-  const from = scalarOf(document, 'apiVersion');
   const kind = scalarOf(document, 'kind');
   if (from === undefined || kind === undefined) {
     return refuse(

@@ -103,7 +103,8 @@ function* checkVault(at: FieldPath, vault: VaultConfig): Generator<Finding> {
     yield error([...at, 'addresses'], 'is missing, and VAULT_ADDR is not set');
   for (const [i, address] of addresses.entries()) {
     const where = [...at, 'addresses', i];
-    if (addresses.indexOf(address) !== i) yield error(where, 'is there twice');
+    if (addresses.findIndex((other) => sameServer(other, address)) !== i)
+      yield error(where, 'is there twice');
     if (isPlain(address) && !isLoopback(address)) {
       yield vault.allowPlainHTTP
         ? {
@@ -139,11 +140,39 @@ function* checkVault(at: FieldPath, vault: VaultConfig): Generator<Finding> {
       );
     }
   }
+  if (appRole?.roleID?.startsWith('/') === true) {
+    yield error(
+      [...at, 'auth', 'appRole', 'roleID'],
+      'is a path: name a file with roleIDFile, or write the role id itself',
+    );
+  }
+  yield* checkDedicatedToken([...at, 'auth', 'dedicatedToken', 'path'], auth.dedicatedToken);
   if (auth.cert !== undefined && addresses.some(isPlain)) {
     yield error(
       [...at, 'auth', 'cert'],
       'needs https: the certificate belongs to the TLS connection',
     );
+  }
+}
+
+function* checkDedicatedToken(
+  path: FieldPath,
+  dedicatedToken: AuthConfig['dedicatedToken'],
+): Generator<Finding> {
+  if (dedicatedToken === undefined) return;
+  const { mount, path: secret, kvVersion } = dedicatedToken;
+  if (secret.startsWith(`${mount}/`)) {
+    yield {
+      path,
+      severity: 'warning',
+      message: 'begins with the path of the mount, which is added to it: is it there twice?',
+    };
+  } else if (kvVersion === 2 && /^(data|metadata)\//.test(secret)) {
+    yield {
+      path,
+      severity: 'warning',
+      message: 'begins with data/ or metadata/, which KV version 2 adds by itself: leave it out',
+    };
   }
 }
 
@@ -176,6 +205,11 @@ function* checkWrite({ write, providers }: Config): Generator<Finding> {
 /** The scheme of a URL may be written in capitals too. */
 function isPlain(address: string): boolean {
   return new URL(address).protocol === 'http:';
+}
+
+/** Written differently, and yet the same: capitals, the default port, a slash at the end. */
+function sameServer(one: string, other: string): boolean {
+  return new URL(one).href.replace(/\/$/, '') === new URL(other).href.replace(/\/$/, '');
 }
 
 function isLoopback(address: string): boolean {

@@ -25,8 +25,26 @@ const mountPath = v.pipe(
     (s) => !s.split('/').some((part) => part === '.' || part === '..'),
     'must not hold . or .. parts',
   ),
+  v.check(
+    (s) => !/[${}<>"'\u2018-\u201e]/.test(s),
+    'must be a mount path such as transit or team-a/transit',
+  ),
   v.transform((s) => s.replace(/^\/+|\/+$/g, '')),
   v.nonEmpty('must not be empty'),
+  v.check((s) => !/^v1(\/|$)/.test(s), 'must be the path alone: leave out v1/'),
+);
+/** Where a login method is mounted, without the auth/ that Vault's paths begin with. */
+const authMount = v.pipe(
+  mountPath,
+  v.check((s) => !/^auth(\/|$)/.test(s), "must be the method's own path: leave out auth/"),
+);
+/** Where the Transit engine is mounted, and nothing of the paths in it. */
+const transitMount = v.pipe(
+  mountPath,
+  v.check(
+    (s) => !/(^|\/)(keys|encrypt|decrypt)(\/|$)/.test(s),
+    "must be the engine's own path, such as transit: leave out keys/, encrypt/ and decrypt/",
+  ),
 );
 const url = v.pipe(
   text,
@@ -34,13 +52,22 @@ const url = v.pipe(
     const parsed = URL.parse(s);
     return (
       parsed !== null &&
-      ['https:', 'http:'].includes(parsed.protocol) &&
+      /^https?:\/\/[^\s/,]/i.test(s) &&
+      !/[${}<>]|\s/.test(s) &&
       parsed.username === '' &&
       parsed.password === '' &&
       parsed.search === '' &&
       parsed.hash === ''
     );
   }, 'must be a URL such as https://vault.example:8200'),
+);
+/** A server of Vault; a path before /v1 is possible where a proxy needs it. */
+const address = v.pipe(
+  url,
+  v.check(
+    (s) => !/\/(v1|ui)(\/|$)/.test(URL.parse(s)?.pathname ?? ''),
+    'must end before /v1 or /ui, which are not part of the address; the path of the engine belongs into mount',
+  ),
 );
 
 const loginRole = { role: text, tokenFile: secretFile };
@@ -49,7 +76,7 @@ const auth = v.strictObject({
   token: v.optional(v.strictObject({ tokenFile: secretFile })),
   appRole: v.optional(
     v.strictObject({
-      mount: v.optional(mountPath, 'approle'),
+      mount: v.optional(authMount, 'approle'),
       roleID: v.optional(text),
       roleIDFile: v.optional(secretFile),
       secretIDFile: v.optional(secretFile),
@@ -59,15 +86,15 @@ const auth = v.strictObject({
   ),
   kubernetes: v.optional(
     v.strictObject({
-      mount: v.optional(mountPath, 'kubernetes'),
+      mount: v.optional(authMount, 'kubernetes'),
       role: text,
       tokenFile: v.optional(secretFile, '/var/run/secrets/kubernetes.io/serviceaccount/token'),
     }),
   ),
-  jwt: v.optional(v.strictObject({ mount: v.optional(mountPath, 'jwt'), ...loginRole })),
+  jwt: v.optional(v.strictObject({ mount: v.optional(authMount, 'jwt'), ...loginRole })),
   cert: v.optional(
     v.strictObject({
-      mount: v.optional(mountPath, 'cert'),
+      mount: v.optional(authMount, 'cert'),
       role: v.optional(text),
       certFile: secretFile,
       keyFile: secretFile,
@@ -75,7 +102,7 @@ const auth = v.strictObject({
   ),
   userpass: v.optional(
     v.strictObject({
-      mount: v.optional(mountPath, 'userpass'),
+      mount: v.optional(authMount, 'userpass'),
       username: text,
       passwordFile: secretFile,
     }),
@@ -95,13 +122,15 @@ const tls = v.strictObject({
   caFile: v.optional(path),
   certFile: v.optional(secretFile),
   keyFile: v.optional(secretFile),
-  serverName: v.optional(text),
+  serverName: v.optional(
+    v.pipe(text, v.regex(/^[A-Za-z0-9._*-]+$/, 'must be a host name, without scheme and port')),
+  ),
 });
 
 const vault = v.strictObject({
-  addresses: v.optional(v.pipe(v.array(url), v.minLength(1, 'must name at least one address'))),
+  addresses: v.optional(v.pipe(v.array(address), v.minLength(1, 'must name at least one address'))),
   namespace: v.optional(mountPath),
-  mount: v.optional(mountPath, 'transit'),
+  mount: v.optional(transitMount, 'transit'),
   key: v.pipe(
     text,
     v.regex(
@@ -151,7 +180,7 @@ const MOST_CACHED = 100_000;
 
 /** What is taken from the environment where the file is silent. */
 export const environmentSchemas = {
-  VAULT_ADDR: url,
+  VAULT_ADDR: address,
   VAULT_NAMESPACE: mountPath,
   VAULT_CACERT: path,
 };

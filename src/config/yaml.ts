@@ -1,16 +1,20 @@
 /** YAML to plain data, with the place of each field kept for errors. */
 import {
   type Document,
+  isAlias,
   isMap,
   isNode,
   isPair,
+  isScalar,
   isSeq,
   LineCounter,
   type Node,
   type Pair,
   parseDocument,
+  visit,
 } from 'yaml';
 import type { FieldPath } from './problem.ts';
+import { explainYamlErrors, type ParserError, strangeBlank } from './yaml-slips.ts';
 
 export type YamlProblem = {
   readonly line: number;
@@ -39,14 +43,20 @@ export function parseYaml(text: string): ParsedYaml {
     prettyErrors: false,
     stringKeys: true,
   });
-  if (document.errors.length > 0) {
-    const problems = document.errors.map(({ code, pos }) => {
-      const { line, col } = lineCounter.linePos(pos[0]);
-      // yaml's own messages quote the source, which may hold a secret; its codes do not.
-      return { line, column: col, message: `it is not YAML: ${describeCode(code)}` };
-    });
-    return { ok: false, problems };
-  }
+  const refuse = (errors: readonly ParserError[]): ParsedYaml => ({
+    ok: false,
+    problems: explainYamlErrors(text, errors).map(({ offset, message }) => {
+      const { line, col } = lineCounter.linePos(offset);
+      return { line, column: col, message: `it is not YAML: ${message}` };
+    }),
+  });
+  const errors = [...document.errors, ...document.warnings.filter(isTag)].map(
+    ({ code, message, pos }) => ({ code, message, offset: pos[0] }),
+  );
+  if (errors.length > 0) return refuse(errors);
+  if (strangeBlank(text) !== undefined) return refuse([]);
+  const aliases = aliasesIn(document);
+  if (aliases.length > 0) return refuse(aliases);
   let data: unknown;
   try {
     data = document.toJS({ maxAliasCount: MAX_ALIASES });
@@ -57,8 +67,29 @@ export function parseYaml(text: string): ParsedYaml {
   return { ok: true, data, positionOf: (path) => positionOf(document, lineCounter, path) };
 }
 
-function describeCode(code: string): string {
-  return code.toLowerCase().replaceAll('_', ' ');
+/** A value that begins with ! is read as a tag, with a warning only. */
+function isTag({ code }: { readonly code: string }): boolean {
+  return code === 'TAG_RESOLVE_FAILED';
+}
+
+/** Aliases without their anchor, and anchors without a value: values that begin with * or &, and should be quoted. */
+function aliasesIn(document: Document): readonly ParserError[] {
+  const found: ParserError[] = [];
+  const anchors = new Set<string>();
+  const report = (offset = 0): void => {
+    found.push({ code: 'BAD_ALIAS', message: '', offset });
+  };
+  visit(document, {
+    Node(_, node) {
+      if (isAlias(node)) {
+        if (!anchors.has(node.source)) report(node.range?.[0]);
+      } else if (node.anchor !== undefined) {
+        anchors.add(node.anchor);
+        if (isScalar(node) && node.value === null) report(node.range?.[0]);
+      }
+    },
+  });
+  return found;
 }
 
 /** Where the key of a field stands, or the nearest field around it that is there. */

@@ -1,17 +1,16 @@
 /** `trousseau config check`: what would run, or everything that is wrong. */
-import { fileProblems } from '../../config/files.ts';
-import { readConfigFile } from '../../config/load.ts';
+import { checkFiles } from '../../config/files.ts';
+import { type ConfigResult, loadConfig, readText, unreadable } from '../../config/load.ts';
 import { printable, printConfig } from '../../config/print.ts';
-import { formatProblems } from '../../config/problem.ts';
+import { type ConfigProblem, formatProblems } from '../../config/problem.ts';
 import { EXIT, type ExitCode, type Invocation } from '../command.ts';
 
-export async function checkConfig(
-  file: string,
-  { options, out, err, env }: Invocation,
-): Promise<ExitCode> {
-  const read = await readConfigFile(file, env);
-  const ofFiles = read.ok ? await fileProblems(read.config, file) : [];
-  const result = ofFiles.length === 0 ? read : { ok: false as const, problems: ofFiles };
+/** What stands for standard input, as with other programs. */
+const STDIN = '-';
+
+export async function checkConfig(file: string, invocation: Invocation): Promise<ExitCode> {
+  const { options, out, err } = invocation;
+  const result = await withFiles(await load(file, invocation), options['text-only'] === true);
   const problems = result.ok ? result.warnings : result.problems;
   if (options['output'] === 'json') {
     const config = result.ok ? { config: printable(result.config) } : {};
@@ -21,4 +20,22 @@ export async function checkConfig(
     if (result.ok) out(printConfig(result.config));
   }
   return result.ok ? EXIT.ok : EXIT.usage;
+}
+
+async function load(file: string, { env, input }: Invocation): Promise<ConfigResult> {
+  const text = await (file === STDIN ? input() : readText(file));
+  const name = file === STDIN ? 'standard input' : file;
+  return typeof text === 'string' ? loadConfig(text, name, env) : unreadable(name, text.problem);
+}
+
+/** Adds what is wrong with the files that the configuration names, unless only its text is of interest. */
+async function withFiles(result: ConfigResult, textOnly: boolean): Promise<ConfigResult> {
+  if (!result.ok || textOnly) return result;
+  const findings = await checkFiles(result.config);
+  const of = (severity: 'error' | 'warning'): readonly ConfigProblem[] =>
+    findings.filter((finding) => finding.severity === severity).map(result.problemOf);
+  const errors = of('error');
+  return errors.length > 0
+    ? { ok: false, problems: errors }
+    : { ...result, warnings: [...result.warnings, ...of('warning')] };
 }

@@ -1,4 +1,4 @@
-/** `trousseau config migrate`: a configuration of an earlier apiVersion in the form of today's. */
+/** `trousseau config migrate`: the configuration of an earlier apiVersion, or of an earlier plugin, in today's form. */
 import { realpath, stat } from 'node:fs/promises';
 import { readText } from '../../config/load.ts';
 import { migrateConfig } from '../../config/migrate.ts';
@@ -23,7 +23,14 @@ export async function migrateFile(
     err(`${file}:${line} ${migrated.problem}\n`);
     return EXIT.usage;
   }
-  const { from, to } = migrated;
+  const { from, to, byHand } = migrated;
+  if (byHand !== undefined && options['write'] === true) {
+    err(
+      `${file}: it is of ${from}, which may still need it: print the new one, and redirect it to another file\n`,
+    );
+    return EXIT.usage;
+  }
+  for (const line of byHand ?? []) err(`to do: ${line}\n`);
   if (options['write'] !== true) {
     out(migrated.text);
     return EXIT.ok;

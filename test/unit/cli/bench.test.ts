@@ -21,6 +21,7 @@ async function bench(...argv: readonly string[]): Promise<Outcome> {
       said.err += text;
     },
     env: {},
+    input: () => Promise.resolve(''),
   });
   return { code, ...said };
 }

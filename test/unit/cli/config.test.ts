@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { rootCertificates } from 'node:tls';
 import { parse } from 'yaml';
 import { temporaryFolder } from '../temporary-folder.ts';
-import { trousseau } from './fixtures.ts';
+import { trousseau, trousseauReading } from './fixtures.ts';
 
 const HEAD = 'apiVersion: trousseau.io/v1\nkind: KMSPluginConfiguration\n';
 const LOCAL = `${HEAD}providers:\n  - name: here\n    local: {keyringFile: /k.json}\n`;
@@ -32,7 +33,8 @@ function fileWith(t: TestContext, content: string): string {
 
 describe('trousseau config check', () => {
   it('prints what would run, in the form of the file and so that it can be read again', async (t) => {
-    const { code, out, err } = await trousseau('config', 'check', fileWith(t, LOCAL));
+    const file = fileWith(t, LOCAL);
+    const { code, out, err } = await trousseau('config', 'check', '--text-only', file);
     assert.deepEqual([code, err], [0, '']);
     const printed = parse(out) as Readonly<Record<string, unknown>>;
     assert.deepEqual(printed['listen'], {
@@ -40,32 +42,9 @@ describe('trousseau config check', () => {
       mode: '0600',
       apis: ['v1', 'v2'],
     });
-    const again = await trousseau('config', 'check', fileWith(t, out));
+    const again = await trousseau('config', 'check', '--text-only', fileWith(t, out));
     assert.deepEqual(again, { code, out, err });
   });
-
-  for (const [what, content, said] of [
-    ['is empty', '', /it holds no certificate in PEM form/],
-    ['is not there', undefined, /it does not exist/],
-    [
-      'ends in the middle',
-      rootCertificates[0]?.slice(0, 200),
-      /one of its 1 certificates has no end/,
-    ],
-  ] as const) {
-    it(`refuses a caFile that ${what}, and names file and field`, async (t) => {
-      const caFile = join(temporaryFolder(t), 'ca.pem');
-      if (content !== undefined) writeFileSync(caFile, content);
-      const file = fileWith(
-        t,
-        VAULT.replace('key: kubernetes', `key: k\n      tls: {caFile: ${caFile}}`),
-      );
-      const { code, out, err } = await trousseau('config', 'check', file);
-      assert.deepEqual([code, out], [2, '']);
-      assert.ok(err.startsWith(`${file}: providers[0].vault.tls.caFile: ${caFile}: `), err);
-      assert.match(err, said);
-    });
-  }
 
   it('shows of a role id only enough to tell two apart, in both forms', async (t) => {
     const file = fileWith(t, VAULT);
@@ -97,7 +76,8 @@ describe('trousseau config check', () => {
   });
 
   it('answers in JSON with the configuration, or with what is wrong', async (t) => {
-    const good = await trousseau('config', 'check', fileWith(t, LOCAL), '--output', 'json');
+    const file0 = fileWith(t, LOCAL);
+    const good = await trousseau('config', 'check', file0, '--text-only', '--output', 'json');
     const right = JSON.parse(good.out) as Readonly<Record<string, unknown>>;
     assert.deepEqual([good.code, right['ok'], right['problems']], [0, true, []]);
     assert.ok('config' in right);
@@ -136,11 +116,124 @@ describe('trousseau config check', () => {
     }
   });
 
-  for (const argv of [[], ['check'], ['chekc', '/c.yaml'], ['check', '/a', '/b']]) {
-    it(`with other words ends with 2: config ${argv.join(' ')}`, async () => {
+  for (const [argv, said] of [
+    [[], 'config takes an action: check or migrate'],
+    [['lint', '/c.yaml'], 'there is no config lint: it takes check or migrate'],
+    [
+      ['chekc', '/c.yaml'],
+      'there is no config chekc (did you mean check?): it takes check or migrate',
+    ],
+    [['check'], 'config check takes a FILE'],
+    [['check', ''], 'config check takes a FILE'],
+    [['check', '/a', '/b', '/c'], 'config check takes one FILE; 3 are given'],
+    [['check', '/a', '--write'], 'check takes no --write'],
+    [['migrate', '/a', '--text-only'], 'migrate takes no --text-only'],
+    [['ch\u001b[2Jeck', '/a'], 'there is no config ch?[2Jeck: it takes check or migrate'],
+  ] as const) {
+    it(`with other words ends with 2: config ${JSON.stringify(argv)}`, async () => {
       const { code, out, err } = await trousseau('config', ...argv);
-      assert.deepEqual([code, out], [2, '']);
-      assert.match(err, /it takes check or migrate, and one FILE; see trousseau config --help/);
+      assert.deepEqual([code, out, err], [2, '', `${said}; see trousseau config --help\n`]);
     });
   }
+
+  it('reads standard input where the file is -, and names it so', async () => {
+    const good = await trousseauReading(LOCAL, 'config', 'check', '--text-only', '-');
+    assert.deepEqual([good.code, good.err], [0, '']);
+    const bad = await trousseauReading(MISTAKES, 'config', 'check', '-');
+    assert.equal(bad.code, 2);
+    assert.match(bad.err, /^standard input:4:10: health\.watchIntervall: /);
+    const none = await trousseauReading(
+      { problem: 'it is not UTF-8 text' },
+      'config',
+      'check',
+      '-',
+    );
+    assert.deepEqual([none.code, none.err], [2, 'standard input: it is not UTF-8 text\n']);
+  });
+
+  it('refuses a pipe without a writer at once', async (t) => {
+    const pipe = join(temporaryFolder(t), 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    const { code, err } = await trousseau('config', 'check', pipe);
+    assert.deepEqual([code, err], [2, `${pipe}: it is not a regular file\n`]);
+  });
+});
+
+describe('the files that a configuration names', () => {
+  const CERTIFICATE = rootCertificates[0] ?? '';
+  const vaultWith = (caFile: string): string =>
+    VAULT.replace('key: kubernetes', `key: kubernetes\n      tls: {caFile: ${caFile}}`);
+
+  for (const [what, content, said] of [
+    ['is not there', undefined, /it does not exist/],
+    ['is empty', '', /holds no certificate in PEM form/],
+    [
+      'holds a key',
+      '-----BEGIN PRIVATE KEY-----\nplanted\n-----END PRIVATE KEY-----\n',
+      /holds no certificate/,
+    ],
+    ['is cut', CERTIFICATE.slice(0, 200), /one of its 1 certificates has no end/],
+    [
+      'is damaged',
+      CERTIFICATE.replace(/\n[A-Za-z0-9+/=]{4}/, '\nAAAA'),
+      /certificate 1 of 1 cannot be read/,
+    ],
+  ] as const) {
+    it(`an authority that ${what} is an error with the place of its field`, async (t) => {
+      const caFile = join(temporaryFolder(t), 'ca.pem');
+      if (content !== undefined) writeFileSync(caFile, content);
+      const { code, out, err } = await trousseau('config', 'check', fileWith(t, vaultWith(caFile)));
+      assert.deepEqual([code, out], [2, '']);
+      assert.match(err, /config\.yaml:8:\d+: providers\[0\]\.vault\.tls\.caFile: \//);
+      assert.match(err, said);
+      assert.doesNotMatch(err, /planted/);
+    });
+  }
+
+  it('a directory in the place of an authority is an error', async (t) => {
+    const { code, err } = await trousseau(
+      'config',
+      'check',
+      fileWith(t, vaultWith(temporaryFolder(t))),
+    );
+    assert.equal(code, 2);
+    assert.match(err, /caFile: .*it is not a regular file/);
+  });
+
+  it('a group that is not there is an error; root is there, and a number is not looked up', async (t) => {
+    for (const [group, expected] of [
+      ['no-such-group', 2],
+      ['root', 0],
+      ['64321', 0],
+    ] as const) {
+      const text = `${LOCAL}listen: {mode: "0660", group: "${group}"}\n`;
+      const { code, err } = await trousseau('config', 'check', fileWith(t, text));
+      assert.equal(code, expected, err);
+      if (expected === 2)
+        assert.match(err, /listen\.group: is not in \/etc\/group: create it first/);
+    }
+  });
+
+  it('a secret that is not there, or that everybody can read, is a warning', async (t) => {
+    const folder = temporaryFolder(t);
+    const [tokenFile, missing] = [join(folder, 'token'), join(folder, 'missing')];
+    writeFileSync(tokenFile, 'hvs.planted');
+    chmodSync(tokenFile, 0o644);
+    const text = `${HEAD}providers:
+  - name: vault
+    vault:
+      addresses: [https://vault.example:8200]
+      key: kubernetes
+      tls: {certFile: ${missing}, keyFile: credential:key}
+      auth: {token: {tokenFile: ${tokenFile}}}
+`;
+    const { code, err } = await trousseau('config', 'check', fileWith(t, text));
+    assert.equal(code, 0);
+    assert.match(err, /tokenFile: .*everybody on this machine can read or write it: chmod o= /);
+    assert.match(err, /tls\.certFile: .*it does not exist/);
+    assert.equal(err.trimEnd().split('\n').length, 2);
+    assert.doesNotMatch(err, /planted/);
+    const alone = await trousseau('config', 'check', '--text-only', fileWith(t, text));
+    assert.deepEqual([alone.code, alone.err], [0, '']);
+  });
 });

@@ -1,17 +1,35 @@
 /** The program as main.ts puts it together, run within the test. */
+import { benchCommand } from '../../../src/cli/bench.ts';
+import type { Command } from '../../../src/cli/command.ts';
+import { completionCommand } from '../../../src/cli/completion.ts';
 import { configCommand } from '../../../src/cli/config.ts';
 import { keyringCommand } from '../../../src/cli/keyring.ts';
 import { runProgram } from '../../../src/cli/run.ts';
 import { serveCommand } from '../../../src/cli/serve.ts';
 import { versionCommand } from '../../../src/cli/version.ts';
 
-export const COMMANDS = [serveCommand, configCommand, keyringCommand, versionCommand];
+export const COMMANDS: readonly Command[] = [
+  serveCommand,
+  configCommand,
+  keyringCommand,
+  benchCommand,
+  completionCommand,
+  versionCommand,
+];
 
 /** How it ended, and what it said where. */
 export type Outcome = { readonly code: number; readonly out: string; readonly err: string };
 
-/** Runs `trousseau` with these arguments and nothing in its environment. */
-export async function trousseau(...argv: readonly string[]): Promise<Outcome> {
+/** Runs `trousseau` with these arguments, nothing in its environment and nothing to read. */
+export function trousseau(...argv: readonly string[]): Promise<Outcome> {
+  return trousseauReading('', ...argv);
+}
+
+/** The same, with this text as standard input. */
+export async function trousseauReading(
+  input: string | { readonly problem: string },
+  ...argv: readonly string[]
+): Promise<Outcome> {
   const said = { out: '', err: '' };
   const code = await runProgram(COMMANDS, argv, {
     out: (text) => {
@@ -21,6 +39,7 @@ export async function trousseau(...argv: readonly string[]): Promise<Outcome> {
       said.err += text;
     },
     env: {},
+    input: () => Promise.resolve(input),
   });
   return { code, ...said };
 }

@@ -31,7 +31,8 @@ describe('trousseau keyring', () => {
     assert.equal(statSync(file).mode & 0o777, 0o600);
     const rotated = await trousseau('keyring', 'rotate', file);
     assert.equal(rotated.code, 0);
-    assert.match(rotated.out, /^v1 {2}\S+Z\nv2 {2}\S+Z {2}encrypts\nA running plugin notices/);
+    assert.match(rotated.out, /^v1 {2}\S+Z\nv2 {2}\S+Z {2}encrypts\nA plugin that uses this file/);
+    assert.match(rotated.out, /a node without this file cannot read .* under another name/s);
     const listed = await trousseau('keyring', 'list', file);
     assert.equal(listed.code, 0);
     assert.match(listed.out, /^v1 {2}\S+Z\nv2 {2}\S+Z {2}encrypts\n$/);
@@ -106,11 +107,16 @@ describe('trousseau keyring', () => {
     [
       'no action',
       [],
-      /it takes one of init, rotate, list and one FILE; see trousseau keyring --help/,
+      /keyring takes an action: init, rotate or list; see trousseau keyring --help/,
     ],
-    ['an unknown action', ['delete', '/k'], /it takes one of init, rotate, list and one FILE/],
-    ['no file', ['init'], /it takes one of init, rotate, list and one FILE/],
-    ['two files', ['list', '/a', '/b'], /it takes one of init, rotate, list and one FILE/],
+    [
+      'an unknown action',
+      ['delete', '/k'],
+      /there is no keyring delete: it takes init, rotate or list/,
+    ],
+    ['a mistyped action', ['rotaet', '/k'], /did you mean rotate\?/],
+    ['no file', ['init'], /keyring init takes a FILE/],
+    ['two files', ['list', '/a', '/b'], /keyring list takes one FILE; 2 are given/],
     [
       'two seals',
       ['init', '/k', '--passphrase-file', '/p', '--seal-key-file', '/s'],

@@ -77,7 +77,7 @@ describe('migrating a configuration', () => {
     ],
     ['an empty file', '', /names no apiVersion/],
     ['a list', '- a\n', /names no apiVersion/],
-    ['two documents', `${TODAY}---\n${TODAY}`, /it is not YAML: multiple docs/],
+    ['two documents', `${TODAY}---\n${TODAY}`, /it is not YAML: a second document begins here/],
     ['something else', 'a: [b: hvs.planted', /it is not YAML/],
   ] as const) {
     it(`refuses ${what}, and says what to do`, () => {
@@ -115,6 +115,28 @@ describe('trousseau config migrate', () => {
     const missing = await trousseau('config', 'migrate', `${file}.not`);
     assert.deepEqual([missing.code, missing.out], [2, '']);
     assert.match(missing.err, /it does not exist/);
+  });
+
+  it('prints that of an earlier plugin, what to do beside it, and does not write over its file', async (t) => {
+    const file = join(temporaryFolder(t), 'old.yaml');
+    const old =
+      'provider: vault\nvault: {keynames: [k], address: "https://v:8200", token: planted}\n';
+    writeFileSync(file, old);
+    const { code, out, err } = await trousseau('config', 'migrate', file);
+    assert.equal(code, 0);
+    assert.match(
+      out,
+      /^# From a configuration of Trousseau 1\.x\.\napiVersion: trousseau\.io\/v1\n/,
+    );
+    assert.match(err, /^to do: Write the token, /);
+    assert.doesNotMatch(out + err, /planted/);
+    const refused = await trousseau('config', 'migrate', file, '--write');
+    assert.deepEqual([refused.code, refused.out], [2, '']);
+    assert.match(
+      refused.err,
+      /it is of Trousseau 1\.x, which may still need it: print the new one/,
+    );
+    assert.equal(readFileSync(file, 'utf8'), old);
   });
 
   it('takes no option of check, and check none of its own', async () => {

@@ -1,13 +1,12 @@
 /** Completions for bash, zsh and fish, from the commands as data. */
-import type { Command, CommandOption } from '../../src/cli/command.ts';
-import { actionsOf, optionsOf } from './commands.ts';
+import { type Command, type CommandOption, optionsOf } from './command.ts';
 
 /** `bash-completion` sources it as /usr/share/bash-completion/completions/trousseau. */
 export function bashCompletion(commands: readonly Command[]): string {
   const cases = commands.map((command) => {
     const flags = optionsOf(command).map(([name]) => `--${name}`);
     return `    ${command.name})
-      words='${[...actionsOf(command), ...flags].join(' ')}'
+      words='${[...(command.actions ?? []), ...flags].join(' ')}'
       ;;`;
   });
   const values = distinctOptions(commands)
@@ -50,7 +49,7 @@ export function zshCompletion(commands: readonly Command[]): string {
   const list = commands.map(({ name, summary }) => `    ${zshQuote(`${name}:${summary}`)}`);
   const cases = commands.map((command) => {
     const options = optionsOf(command).map(([name, option]) => zshOption(name, option));
-    const actions = actionsOf(command);
+    const { actions = [] } = command;
     const first = actions.length === 0 ? [] : [zshQuote(`1:action:(${actions.join(' ')})`)];
     const lines = [...first, ...options, zshQuote('*:file:_files')];
     return `    (${command.name})\n      _arguments -s ${lines.join(' \\\n        ')}\n      ;;`;
@@ -85,7 +84,7 @@ _trousseau "$@"
 export function fishCompletion(commands: readonly Command[]): string {
   const lines = commands.flatMap((command) => {
     const here = `-n '__fish_seen_subcommand_from ${command.name}'`;
-    const actions = actionsOf(command).map(
+    const actions = (command.actions ?? []).map(
       (action) => `complete -c trousseau ${here} -a ${fishQuote(action)}`,
     );
     const options = optionsOf(command).map(([name, option]) => {
