@@ -37,7 +37,7 @@ export function buildKeyring(config: ResolvedConfig, context: BuildContext): Bui
           clock,
           readSecret: (place) => readSecretFile(place, env),
         })
-      : createLocalProvider(provider.name, provider.local, { log: providerLog, env });
+      : createLocalProvider(provider.name, provider.local, { log: providerLog, clock, env });
   });
   const writer = readers.find(({ name }) => name === config.write[0]);
   if (writer === undefined)

@@ -205,6 +205,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
 
   return {
     start(): void {
+      writer.onChange?.(() => void watcher.nudge());
       for (const reader of readers) reader.start();
       watcher.start();
     },

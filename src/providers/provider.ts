@@ -51,6 +51,11 @@ export type KeyFacts = {
 export type Provider = {
   /** The name given to it in the configuration. */
   readonly name: string;
+  /**
+   * Calls back, from the start on, when something shows that the key may not be as it was described:
+   * for a provider that can tell without being asked.
+   */
+  onChange?(listener: () => void): void;
   /** Makes the first contact, without waiting for it to succeed; idempotent. */
   start(): void;
   /** Ends sessions and connections; resolves when nothing is left open. */

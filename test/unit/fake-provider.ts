@@ -99,7 +99,8 @@ export function createFakeProvider(name = 'fake', createdAt = 1_000): FakeProvid
       const key = keys.get(version);
       return plaintexts.map((plaintext): Result<Uint8Array> => {
         if (failed !== undefined) return failed;
-        if (key === undefined) return fail('invalid', `there is no version ${version}`);
+        // A Vault that lags behind says the same of a version that it does not know yet.
+        if (key === undefined) return fail('behind', `there is no version ${version}`);
         const iv = randomBytes(12);
         const cipher = createCipheriv('aes-256-gcm', key.secret, iv);
         const sealed = Buffer.concat([
@@ -117,7 +118,7 @@ export function createFakeProvider(name = 'fake', createdAt = 1_000): FakeProvid
       return ciphertexts.map((ciphertext): Result<Uint8Array> => {
         if (failed !== undefined) return failed;
         const key = keys.get(provider.versionOf(ciphertext) ?? 0);
-        if (key === undefined) return fail('invalid', 'the ciphertext names no known version');
+        if (key === undefined) return fail('behind', 'the ciphertext names no known version');
         const sealed = Buffer.from(
           Buffer.from(ciphertext).toString().split(':')[2] ?? '',
           'base64',

@@ -84,7 +84,11 @@ export async function openDirect(
 
 function providerOf(writer: ResolvedProvider, env: Environment): Provider {
   if ('local' in writer)
-    return createLocalProvider(writer.name, writer.local, { log: silentLog, env });
+    return createLocalProvider(writer.name, writer.local, {
+      log: silentLog,
+      clock: systemClock,
+      env,
+    });
   return createVaultProvider(writer.name, writer.vault, {
     log: silentLog,
     env,

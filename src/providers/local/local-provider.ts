@@ -1,38 +1,58 @@
 /** The embedded provider: a keyring in a file. What it does not protect against: docs/local-keyring.md */
 import type { LocalConfig } from '../../config/schema.ts';
 import type { Log } from '../../observe/log.ts';
+import type { Clock } from '../../system/clock.ts';
+import { type FileWatch, watchFile } from '../../system/watch-file.ts';
 import { unlessAborted } from '../../system/within.ts';
 import { fail, type Result, succeed } from '../errors.ts';
 import type { KeyDescription, KeyVersion, Provider } from '../provider.ts';
 import { decrypt, encrypt, parse, versionOf } from './cipher.ts';
-import type { Keyring, KeyringKey } from './keyring-file.ts';
+import type { Keyring } from './keyring-file.ts';
+import { checkValueOf, keyOf, replacedBy } from './replaced.ts';
 import { type LoadedKeyring, loadKeyring, stampOf } from './store.ts';
 
 export type LocalDependencies = {
   readonly log: Log;
+  readonly clock: Clock;
   readonly env: Readonly<Record<string, string | undefined>>;
 };
+
+/** A file counts as written when it has not changed for so long. */
+const SETTLE_MS = 100;
 
 /** A provider that reads its file when it is first asked, and again when the file has changed. */
 export function createLocalProvider(
   name: string,
   place: LocalConfig,
-  { log, env }: LocalDependencies,
+  { log, clock, env }: LocalDependencies,
 ): Provider {
   let loaded: LoadedKeyring | undefined;
+  /** What is in the file now, where it would lose a key that is in memory. */
+  let refused: (LoadedKeyring & { readonly problem: string }) | undefined;
+  let watch: FileWatch | undefined;
+  let changed = (): void => undefined;
   let loading: Promise<Result<LoadedKeyring>> | undefined;
 
   const load = async (): Promise<Result<LoadedKeyring>> => {
     try {
       const stamp = await stampOf(place);
       if (loaded !== undefined && stamp === loaded.stamp) return succeed(loaded);
-      const read = await loadKeyring(place, env);
-      if ('problem' in read) return fail('denied', read.problem);
+      if (refused !== undefined && stamp === refused.stamp) return denied(refused.problem);
+      const read = await loadKeyring(place, env, process.getuid?.());
+      if ('problem' in read) return denied(read.problem);
+      const replaced = loaded && replacedBy(loaded.keyring, read.keyring);
+      if (replaced !== undefined) {
+        const problem = `keyring ${place.keyringFile}: ${replaced}`;
+        refused = { ...read, problem };
+        log.error('keyring file not taken', { why: problem });
+        return denied(problem);
+      }
       log.debug?.('keyring read', {
         keys: read.keyring.keys.length,
         current: read.keyring.current,
       });
-      loaded = { ...read, keyring: withoutLoss(loaded?.keyring, read.keyring) };
+      loaded = read;
+      refused = undefined;
       return succeed(loaded);
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
@@ -41,20 +61,8 @@ export function createLocalProvider(
       });
     }
   };
-  /** A file that lost versions, as an old copy has, takes nothing from what is in memory. */
-  const withoutLoss = (before: Keyring | undefined, read: Keyring): Keyring => {
-    if (before === undefined || before.id !== read.id) return read;
-    const lost = before.keys.filter(({ version }) => keyOf(read, version) === undefined);
-    if (lost.length === 0) return read;
-    const versions = lost.map(({ version }) => version).join(', ');
-    log.error('keyring file lost versions', {
-      file: place.keyringFile,
-      versions,
-      why: 'was an old copy put in its place? what these versions encrypted is lost at the next start: put the newest copy back',
-    });
-    const keys = [...read.keys, ...lost].sort((a, b) => a.version - b.version);
-    return { ...read, keys, current: Math.max(read.current, before.current) };
-  };
+  const denied = (problem: string): Result<never> =>
+    fail('denied', loaded === undefined ? problem : `${problem}; the keys in memory still decrypt`);
   const fresh = (): Promise<Result<LoadedKeyring>> => {
     loading ??= load().finally(() => {
       loading = undefined;
@@ -72,8 +80,20 @@ export function createLocalProvider(
 
   return {
     name,
-    start: () => undefined,
-    stop: async () => undefined,
+    start() {
+      watch ??= watchFile(place.keyringFile, {
+        clock,
+        settleMs: SETTLE_MS,
+        changed: () => changed(),
+        lost: (why) => log.warn?.('changes of the keyring file are noticed later', { why }),
+      });
+    },
+    async stop() {
+      watch?.stop();
+    },
+    onChange(listener) {
+      changed = listener;
+    },
     async describe(signal) {
       const read = await freshWithin(signal);
       return read.ok ? succeed(describeKeyring(read.value)) : read;
@@ -82,6 +102,8 @@ export function createLocalProvider(
       const read = await inMemory(signal);
       return plaintexts.map((plaintext): Result<Uint8Array> => {
         if (!read.ok) return read;
+        // What only memory holds would be lost with this process.
+        if (refused !== undefined) return denied(refused.problem);
         const { keyring } = read.value;
         const key = keyOf(keyring, version);
         if (key === undefined) return fail('invalid', `the keyring has no version ${version}`);
@@ -97,7 +119,11 @@ export function createLocalProvider(
       }
       return ciphertexts.map((ciphertext): Result<Uint8Array> => {
         if (!read.ok) return read;
-        return decryptOne(ciphertext, read.value.keyring);
+        const plaintext = decryptOne(ciphertext, read.value.keyring);
+        // Another node may have begun with the file that is not taken here.
+        return plaintext.ok || refused === undefined
+          ? plaintext
+          : firstGood(decryptOne(ciphertext, refused.keyring), plaintext);
       });
     },
     versionOf,
@@ -105,8 +131,8 @@ export function createLocalProvider(
   };
 }
 
-function keyOf({ keys }: Keyring, version: number): KeyringKey | undefined {
-  return keys.find((key) => key.version === version);
+function firstGood<T>(one: Result<T>, other: Result<T>): Result<T> {
+  return one.ok ? one : other;
 }
 
 function namesMissingVersion(ciphertexts: readonly Uint8Array[], keyring: Keyring): boolean {
@@ -139,7 +165,11 @@ function decryptOne(ciphertext: Uint8Array, keyring: Keyring): Result<Uint8Array
 
 function describeKeyring({ keyring }: LoadedKeyring): KeyDescription {
   const versions = keyring.keys.map(
-    ({ version, createdAt }): KeyVersion => ({ version, createdAt }),
+    ({ version, createdAt, key }): KeyVersion => ({
+      version,
+      createdAt,
+      checkValue: checkValueOf(key),
+    }),
   );
   const current = versions.find(({ version }) => version === keyring.current);
   if (current === undefined) throw new Error('a keyring that was parsed has its current version');

@@ -39,10 +39,15 @@ function stampOfStats({ dev, ino, size, mtimeMs, ctimeMs }: Stats): string {
   return `${dev}:${ino}:${size}:${mtimeMs}:${ctimeMs}`;
 }
 
-/** Reads and opens the keyring, or says in a sentence what is wrong and what to do. */
+/**
+ * Reads and opens the keyring, or says in a sentence what is wrong and what to do.
+ *
+ * @param user who must own the file, or root; whoever it is where it is not given, as for a command
+ */
 export async function loadKeyring(
   place: KeyringPlace,
   env: Environment,
+  user?: number,
 ): Promise<LoadedKeyring | KeyringProblem> {
   const { keyringFile } = place;
   const about = (problem: string): KeyringProblem => ({
@@ -59,7 +64,9 @@ export async function loadKeyring(
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT')
-      return about(`it does not exist: make one with trousseau keyring init ${keyringFile}`);
+      return about(
+        `it does not exist: restore it from its copy. Never make a new one where a cluster has Secrets under it: they would be lost. Only where there are none yet: trousseau keyring init ${keyringFile}`,
+      );
     if (code === 'ELOOP') return about('it is a symbolic link: name the file itself');
     return about(`it cannot be read: ${code}`);
   }
@@ -69,6 +76,10 @@ export async function loadKeyring(
     if (!stats.isFile()) return about('it is not a regular file');
     if ((stats.mode & OTHERS) !== 0)
       return about(`others may read or change it: chmod 0600 ${keyringFile}`);
+    if (user !== undefined && stats.uid !== user && stats.uid !== 0)
+      return about(
+        `it belongs to the user with id ${stats.uid}, who may change it: chown ${user} ${keyringFile}`,
+      );
     if (stats.size > MAX_BYTES) return about('it is far too large for a keyring');
     const text = await file.readFile('utf8');
     const secret = await sealSecret(place, env);

@@ -72,7 +72,7 @@ describe('a keyring on disk', () => {
     );
     assert.match(
       problemOf(await loadKeyring(place, {})),
-      /does not exist: make one with trousseau/,
+      /does not exist: restore it from its copy/,
     );
   });
 });

@@ -1,0 +1,65 @@
+/** The file of a local keyring that is removed or replaced under the shipped program. */
+import assert from 'node:assert/strict';
+import { copyFileSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { startPlugin } from '../servers/plugin.ts';
+import { waitUntil } from '../servers/wait-until.ts';
+import { temporaryFolder } from '../unit/temporary-folder.ts';
+import { logged, REFUSED } from './changed-config.ts';
+import { askAdmin, localProviders, trousseau } from './program.ts';
+
+const SEED = Buffer.alloc(32, 0x5e);
+/** Far below health.watchInterval, which is 30 s. */
+const NOTICED_MS = 10_000;
+
+describe('the file of a local keyring', () => {
+  const changes: readonly [string, (file: string, dir: string) => Promise<void>, RegExp][] = [
+    ['is removed', async (file) => rmSync(file), /does not exist: restore it from its copy/],
+    [
+      'is replaced by an older copy',
+      async (file, dir) => renameSync(join(dir, 'older'), file),
+      /version 2 is missing in it/,
+    ],
+    [
+      'is replaced by a new keyring',
+      async (file) => {
+        rmSync(file);
+        assert.equal((await trousseau('keyring', 'init', file)).code, 0);
+      },
+      /another keyring is in its place/,
+    ],
+  ];
+  for (const [what, change, sentence] of changes) {
+    it(`${what}: /readyz and Status say so within seconds, a reload is refused, and nothing is lost`, async (t) => {
+      const dir = temporaryFolder(t);
+      const providers = await localProviders(dir);
+      const file = join(dir, 'keyring.json');
+      copyFileSync(file, join(dir, 'older'));
+      assert.equal((await trousseau('keyring', 'rotate', file)).code, 0);
+      const right = join(dir, 'right');
+      copyFileSync(file, right);
+      await using plugin = await startPlugin({ dir, config: { providers } });
+      await plugin.ready();
+      const { v2 } = plugin.client;
+      const before = await v2.status();
+      const written = await v2.encrypt(SEED, 'written');
+
+      await change(file, dir);
+      const admin = join(dir, 'admin.sock');
+      await waitUntil('/readyz says so', NOTICED_MS, async () => {
+        const { status, body } = await askAdmin(admin, '/readyz');
+        return status === 503 && sentence.test(String(body['why']));
+      });
+      await assert.rejects(v2.status(), sentence);
+      process.kill(plugin.process.pid, 'SIGHUP');
+      await logged(plugin, REFUSED, 1);
+      const { plaintext } = await v2.decrypt({ ...written, uid: 'read' });
+      assert.deepEqual(Buffer.from(plaintext), SEED);
+
+      renameSync(right, file);
+      await plugin.ready(NOTICED_MS);
+      assert.deepEqual(await v2.status(), before);
+    });
+  }
+});
