@@ -1,8 +1,11 @@
 /** Connections to one server, direct or through an HTTP CONNECT proxy, as undici makes them. */
 import type { LookupFunction } from 'node:net';
 import { getCACertificates } from 'node:tls';
-import { type Dispatcher, Pool, ProxyAgent } from 'undici';
+import { type Dispatcher, Pool } from 'undici';
 import type { VaultConfig } from '../../config/schema.ts';
+import type { Clock } from '../../system/clock.ts';
+import { createConnector } from './connector.ts';
+import type { Names } from './names.ts';
 import { proxyFor } from './proxy.ts';
 
 /** PEM, as read from the files of the configuration. */
@@ -20,6 +23,8 @@ export type DispatcherOptions = {
   readonly config: Pick<VaultConfig, 'tls' | 'proxy' | 'requestTimeout'>;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly tls: TlsMaterial;
+  readonly names: Pick<Names, 'forConnections'>;
+  readonly clock: Clock;
 };
 
 /** As many requests as both batchers have under way at most, and a few of the watcher's. */
@@ -28,39 +33,41 @@ const CONNECTIONS = 36;
 const KEEP_ALIVE_MS = 60_000;
 
 /** A dispatcher that has opened no connection yet. */
-export function createDispatcher({ target, config, env, tls }: DispatcherOptions): Dispatcher {
+export function createDispatcher(options: DispatcherOptions): Dispatcher {
+  const { target, config, env, tls, names, clock } = options;
   const { ip, url } = target;
-  const connect = {
-    ...tls,
-    // A file of one's own does not add to the authorities that the system trusts: it replaces them.
-    ca: tls.ca ?? systemAuthorities(),
-    ...(config.tls.serverName === undefined ? {} : { servername: config.tls.serverName }),
-    ...(ip === undefined ? {} : { lookup: always(ip) }),
-    minVersion: 'TLSv1.2' as const,
-    rejectUnauthorized: true,
-    timeout: config.requestTimeout,
-    // One request on each connection: a connection that hangs holds up one batch, not all.
-    allowH2: false,
-  };
-  const pool = {
+  const proxy = proxyFor(url, config.proxy, env);
+  const { serverName } = config.tls;
+  const connect = createConnector({
+    tls: {
+      ...tls,
+      // A file of one's own does not add to the authorities that the system trusts: it replaces them.
+      ca: tls.ca === undefined ? systemAuthorities() : [tls.ca],
+      ...(serverName === undefined ? {} : { servername: serverName }),
+    },
+    proxy: proxy === undefined ? undefined : { url: proxy, ca: authoritiesOfProxies(tls.ca) },
+    lookup: ip === undefined ? names.forConnections : always(ip),
+    limitMs: config.requestTimeout,
+    clock,
+  });
+  return new Pool(new URL(url).origin, {
+    connect,
     connections: CONNECTIONS,
+    // One request on each connection: a connection that hangs holds up one batch, not all.
     pipelining: 1,
     allowH2: false,
     keepAliveTimeout: KEEP_ALIVE_MS,
     // The time-out of the whole request is ours, and finer than undici's clock of a second.
     headersTimeout: 0,
     bodyTimeout: 0,
-  };
-  const proxy = proxyFor(url, config.proxy, env);
-  if (proxy === undefined) return new Pool(new URL(url).origin, { ...pool, connect });
-  return new ProxyAgent({ ...pool, uri: proxy, requestTls: connect, proxyTunnel: true });
+  });
 }
 
-/**
- * The authorities of the machine, which its administrator keeps; those that came with Node only
- * where the machine has none, as in a small container image. NODE_EXTRA_CA_CERTS adds nothing: a
- * variable must not widen what a configuration trusts.
- */
+/** A proxy's certificate may be of either: that it opens the way says nothing of Vault. */
+function authoritiesOfProxies(ca: string | undefined): readonly string[] {
+  return [...(ca === undefined ? [] : [ca]), ...systemAuthorities()];
+}
+
 function systemAuthorities(): string[] {
   const ofMachine = getCACertificates('system');
   return ofMachine.length > 0 ? ofMachine : getCACertificates('bundled');

@@ -284,11 +284,29 @@ const BASE64_OF_A_KEY =
 
 /** What a request that brought no answer means, by the error that Node or undici gave. */
 export function connectionErrorOf(what: string, address: string, error: unknown): Failure {
+  const told = `${what}: cannot reach ${address}`;
+  if (error instanceof Error && error.name === EXPLAINED)
+    return fail('unavailable', `${told}: ${error.message}`, { cause: error.cause });
   const code = codeOf(error);
-  const [kind, advice] = BY_CODE[code] ?? ['unavailable' as const, ''];
-  const message = `${what}: cannot reach ${address}: ${code}${advice === '' ? '' : `: ${advice}`}`;
-  return fail(kind, message, { cause: error });
+  const [kind, advice] = BY_CODE[code] ?? (OF_OURS.test(code) ? OUR_INPUT : UNKNOWN_CODE);
+  return fail(kind, `${told}: ${code}${advice === '' ? '' : `: ${advice}`}`, { cause: error });
 }
+
+/** An error whose message is a sentence for the operator already. */
+export function explained(message: string, cause?: unknown): Error {
+  const error = new Error(message, { cause });
+  error.name = EXPLAINED;
+  return error;
+}
+
+const EXPLAINED = 'Explained';
+/** What Node and undici say of arguments, which a network cannot cause. */
+const OF_OURS = /^(?:UND_ERR_INVALID_ARG|ERR_INVALID_.*|ERR_OUT_OF_RANGE|TypeError|RangeError)$/;
+const OUR_INPUT = [
+  'internal',
+  'nothing was sent: something in the configuration is not fit for it',
+] as const;
+const UNKNOWN_CODE = ['unavailable', ''] as const;
 
 const CHECK_CA =
   'the certificate is not signed by an authority in tls.caFile, or by one that the system knows';
@@ -297,6 +315,14 @@ const CHECK_CLIENT =
 
 const BY_CODE: Readonly<Record<string, readonly [ProviderErrorKind, string]>> = {
   ECONNREFUSED: ['unavailable', 'nothing listens there'],
+  ECONNRESET: ['unavailable', 'the connection was cut: is the address https where it should be?'],
+  UND_ERR_SOCKET: [
+    'unavailable',
+    'the connection was cut: is the address https where it should be?',
+  ],
+  ETIMEDOUT: ['unavailable', 'no connection in time'],
+  EHOSTUNREACH: ['unavailable', 'there is no way to it'],
+  ENETUNREACH: ['unavailable', 'there is no way to it'],
   ENOTFOUND: ['unavailable', 'the name is not in DNS'],
   EAI_AGAIN: ['unavailable', 'DNS does not answer'],
   UND_ERR_CONNECT_TIMEOUT: ['unavailable', 'no connection in time'],

@@ -2,10 +2,11 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
 import type { VaultConfig } from '../../config/schema.ts';
-import { type Clock, sleep } from '../../system/clock.ts';
+import { sleep } from '../../system/clock.ts';
 import type { Result } from '../errors.ts';
 import { createDispatcher, type DispatcherOptions } from './dispatcher.ts';
 import { codeOf, connectionErrorOf } from './errors.ts';
+import { proxyFor, shownProxy } from './proxy.ts';
 import { type Response, readReply, type VaultReply, type VaultRequest } from './reply.ts';
 import { nameOf } from './server.ts';
 
@@ -21,7 +22,6 @@ export type VaultConnection = {
 
 export type ConnectionOptions = DispatcherOptions & {
   readonly config: Pick<VaultConfig, 'namespace' | 'tls' | 'proxy' | 'requestTimeout'>;
-  readonly clock: Clock;
   /** Whether one more request is all right now; see retry-budget.ts. */
   readonly mayRetry: () => boolean;
 };
@@ -44,6 +44,9 @@ export function createVaultConnection(options: ConnectionOptions): VaultConnecti
   const { origin, pathname } = new URL(target.url);
   const prefix = `${pathname.replace(/\/+$/, '')}/v1/`;
   const { namespace } = config;
+  const proxy = proxyFor(target.url, config.proxy, options.env);
+  const name =
+    nameOf(target) + (proxy === undefined ? '' : ` through the proxy ${shownProxy(proxy)}`);
 
   const optionsOf = (request: VaultRequest): Dispatcher.DispatchOptions => {
     const { body, token } = request;
@@ -79,7 +82,7 @@ export function createVaultConnection(options: ConnectionOptions): VaultConnecti
       if (limit.expired?.name === LATE) replace(used);
       throw error;
     });
-    return readReply(request, nameOf(target), response, clock.now());
+    return readReply(request, name, response, clock.now());
   };
 
   return {
@@ -102,8 +105,7 @@ export function createVaultConnection(options: ConnectionOptions): VaultConnecti
           } catch (error) {
             // A server that closed an idle connection is no outage: what is sent here again can be.
             const again = retries > 0 && limit.expired === undefined && isClosedConnection(error);
-            if (!again || !mayRetry())
-              return connectionErrorOf(request.what, nameOf(target), error);
+            if (!again || !mayRetry()) return connectionErrorOf(request.what, name, error);
           }
         }
       } finally {

@@ -3,27 +3,46 @@ import { BlockList, isIP } from 'node:net';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/**
- * The proxy's URL, or undefined for the direct way. HTTPS_PROXY and NO_PROXY are read as curl reads
- * them; loopback is never proxied by the environment, as Go's net/http has it.
- */
+/** Where a connection to Vault goes first, and who said so: for the operator's eyes. */
+export type ProxyChoice = { readonly url: string; readonly from: string };
+
+/** The proxy's URL, or undefined for the direct way: see {@link proxyChoice}. */
 export function proxyFor(
   address: string,
   configured: string | undefined,
   env: Environment,
 ): string | undefined {
-  if (configured !== undefined) return configured;
+  return proxyChoice(address, configured, env)?.url;
+}
+
+/**
+ * HTTPS_PROXY and NO_PROXY are read as curl reads them; loopback is never proxied by the environment,
+ * as Go's net/http has it. Plain http to loopback is proxied by nothing: it is allowed because it
+ * does not leave this host.
+ */
+export function proxyChoice(
+  address: string,
+  configured: string | undefined,
+  env: Environment,
+): ProxyChoice | undefined {
   const { hostname, protocol, port } = new URL(address);
-  if (protocol !== 'https:') return undefined;
-  const proxy = env['HTTPS_PROXY'] || env['https_proxy'];
-  if (proxy === undefined || proxy === '') return undefined;
   const host = hostname.replace(/^\[|\]$/g, '').toLowerCase();
-  if (host === 'localhost' || host === '::1' || host.startsWith('127.')) return undefined;
-  const exceptions = (env['NO_PROXY'] || env['no_proxy'] || '')
-    .split(',')
-    .map((entry) => entry.trim().toLowerCase());
+  const isLoopback = host === 'localhost' || host === '::1' || host.startsWith('127.');
+  if (isLoopback && protocol === 'http:') return undefined;
+  if (configured !== undefined) return { url: configured, from: 'proxy' };
+  if (protocol !== 'https:' || isLoopback) return undefined;
+  const from = env['HTTPS_PROXY'] ? 'HTTPS_PROXY' : 'https_proxy';
+  const url = env[from];
+  if (url === undefined || url === '') return undefined;
+  const exceptions = (env['NO_PROXY'] || env['no_proxy'] || '').toLowerCase().split(/[\s,]+/);
   if (exceptions.some((entry) => isExcepted(entry, host, port || '443'))) return undefined;
-  return proxy.includes('://') ? proxy : `http://${proxy}`;
+  return { url: url.includes('://') ? url : `http://${url}`, from };
+}
+
+/** A proxy as it may be shown: without the user and the password. */
+export function shownProxy(url: string): string {
+  const { protocol, host } = new URL(url);
+  return `${protocol}//${host}`;
 }
 
 /** `*`, a network, a name that stands for itself and all below it, or an address; with a port at will. */

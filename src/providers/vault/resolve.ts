@@ -1,17 +1,10 @@
 /** The addresses behind the names of the configuration: a name with several is several servers. */
-import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import type { Clock } from '../../system/clock.ts';
 import { within } from '../../system/within.ts';
 import type { Target } from './dispatcher.ts';
+import type { Lookup } from './names.ts';
 import { proxyFor } from './proxy.ts';
-
-/** Looks a name up, e.g. `vault.example`; rejects where DNS has no answer. */
-export type Lookup = (hostname: string) => Promise<readonly string[]>;
-
-/** The system's own way, so that /etc/hosts holds too. */
-export const systemLookup: Lookup = async (hostname) =>
-  (await lookup(hostname, { all: true })).map(({ address }) => address);
 
 export type Resolution = {
   /** The servers, most preferred first. */

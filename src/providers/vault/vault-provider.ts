@@ -8,7 +8,8 @@ import type { ReadSecret } from './auth/login.ts';
 import { authMethod } from './auth/method.ts';
 import { createVaultClient } from './client.ts';
 import { createVaultConnection } from './http.ts';
-import { resolveTargets, systemLookup } from './resolve.ts';
+import { createNames, systemLookup } from './names.ts';
+import { resolveTargets } from './resolve.ts';
 import { createRetryBudget } from './retry-budget.ts';
 import { createSession } from './session.ts';
 import { readTlsFiles } from './tls-files.ts';
@@ -34,12 +35,21 @@ export function createVaultProvider(
 ): Provider {
   const budget = createRetryBudget(clock);
   const { addresses: urls, proxy } = options;
-  const names = { urls, proxy, env, lookup: systemLookup, clock };
+  const names = createNames(systemLookup, clock);
+  const naming = { urls, proxy, env, lookup: names.lookup, clock };
   const addresses = createAddresses({
-    resolve: (held) => resolveTargets(names, held),
+    resolve: (held) => resolveTargets(naming, held),
     readTls: () => readTlsFiles(options, readSecret),
     connect: (target, tls) =>
-      createVaultConnection({ target, config: options, env, tls, clock, mayRetry: budget.take }),
+      createVaultConnection({
+        target,
+        config: options,
+        env,
+        tls,
+        names,
+        clock,
+        mayRetry: budget.take,
+      }),
     requestTimeoutMs: options.requestTimeout,
     hedge: options.hedge,
     budget,

@@ -4,6 +4,8 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, it } from 'node:test';
 import { always, createDispatcher } from '../../../src/providers/vault/dispatcher.ts';
+import { createNames } from '../../../src/providers/vault/names.ts';
+import { systemClock } from '../../../src/system/clock.ts';
 
 type Answer = readonly [error: Error | null, address: unknown, family: unknown];
 
@@ -40,6 +42,8 @@ describe('a server that is one of several addresses of a name', () => {
       config: { tls: {}, requestTimeout: 2_000 },
       env: {},
       tls: {},
+      names: createNames(async () => [], systemClock),
+      clock: systemClock,
     });
     t.after(() => dispatcher.close());
     const { body } = await dispatcher.request({ origin: url, method: 'GET', path: '/' });

@@ -55,6 +55,8 @@ export type FakeVault = {
   next(path: string, ...answers: FakeAnswer[]): void;
   /** Answers by this where it does not give undefined. */
   rule: ((request: SeenRequest) => FakeAnswer | undefined) | undefined;
+  /** Ends every connection, as a restart of Vault does. */
+  cut(): void;
   /** How many requests came to a path. */
   count(path: string): number;
 };
@@ -101,6 +103,7 @@ export async function startFakeVault(t: TestContext): Promise<FakeVault> {
     seen: [],
     next: (path, ...answers) => void queues.set(path, [...(queues.get(path) ?? []), ...answers]),
     rule: undefined,
+    cut: () => server.closeAllConnections(),
     count: (path) => vault.seen.filter((request) => request.path === path).length,
   };
   const server = createServer(async (request, response) => {

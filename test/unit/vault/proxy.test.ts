@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { proxyFor } from '../../../src/providers/vault/proxy.ts';
+import { proxyFor, shownProxy } from '../../../src/providers/vault/proxy.ts';
 
 const PROXY = 'http://proxy.example:3128';
 const VAULT = 'https://vault.example:8200';
@@ -37,6 +37,8 @@ describe('NO_PROXY', () => {
     ['other.example', VAULT, 'proxied'],
     ['VAULT.Example', VAULT, 'direct'],
     ['a.example, vault.example ,b.example', VAULT, 'direct'],
+    ['a.example vault.example', VAULT, 'direct'],
+    ['a.example\tvault.example', VAULT, 'direct'],
     ['example', VAULT, 'direct'],
     ['.example', VAULT, 'direct'],
     ['*.example', VAULT, 'direct'],
@@ -86,5 +88,16 @@ describe('the proxy of the configuration', () => {
     for (const address of [VAULT, 'http://vault.example:8200', 'https://127.0.0.1:8200']) {
       assert.equal(proxyFor(address, PROXY, env), PROXY);
     }
+  });
+
+  it('never sees what is allowed in clear because it does not leave the host', () => {
+    for (const address of ['http://127.0.0.1:8200', 'http://localhost:8200', 'http://[::1]:8200'])
+      assert.equal(proxyFor(address, PROXY, {}), undefined);
+  });
+});
+
+describe('a proxy that is shown', () => {
+  it('is so without its user and password', () => {
+    assert.equal(shownProxy('http://user:p%40ss@proxy.example:3128'), 'http://proxy.example:3128');
   });
 });

@@ -1,12 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Target } from '../../../src/providers/vault/dispatcher.ts';
-import {
-  type Lookup,
-  type Resolution,
-  resolveTargets,
-  systemLookup,
-} from '../../../src/providers/vault/resolve.ts';
+import { type Lookup, systemLookup } from '../../../src/providers/vault/names.ts';
+import { type Resolution, resolveTargets } from '../../../src/providers/vault/resolve.ts';
 import { createDrivenClock } from '../driven-clock.ts';
 
 const clock = createDrivenClock();
