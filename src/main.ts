@@ -5,6 +5,7 @@ import { configCommand } from './cli/config.ts';
 import { exitProcess } from './cli/exit.ts';
 import { keyringCommand } from './cli/keyring.ts';
 import { licensesCommand } from './cli/licenses.ts';
+import { writeOutput } from './cli/output.ts';
 import { preflightCommand } from './cli/preflight.ts';
 import { reloadCommand } from './cli/reload-command.ts';
 import { runProgram } from './cli/run.ts';
@@ -24,9 +25,12 @@ const commands = [
   versionCommand,
 ];
 
+const output = writeOutput(process.stdout, process.stderr);
+
 void runProgram(commands, process.argv.slice(2), {
-  out: (text) => void process.stdout.write(text),
-  err: (text) => void process.stderr.write(text),
+  ...output,
   env: process.env,
   input: () => readStream(process.stdin),
-}).then(exitProcess);
+})
+  .then((code) => output.end(code))
+  .then(exitProcess);

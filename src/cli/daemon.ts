@@ -6,13 +6,15 @@ import type { KeyId } from '../keyring/key-id.ts';
 import { createKeyringSwap } from '../keyring/swap.ts';
 import { acceptConnection } from '../kms/authority/connection.ts';
 import { createKmsServer } from '../kms/server.ts';
-import { createAdminServer } from '../observe/admin.ts';
 import type { Log } from '../observe/log.ts';
 import { systemClock } from '../system/clock.ts';
-import { type InheritedSocket, listenOnInherited } from '../system/inherited-sockets.ts';
-import { listenOnSocket, type SocketRefusal } from '../system/unix-socket.ts';
+import { serveOnInherited } from '../system/inherited-serving.ts';
+import type { InheritedSocket } from '../system/inherited-sockets.ts';
+import type { SocketRefusal } from '../system/socket-rights.ts';
+import { type SocketOptions, serveOnSocket } from '../system/unix-socket.ts';
 import { watchFile } from '../system/watch-file.ts';
 import { VERSION } from '../version.ts';
+import { startAdminEndpoint } from './admin-endpoint.ts';
 import { createAttempt } from './candidate.ts';
 import type { ConfigSource } from './config-source.ts';
 import type { LiveLog } from './live-log.ts';
@@ -48,7 +50,6 @@ export type DaemonOptions = {
 const DRAIN_LIMIT_MS = 4_000;
 /** A file counts as written when it has been left alone for so long. */
 const SETTLE_MS = 500;
-const MAX_PORT = 65_535;
 
 /** Starts everything, or says why a socket cannot be had. */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon | SocketRefusal> {
@@ -65,23 +66,26 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
   const health = () => healthOf(keyring.state(), clock.now(), config.health.outageGrace);
   const kms = createKmsServer(methodsOf(config.listen.apis, keyring, health), { log, clock });
   const connections = new Set<Socket>();
-  const listener = createServer((socket) => {
-    connections.add(socket);
-    socket.once('close', () => connections.delete(socket));
-    acceptConnection(socket, kms.connect);
-  });
-  const { socket: path, mode, group } = config.listen;
-  const refused =
+  const createListener = (): Server =>
+    createServer((socket) => {
+      connections.add(socket);
+      socket.once('close', () => connections.delete(socket));
+      acceptConnection(socket, kms.connect);
+    });
+  const { socket: path, mode, group, sharedDirectory: shared } = config.listen;
+  const common = { path, shared, clock, ...socketEvents(log) };
+  const served =
     inherited === undefined
-      ? await listenOnSocket(listener, { path, mode, group })
-      : await listenOnInherited(listener, inherited);
-  if (refused !== undefined) return refused;
+      ? await serveOnSocket(createListener, { ...common, mode, group })
+      : await serveOnInherited(createListener, inherited, common);
+  if ('problem' in served) return served;
+  for (const why of served.warnings) log.warn?.('the socket', { why });
   const apply = (next: ResolvedConfig): void => {
     config = next;
     live.become(options.logOf(next));
   };
   const manager = createServiceManager({
-    ...{ env, inherited, others: options.others, path, log, clock },
+    ...{ env, others: options.others, served, log, clock },
     state: keyring.state,
     reload: () => reloader.report(),
   });
@@ -93,23 +97,22 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
     ),
     log,
   });
-  const admin = createAdminServer(() =>
-    readinessOf({
-      state: keyring.state(),
-      now: clock.now(),
-      reload: reloader.report(),
-      loaded: keyring.loaded(),
-      queued: keyring.queued(),
-      decryptCache: keyring.remembered(),
-    }),
-  );
-  const adminRefused = await listenAdmin(admin, config.admin);
-  if (adminRefused !== undefined) {
-    await closed(listener);
-    return adminRefused;
-  }
   keyring.start();
   manager.ready();
+  // After the socket for kube-apiserver, which does not wait for it.
+  const admin = startAdminEndpoint({
+    ...{ admin: config.admin, shared, clock, log },
+    readiness: () =>
+      readinessOf({
+        state: keyring.state(),
+        now: clock.now(),
+        reload: reloader.report(),
+        loaded: keyring.loaded(),
+        queued: keyring.queued(),
+        lost: served.lost(),
+        decryptCache: keyring.remembered(),
+      }),
+  });
   log.info?.('listening', {
     ...(inherited === undefined ? { socket: path } : { fd: inherited.fd, name: inherited.name }),
     apis: config.listen.apis.join(','),
@@ -129,43 +132,26 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
       const told = manager.stopping();
       watch.stop();
       const reloading = reloader.stop();
-      const closing = closed(listener);
+      const closing = served.close();
       await kms.drain(DRAIN_LIMIT_MS);
       // What is open still has never made a call.
       for (const socket of connections) socket.destroy();
       await closing;
       await reloading;
       await keyring.stop();
-      admin.closeAllConnections();
-      await closed(admin);
+      await admin.stop();
       await told;
     },
   };
 }
 
-async function listenAdmin(
-  admin: Server,
-  { socket, address }: ResolvedConfig['admin'],
-): Promise<SocketRefusal | undefined> {
-  if (address !== undefined) {
-    const at = address.lastIndexOf(':');
-    const host = address.slice(0, at).replace(/^\[|\]$/g, '');
-    const port = Number(address.slice(at + 1));
-    if (port > MAX_PORT)
-      return { problem: `admin.address ${address}: no port is above ${MAX_PORT}` };
-    return await new Promise((resolve) => {
-      admin.once('error', (error: NodeJS.ErrnoException) =>
-        resolve({
-          problem: `cannot listen on admin.address ${address}: ${error.code ?? error.message}`,
-        }),
-      );
-      admin.listen(port, host, () => resolve(undefined));
-    });
-  }
-  if (socket === undefined) return undefined;
-  return await listenOnSocket(admin, { path: socket, mode: 0o600, group: undefined });
-}
-
-function closed(server: Server): Promise<void> {
-  return new Promise((resolve) => server.close(() => resolve()));
+/** What is said of the socket while it is served. */
+function socketEvents(log: Log): Pick<SocketOptions, 'changed' | 'failed'> {
+  return {
+    changed: (why) =>
+      why === undefined
+        ? log.warn?.('clients reach this process by the socket again')
+        : log.error('clients cannot reach this process by the socket', { why }),
+    failed: (why) => log.warn?.('a connection could not be accepted', { why }),
+  };
 }

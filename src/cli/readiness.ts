@@ -16,22 +16,25 @@ export type Observed = {
   readonly loaded: readonly KeyDescription[];
   /** How many items wait for a free request to a provider. */
   readonly queued: number;
+  /** Why clients cannot reach this process by the path of the socket; undefined while they can. */
+  readonly lost: string | undefined;
   /** What is kept for an outage, where anything is to be. */
   readonly decryptCache: Remembered | undefined;
 };
 
 /**
- * Ready means: the provider answered lately, and nothing stands against using the key. A reload that
- * was refused does not change that, since the configuration before it is still in use.
+ * Ready means: the provider answered lately, nothing stands against using the key, and clients reach
+ * this process. A reload that was refused does not change that, since the configuration before it is
+ * still in use.
  */
 export function readinessOf(observed: Observed): Readiness {
-  const { state, now, reload, loaded, queued, decryptCache } = observed;
+  const { state, now, reload, loaded, queued, lost, decryptCache } = observed;
   const key = knownKey(state);
   const inMemory = loaded.flatMap(({ path, versions }) =>
     versions.map((version) => keyId(path, version)),
   );
   return {
-    ready: state.kind === 'ready',
+    ready: state.kind === 'ready' && lost === undefined,
     detail: {
       state: state.kind,
       ...(key === undefined ? {} : { keyId: key.keyId, keyVersion: key.version }),
@@ -44,6 +47,7 @@ export function readinessOf(observed: Observed): Readiness {
         ? {}
         : { seconds: Math.round((now - state.since) / 1000), why: state.why?.message }),
       queued,
+      ...(lost === undefined ? {} : { socket: { reachable: false, why: lost } }),
       ...(decryptCache === undefined ? {} : { decryptCache }),
       ...(reload === undefined ? {} : { reload }),
     },

@@ -1,7 +1,15 @@
 /** `trousseau serve`: the daemon, from its configuration to its clean end. */
 import type { ResolvedConfig } from '../config/environment.ts';
 import { formatProblems } from '../config/problem.ts';
-import { createLog, LOG_LEVELS, type Log, type LogFormat, type LogLevel } from '../observe/log.ts';
+import {
+  asErrors,
+  createLog,
+  isJournal,
+  LOG_LEVELS,
+  type Log,
+  type LogFormat,
+  type LogLevel,
+} from '../observe/log.ts';
 import { takeInheritedSockets } from '../system/inherited-sockets.ts';
 import { type Command, DEFAULT_CONFIG, EXIT, type ExitCode } from './command.ts';
 import { configFile } from './config-source.ts';
@@ -9,6 +17,8 @@ import { type Daemon, startDaemon } from './daemon.ts';
 import { createLiveLog } from './live-log.ts';
 import { listenForSignals } from './signals.ts';
 import { createLastNet } from './uncaught.ts';
+
+const STDERR = 2;
 
 export const serveCommand: Command = {
   name: 'serve',
@@ -45,7 +55,9 @@ export const serveCommand: Command = {
       choices: ['json', 'text'],
     },
   },
-  async run({ options, positionals, env, err }): Promise<ExitCode> {
+  async run({ options, positionals, env, err: print }): Promise<ExitCode> {
+    const journal = isJournal(env, STDERR);
+    const err = (text: string): void => print(journal ? asErrors(text) : text);
     if (positionals.length > 0) {
       err(
         'it takes no arguments: name the configuration with --config; see trousseau serve --help\n',
@@ -64,6 +76,7 @@ export const serveCommand: Command = {
     const { config, warnings } = loaded;
     const logOf = ({ log: { level, format } }: ResolvedConfig): Log =>
       createLog({
+        severity: journal,
         level: (options['log-level'] as LogLevel | undefined) ?? level,
         format: (options['log-format'] as LogFormat | undefined) ?? format,
       });

@@ -8,9 +8,9 @@ import type { Log } from '../observe/log.ts';
 import type { Clock, Timer } from '../system/clock.ts';
 import type { InheritedSocket } from '../system/inherited-sockets.ts';
 import { createNotifier, notifyChannel } from '../system/notify.ts';
+import { holdSpareDescriptors, type SpareDescriptors } from '../system/spare-descriptors.ts';
+import type { ServedSocket } from '../system/unix-socket.ts';
 import {
-  boundPath,
-  type Probe,
   type Pulse,
   socketProbe,
   startWatchdog,
@@ -30,11 +30,10 @@ export type ServiceManager = {
 
 export type ServiceManagerOptions = {
   readonly env: Environment;
-  /** The socket that is served where it was handed over, and the others that were. */
-  readonly inherited: InheritedSocket | undefined;
+  /** What was handed over beside the socket that is served. */
   readonly others: readonly InheritedSocket[];
-  /** The socket that is served where it was not. */
-  readonly path: string;
+  /** The socket that is served. */
+  readonly served: Pick<ServedSocket, 'own' | 'lost'>;
   readonly state: () => KeyringState;
   /** What became of the last reload; undefined where there was none. */
   readonly reload: () => ReloadReport | undefined;
@@ -44,10 +43,12 @@ export type ServiceManagerOptions = {
 
 /** How often the keyring is looked at for the status. */
 const STATUS_MS = 1_000;
+/** Both ends of the watchdog's own connection, and as many for connections that are accepted before it. */
+const SPARE_DESCRIPTORS = 8;
 
 /** A service manager that has been told nothing yet. */
 export function createServiceManager(options: ServiceManagerOptions): ServiceManager {
-  const { env, clock, log, state, reload } = options;
+  const { env, clock, log, state, reload, served } = options;
   const channel = notifyChannel(env, options.others);
   const notifier = createNotifier({
     channel,
@@ -56,10 +57,11 @@ export function createServiceManager(options: ServiceManagerOptions): ServiceMan
   });
   const limitMs = channel === undefined ? undefined : watchdogLimit(env, process.pid);
   let watchdog: Watchdog | undefined;
+  let spare: SpareDescriptors | undefined;
   let timer: Timer | undefined;
 
   const follow = (): void => {
-    notifier.status(statusSentence(state(), reload()));
+    notifier.status(statusSentence(state(), reload(), served.lost()));
     timer = clock.setTimer(STATUS_MS, follow);
   };
   return {
@@ -68,9 +70,10 @@ export function createServiceManager(options: ServiceManagerOptions): ServiceMan
       notifier.ready();
       follow();
       if (limitMs === undefined) return;
+      spare = holdSpareDescriptors(SPARE_DESCRIPTORS);
       watchdog = startWatchdog({
         limitMs,
-        probe: probeOf(options),
+        probe: socketProbe({ path: served.own, lost: served.lost, spare }),
         feed: notifier.alive,
         clock,
         changed: (pulse) => logPulse(log, pulse),
@@ -102,18 +105,11 @@ export function createServiceManager(options: ServiceManagerOptions): ServiceMan
     },
     stopping() {
       watchdog?.stop();
+      spare?.close();
       timer?.cancel();
       return notifier.stopping();
     },
   };
-}
-
-function probeOf({ inherited, path, log }: ServiceManagerOptions): Probe {
-  if (inherited === undefined) return socketProbe(path, false);
-  const bound = boundPath(inherited.fd);
-  if (bound !== undefined) return socketProbe(bound, true);
-  log.warn?.('the watchdog cannot find the inherited socket: it proves the event loop alone');
-  return async () => ({ kind: 'alive' });
 }
 
 function logPulse(log: Log, pulse: Pulse): void {
@@ -130,8 +126,8 @@ function logPulse(log: Log, pulse: Pulse): void {
 }
 
 /** What `systemctl status` shows; the reasons are those of /readyz, without secrets. */
-export function statusSentence(state: KeyringState, reload?: ReloadReport): string {
-  const keyring = keyringSentence(state);
+export function statusSentence(state: KeyringState, reload?: ReloadReport, lost?: string): string {
+  const keyring = lost === undefined ? keyringSentence(state) : `cannot be reached: ${lost}`;
   return reload === undefined || reload.ok
     ? keyring
     : `${keyring}; the last reload was refused at ${reload.at}: ${reload.why}`;

@@ -64,7 +64,7 @@ const MISTAKES: readonly Mistake[] = [
     what: 'leave out unix:// and write the path alone',
   },
   {
-    shows: fieldAnd(SOCKET, text(/^@/)),
+    shows: fieldAnd(SOCKET, text(/^\/*@/)),
     what: 'abstract sockets have no permissions, and anybody could connect: name a file',
   },
   {

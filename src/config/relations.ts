@@ -8,7 +8,9 @@ export type Finding = {
   readonly severity: 'error' | 'warning';
 };
 
-const MAX_SOCKET_PATH_BYTES = 107;
+const MAX_PORT = 65_535;
+/** The kernel takes 107, and the plugin binds a name beside it first, which is 11 longer. */
+const MAX_SOCKET_PATH_BYTES = 96;
 const METHODS = [
   'token',
   'appRole',
@@ -40,10 +42,12 @@ function* checkListen({ listen, admin }: Config): Generator<Finding> {
     if (socket !== undefined && Buffer.byteLength(socket) > MAX_SOCKET_PATH_BYTES) {
       yield error(
         path,
-        `the kernel takes at most ${MAX_SOCKET_PATH_BYTES} bytes for a socket's path; found ${Buffer.byteLength(socket)}`,
+        `a socket's path can have at most ${MAX_SOCKET_PATH_BYTES} bytes; found ${Buffer.byteLength(socket)}`,
       );
     }
   }
+  const port = Number(/:(\d+)$/.exec(admin.address ?? '')?.[1] ?? 0);
+  if (port > MAX_PORT) yield error(['admin', 'address'], `no port is above ${MAX_PORT}`);
   if (admin.socket === listen.socket)
     yield error(['admin', 'socket'], 'must not be the socket of listen');
   if ((listen.mode & 0o600) !== 0o600)

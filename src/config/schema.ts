@@ -7,6 +7,11 @@ import { parseDuration } from './duration.ts';
 
 const text = v.pipe(v.string(), v.nonEmpty('must not be empty'));
 const path = v.pipe(text, v.startsWith('/', 'must be an absolute path'));
+/** A unix socket's path; kube-apiserver takes `unix:///@NAME` for an abstract socket. */
+const socketPath = v.pipe(
+  text,
+  v.regex(/^\/(?!\/*@).*[^/]$/, 'must be an absolute path to a socket'),
+);
 /** A secret's place: an absolute path, or `credential:NAME` for a systemd credential. */
 const secretFile = v.pipe(
   text,
@@ -191,16 +196,18 @@ export const configSchema = v.strictObject({
   kind: v.literal('KMSPluginConfiguration'),
   listen: v.optional(
     v.strictObject({
-      socket: v.optional(path, '/run/trousseau/kms.sock'),
+      socket: v.optional(socketPath, '/run/trousseau/kms.sock'),
       mode: v.optional(mode, '0600'),
       group: v.optional(text),
+      /** Whether others may write to the directory of the sockets: an emptyDir, for instance. */
+      sharedDirectory: v.optional(v.boolean(), false),
       apis: v.optional(v.pipe(v.array(v.picklist(['v1', 'v2'])), v.minLength(1)), ['v1', 'v2']),
     }),
     {},
   ),
   admin: v.optional(
     v.strictObject({
-      socket: v.optional(path),
+      socket: v.optional(socketPath),
       /** Loopback only, e.g. 127.0.0.1:9470. */
       address: v.optional(
         v.pipe(

@@ -4,7 +4,8 @@
  * A level that is off is `undefined`, so that `log.debug?.('...', {...})` builds nothing where
  * nobody reads. Plaintexts, ciphertexts and tokens are never passed in: there is no type for them.
  */
-import { writeSync } from 'node:fs';
+import { fstatSync, writeSync } from 'node:fs';
+import { escapeUnprintable } from './printable.ts';
 
 /** Levels, least severe first. */
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
@@ -31,7 +32,12 @@ export type LogOptions = {
   readonly write?: (line: string) => void;
   /** The time, in milliseconds since the epoch. */
   readonly now?: () => number;
+  /** Whether lines begin with their severity for the journal, as `<3>`; see `isJournal`. */
+  readonly severity?: boolean;
 };
+
+/** Severities of syslog, as sd-daemon(3) has them at the beginning of a line. */
+const SEVERITY = { debug: '<7>', info: '<6>', warn: '<4>', error: '<3>' } as const;
 
 /** A log that drops what is below its level. */
 export function createLog(options: LogOptions, inherited: LogFields = {}): Log {
@@ -39,10 +45,11 @@ export function createLog(options: LogOptions, inherited: LogFields = {}): Log {
   const now = options.now ?? Date.now;
   const render = options.format === 'json' ? renderJson : renderText;
   const threshold = LOG_LEVELS.indexOf(options.level);
-  const line =
-    (level: LogLevel): LogLine =>
-    (message, fields) =>
-      write(render(now(), level, message, { ...inherited, ...fields }));
+  const line = (level: LogLevel): LogLine => {
+    const prefix = options.severity === true ? SEVERITY[level] : '';
+    return (message, fields) =>
+      write(prefix + render(now(), level, message, { ...inherited, ...fields }));
+  };
   const unlessOff = (level: LogLevel) =>
     LOG_LEVELS.indexOf(level) >= threshold ? line(level) : undefined;
   return {
@@ -63,24 +70,49 @@ export const silentLog: Log = {
   with: () => silentLog,
 };
 
+/** Puts the severity of an error before each line of a text that is no log line of ours. */
+export function asErrors(text: string): string {
+  return text.replace(/^(?=.)/gm, SEVERITY.error);
+}
+
+/**
+ * Whether a file descriptor leads to the systemd journal, which then takes severities from the lines;
+ * $JOURNAL_STREAM, systemd.exec(5).
+ */
+export function isJournal(env: Readonly<Record<string, string | undefined>>, fd: number): boolean {
+  const stream = env['JOURNAL_STREAM'];
+  if (stream === undefined) return false;
+  try {
+    const { dev, ino } = fstatSync(fd, { bigint: true });
+    return stream === `${dev}:${ino}`;
+  } catch {
+    return false; // it is not open
+  }
+}
+
 function renderJson(now: number, level: LogLevel, message: string, fields: LogFields): string {
-  return `${JSON.stringify({ time: new Date(now).toISOString(), level, msg: message, ...fields })}\n`;
+  const line = { time: new Date(now).toISOString(), level, msg: message, ...fields };
+  return `${escapeUnprintable(JSON.stringify(line))}\n`;
 }
 
 function renderText(now: number, level: LogLevel, message: string, fields: LogFields): string {
   let text = `${new Date(now).toISOString()} ${level.toUpperCase().padEnd(5)} ${oneLine(message)}`;
   for (const [name, value] of Object.entries(fields)) {
-    if (value !== undefined) text += ` ${name}=${quoteWhereNeeded(String(value))}`;
+    if (value !== undefined) text += ` ${oneLine(name)}=${quoteWhereNeeded(String(value))}`;
   }
   return `${text}\n`;
 }
 
 function quoteWhereNeeded(value: string): string {
-  return /^[\w.:/@%+,-]+$/.test(value) ? value : JSON.stringify(value);
+  return /^[\w.:/@%+,-]+$/.test(value) ? value : quoted(value);
 }
 
 function oneLine(text: string): string {
-  return /[\r\n]/.test(text) ? JSON.stringify(text) : text;
+  return escapeUnprintable(text) === text ? text : quoted(text);
+}
+
+function quoted(text: string): string {
+  return escapeUnprintable(JSON.stringify(text));
 }
 
 /**

@@ -2,9 +2,8 @@
  * Sockets that the service manager opened and handed over, sd_listen_fds(3): it holds them open
  * while we are away, so that connections wait instead of being refused.
  */
-import { fstatSync, readFileSync } from 'node:fs';
-import type { Server } from 'node:net';
-import { BACKLOG, type SocketRefusal } from './unix-socket.ts';
+import type { SocketRefusal } from './socket-rights.ts';
+import { type DescriptorKind, descriptorKind } from './unix-table.ts';
 
 export type InheritedSocket = {
   readonly fd: number;
@@ -18,9 +17,6 @@ export type InheritedSockets = {
   /** All others, left alone here; `notify` among them where OpenFile= made it. */
   readonly others: readonly InheritedSocket[];
 };
-
-/** What a file descriptor is; `unlisted` is a socket that is not among our network namespace's. */
-export type DescriptorKind = 'listening' | 'other' | 'unlisted' | 'closed';
 
 type Environment = Record<string, string | undefined>;
 
@@ -99,65 +95,6 @@ function kmsSocket(
     };
   }
   return first.socket;
-}
-
-/**
- * Makes the server accept on an inherited socket. Closing the server closes our copy only: the path
- * stays, and connections that were not accepted wait for the next process.
- */
-export function listenOnInherited(
-  server: Server,
-  { fd, name }: InheritedSocket,
-): Promise<SocketRefusal | undefined> {
-  const what = `inherited socket fd ${fd} (${shown(name)})`;
-  return new Promise((resolve) => {
-    const onError = (error: NodeJS.ErrnoException): void =>
-      resolve({ problem: `cannot listen on ${what}: ${error.code ?? error.message}` });
-    server.once('error', onError);
-    // Listening again sets the backlog anew; a smaller one would refuse bursts.
-    server.listen({ fd }, BACKLOG, () => {
-      server.off('error', onError);
-      // Only a TCP socket has an address here, and the KMS API has no other access control.
-      if (server.address() === null) return resolve(undefined);
-      server.close();
-      resolve({ problem: `${what} is not a unix socket: use ListenStream= with a path` });
-    });
-  });
-}
-
-const LISTENING = 0x10000; // __SO_ACCEPTCON
-const STREAM = 1;
-
-/** What a file descriptor of this process is, as /proc tells it; Node has no getsockopt(2). */
-export function descriptorKind(fd: number): DescriptorKind {
-  let inode: number;
-  try {
-    const stats = fstatSync(fd);
-    if (!stats.isSocket()) return 'other';
-    inode = stats.ino;
-  } catch {
-    return 'closed';
-  }
-  return kindInTable(readUnixTable(), inode);
-}
-
-/** Looks a socket up in the text of /proc/net/unix; see proc_net(5). */
-export function kindInTable(table: string, inode: number): DescriptorKind {
-  for (const line of table.split('\n').slice(1)) {
-    const [, , , flags = '', type = '', , found] = line.trim().split(/\s+/);
-    if (Number(found) !== inode) continue;
-    const listens = (Number.parseInt(flags, 16) & LISTENING) !== 0;
-    return listens && Number.parseInt(type, 16) === STREAM ? 'listening' : 'other';
-  }
-  return 'unlisted';
-}
-
-function readUnixTable(): string {
-  try {
-    return readFileSync('/proc/self/net/unix', 'utf8');
-  } catch {
-    return '';
-  }
 }
 
 function shown(value: string): string {

@@ -1,22 +1,16 @@
 /**
  * Listening on a unix socket that is the only access control of what is behind it: nobody else may
- * replace it, foreign files are never touched, and a stale socket is removed only after proof that
- * nobody listens on it.
+ * replace it, foreign files and sockets are never touched, and the path leads to one process.
  */
-import {
-  chmodSync,
-  chownSync,
-  lstatSync,
-  mkdirSync,
-  readFileSync,
-  type Stats,
-  unlinkSync,
-} from 'node:fs';
-import { connect, type Server } from 'node:net';
+import { randomBytes } from 'node:crypto';
+import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync } from 'node:fs';
+import type { Server } from 'node:net';
 import { dirname } from 'node:path';
-
-/** Why a socket cannot be listened on; the message says what to do. */
-export type SocketRefusal = { readonly problem: string };
+import type { Clock } from './clock.ts';
+import { watchPath } from './path-watch.ts';
+import { type Claim, claimName, decide, isSame, statsOf } from './socket-claim.ts';
+import { occupantOf, publish, withdraw } from './socket-publish.ts';
+import { directoryRefusal, type SocketRefusal, shutOut } from './socket-rights.ts';
 
 export type SocketOptions = {
   readonly path: string;
@@ -24,131 +18,175 @@ export type SocketOptions = {
   readonly mode: number;
   /** Name or number of the group that owns it; ours where not given. */
   readonly group: string | undefined;
+  /** Whether the directory may be writable by others, who are trusted then. */
+  readonly shared: boolean;
+  readonly clock: Clock;
+  /** The path leads to this process no longer, and why; or undefined: it does again. */
+  readonly changed: (lost: string | undefined) => void;
+  /** A connection could not be accepted, and why; the next ones are. */
+  readonly failed: (why: string) => void;
 };
 
-const GROUP_OR_WORLD_WRITE = 0o022;
+/** A socket that is being served. */
+export type ServedSocket = {
+  /** What a person should know, as sentences. */
+  readonly warnings: readonly string[];
+  /** Why clients cannot reach this process by the path, and what to do; undefined while they can. */
+  lost(): string | undefined;
+  /** Where a connection of our own reaches this process, and no other. */
+  own(): string;
+  /** Removes what is ours, and resolves when the last connection has ended. */
+  close(): Promise<void>;
+};
+
 const DIRECTORY_MODE = 0o750;
-const PROBE_TIMEOUT_MS = 1_000;
+const GROUP_RIGHTS = 0o060;
+const TRIES = 10;
 /** Connections that wait to be accepted; a unix socket refuses more at once with EAGAIN. */
 export const BACKLOG = 4_096;
 
 /**
- * Makes the server listen on the socket, created with no more rights than `mode` from its first
- * moment on. Resolves with a refusal where the path, its directory or its group forbid it.
+ * Serves on the socket, which has no more rights than `mode` from its first moment on. A path that
+ * is removed later is put back where nobody else has taken it. Resolves with a refusal where the
+ * path, its directory, its group or another process forbid it.
+ *
+ * @param createServer makes a server for the same connections; called again for each try
  */
-export async function listenOnSocket(
-  server: Server,
+export async function serveOnSocket(
+  createServer: () => Server,
   options: SocketOptions,
-): Promise<SocketRefusal | undefined> {
-  const { path, mode } = options;
+): Promise<ServedSocket | SocketRefusal> {
+  const { path, clock } = options;
+  const opened = await openSocket(createServer, options);
+  if ('problem' in opened) return opened;
+  let current = opened;
+  let isClosed = false;
+  const closing: Promise<void>[] = [];
+
+  const takeBack = async (): Promise<string | undefined> => {
+    if (isSame(statsOf(path), current.claim.inode)) return undefined;
+    if (isSame(statsOf(current.claim.bound), current.claim.inode))
+      return await publish(current.claim);
+    const occupied = await occupantOf(path);
+    if (occupied.problem !== undefined) return occupied.problem;
+    const again = await openSocket(createServer, options);
+    if ('problem' in again) return again.problem;
+    closing.push(
+      isClosed ? withdraw(again.server, again.claim) : withdraw(current.server, current.claim),
+    );
+    if (!isClosed) current = again;
+    return undefined;
+  };
+  const watch = watchPath({
+    ...{ path, clock, changed: options.changed },
+    inode: () => current.claim.inode,
+    takeBack,
+  });
+  return {
+    warnings: opened.warnings,
+    lost: watch.lost,
+    own: () => (statsOf(current.claim.bound) === undefined ? path : current.claim.bound),
+    async close() {
+      isClosed = true;
+      closing.push(withdraw(current.server, current.claim));
+      await watch.stop();
+      await Promise.all(closing);
+    },
+  };
+}
+
+type Opened = {
+  readonly server: Server;
+  readonly claim: Claim;
+  readonly warnings: readonly string[];
+};
+
+async function openSocket(
+  createServer: () => Server,
+  options: SocketOptions,
+): Promise<Opened | SocketRefusal> {
+  const { path, mode, clock } = options;
   const gid = options.group === undefined ? undefined : groupId(options.group);
   if (gid === 'unknown') {
     return {
       problem: `group ${options.group} of socket ${path} is not in /etc/group: create it first`,
     };
   }
-  const refusal = directoryRefusal(dirname(path)) ?? (await occupantRefusal(path));
+  const directory = dirname(path);
+  const refusal = makeDirectory(directory, gid) ?? directoryRefusal(directory, options.shared);
   if (refusal !== undefined) return refusal;
-  const listening = new Promise<SocketRefusal | undefined>((resolve) => {
-    const onError = (error: NodeJS.ErrnoException): void =>
-      resolve({ problem: `cannot listen on ${path}: ${error.code ?? error.message}` });
-    server.once('error', onError);
+  for (let tries = 0; tries < TRIES; tries += 1) {
+    const server = createServer();
+    const claim = await bind(server, path, mode, gid);
+    if (claim === 'taken') continue;
+    if ('problem' in claim) return claim;
+    const outcome = await decide(claim, clock);
+    const problem = outcome === 'won' ? await publish(claim) : undefined;
+    if (outcome === 'won' && problem === undefined) {
+      server.on('error', (error) => options.failed(describe(error)));
+      const group = (mode & GROUP_RIGHTS) === 0 ? undefined : claim.inode.gid;
+      const warnings = group === undefined ? [] : shutOut(directory, group);
+      return { server, claim, warnings };
+    }
+    void withdraw(server, claim);
+    if (outcome === 'lost') continue;
+    return typeof outcome === 'object' ? outcome : { problem: problem ?? '' };
+  }
+  return { problem: `names beside ${path} are removed all the time: find out by whom` };
+}
+
+/** Only the last part of its path is made. */
+function makeDirectory(directory: string, gid: number | undefined): SocketRefusal | undefined {
+  try {
+    mkdirSync(directory, { mode: 0o700 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return undefined;
+    return { problem: `cannot create directory ${directory} for the socket: ${describe(error)}` };
+  }
+  try {
+    // The group of the socket must pass the directory, whatever the umask is.
+    if (gid !== undefined) chownSync(directory, -1, gid);
+    chmodSync(directory, DIRECTORY_MODE);
+    return undefined;
+  } catch (error) {
+    return { problem: `cannot give directory ${directory} its group: ${describe(error)}` };
+  }
+}
+
+/** Binds under a name of its own; `taken` where that name, or what was bound, is somebody else's. */
+async function bind(
+  server: Server,
+  path: string,
+  mode: number,
+  gid: number | undefined,
+): Promise<Claim | SocketRefusal | 'taken'> {
+  const bound = claimName(path, randomBytes(4).toString('hex'));
+  const listening = new Promise<NodeJS.ErrnoException | undefined>((resolve) => {
+    server.once('error', resolve);
     server.once('listening', () => {
-      server.off('error', onError);
+      server.off('error', resolve);
       resolve(undefined);
     });
   });
   // Node binds within listen(), so the umask holds for exactly that.
   const umask = process.umask(0o177);
   try {
-    server.listen({ path, backlog: BACKLOG });
+    server.listen({ path: bound, backlog: BACKLOG });
   } finally {
     process.umask(umask);
   }
   const failed = await listening;
-  if (failed !== undefined) return failed;
+  if (failed?.code === 'EADDRINUSE') return 'taken';
+  if (failed !== undefined) return { problem: `cannot listen on ${path}: ${describe(failed)}` };
   try {
-    if (gid !== undefined) chownSync(path, -1, gid);
-    chmodSync(path, mode);
+    if (gid !== undefined) chownSync(bound, -1, gid);
+    chmodSync(bound, mode);
+    return { path, bound, inode: lstatSync(bound) };
   } catch (error) {
     server.close();
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 'taken';
     return { problem: `cannot give socket ${path} its group and mode: ${describe(error)}` };
   }
-  return undefined;
-}
-
-/** Whoever may write to the directory may put a socket of their own in our place. */
-function directoryRefusal(directory: string): SocketRefusal | undefined {
-  try {
-    mkdirSync(directory, { mode: DIRECTORY_MODE });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
-      return { problem: `cannot create directory ${directory} for the socket: ${describe(error)}` };
-    }
-  }
-  const stats = statsOf(directory);
-  if (stats === undefined || !stats.isDirectory()) {
-    return {
-      problem: `${directory} is not a directory (links are not followed): name its real path`,
-    };
-  }
-  if (stats.uid !== 0 && stats.uid !== process.getuid?.()) {
-    return {
-      problem: `directory ${directory} belongs to another user (uid ${stats.uid}): make it root's or this user's`,
-    };
-  }
-  if ((stats.mode & GROUP_OR_WORLD_WRITE) !== 0) {
-    return { problem: `directory ${directory} can be written by others: chmod 0750 ${directory}` };
-  }
-  return undefined;
-}
-
-async function occupantRefusal(path: string): Promise<SocketRefusal | undefined> {
-  const occupant = statsOf(path);
-  if (occupant === undefined) return undefined;
-  if (!occupant.isSocket()) {
-    const kind = occupant.isSymbolicLink() ? 'a symbolic link' : 'not a socket';
-    return { problem: `${path} exists and is ${kind}: remove it, or name another path` };
-  }
-  if (occupant.uid !== 0 && occupant.uid !== process.getuid?.()) {
-    return {
-      problem: `socket ${path} belongs to another user (uid ${occupant.uid}): remove it, or name another path`,
-    };
-  }
-  const answer = await probe(path);
-  if (answer !== 'ECONNREFUSED') {
-    return {
-      problem:
-        answer === 'connected'
-          ? `another process listens on ${path}: stop it first`
-          : `cannot tell whether another process listens on ${path} (${answer}): stop it and remove the socket`,
-    };
-  }
-  const now = statsOf(path);
-  if (now !== undefined && (now.ino !== occupant.ino || now.dev !== occupant.dev)) {
-    return { problem: `another process has just begun to listen on ${path}: stop it first` };
-  }
-  unlinkSync(path);
-  return undefined;
-}
-
-/** `connected`, or the error's code: ECONNREFUSED alone proves that nobody listens. */
-function probe(path: string): Promise<string> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    socket.setTimeout(PROBE_TIMEOUT_MS);
-    const end = (answer: string): void => {
-      socket.destroy();
-      resolve(answer);
-    };
-    socket.once('connect', () => end('connected'));
-    socket.once('timeout', () => end('no answer'));
-    socket.once('error', (error: NodeJS.ErrnoException) => end(error.code ?? error.message));
-  });
-}
-
-function statsOf(path: string): Stats | undefined {
-  return lstatSync(path, { throwIfNoEntry: false });
 }
 
 /** The number of a group; NSS is not asked, since a control plane must start without it. */

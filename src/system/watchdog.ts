@@ -2,10 +2,10 @@
  * systemd's watchdog, fed only by proof: the event loop turns, and our own listening socket accepts
  * a connection and answers a call on it. It never asks a provider, so an outage starves nobody.
  */
-import { fstatSync, readFileSync } from 'node:fs';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect } from 'node:net';
 import type { Clock, Timer } from './clock.ts';
+import { areDescriptorsExhausted, type SpareDescriptors } from './spare-descriptors.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -76,63 +76,65 @@ export function startWatchdog(options: WatchdogOptions): Watchdog {
 const PATH = '/trousseau.Watchdog/Probe';
 /** One gRPC message without content. */
 const EMPTY_MESSAGE = Buffer.alloc(5);
-/** Our user may not connect: whoever made the socket wished for that. */
+/** Our user may not connect: what made the socket has it so. */
 const FORBIDDEN: readonly (string | undefined)[] = ['EACCES', 'EPERM'];
 
+export type SocketProbeOptions = {
+  /** Where a connection reaches this process. */
+  readonly path: () => string;
+  /**
+   * Why clients do not reach this process by the path, where that is known already. A restart would
+   * end the connections that are still served.
+   */
+  readonly lost: () => string | undefined;
+  readonly spare: SpareDescriptors;
+};
+
 /**
- * Calls the gRPC server behind the socket, as kube-apiserver would.
- *
- * @param inherited whether the path is the service manager's: where it is gone, a restart of ours
- *   does not bring it back, and ends the connections that are still served
+ * Calls the gRPC server behind the socket, as kube-apiserver would. Where the path is lost, or no file
+ * descriptor is free, a failure proves nothing.
  */
-export function socketProbe(path: string, inherited: boolean): Probe {
+export function socketProbe({ path, lost, spare }: SocketProbeOptions): Probe {
   return (withinMs) =>
-    new Promise((resolve) => {
-      const socket = connect(path);
-      const end = (pulse: Pulse): void => {
-        clearTimeout(timer);
-        session.destroy();
-        resolve(pulse);
-      };
-      const fail = ({ code, message }: NodeJS.ErrnoException): void => {
-        const why = `${path}: ${code ?? message}`;
-        const unknown = FORBIDDEN.includes(code) || (inherited && code === 'ENOENT');
-        end({ kind: unknown ? 'unknown' : 'dead', why });
-      };
-      // Before the session has listeners of its own: they know less of why it failed.
-      socket.on('error', fail);
-      const session = connectHttp2('http://localhost', { createConnection: () => socket });
-      const timer = setTimeout(
-        () => end({ kind: 'dead', why: `${path}: no answer within ${Math.round(withinMs)} ms` }),
-        withinMs,
-      );
-      session.on('error', fail);
-      const call = session.request({
-        ':method': 'POST',
-        ':path': PATH,
-        'content-type': 'application/grpc',
-        te: 'trailers',
-      });
-      call.on('error', fail).on('close', () => end({ kind: 'dead', why: `${path}: cut off` }));
-      call.once('response', () => end({ kind: 'alive' }));
-      call.end(EMPTY_MESSAGE);
+    spare.lend(async () => {
+      const pulse = await call(path(), withinMs);
+      const why = lost();
+      if (pulse.kind !== 'dead') return pulse;
+      if (why !== undefined) return { kind: 'unknown', why };
+      return areDescriptorsExhausted()
+        ? { kind: 'unknown', why: `${pulse.why}; no file descriptor is free: raise LimitNOFILE=` }
+        : pulse;
     });
 }
 
-/** The path that a listening socket of ours was bound to, where the kernel still tells it. */
-export function boundPath(fd: number): string | undefined {
-  try {
-    return pathInTable(readFileSync('/proc/self/net/unix', 'utf8'), fstatSync(fd).ino);
-  } catch {
-    return undefined; // no /proc, or another network namespace
-  }
-}
-
-/** Looks a socket's path up in the text of /proc/net/unix; see proc_net(5). */
-export function pathInTable(table: string, inode: number): string | undefined {
-  for (const line of table.split('\n').slice(1)) {
-    const [, found, path] = /^(?:\S+\s+){6}(\d+) (\/.*)$/.exec(line.trim()) ?? [];
-    if (Number(found) === inode) return path;
-  }
-  return undefined;
+function call(path: string, withinMs: number): Promise<Pulse> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    const end = (pulse: Pulse): void => {
+      clearTimeout(timer);
+      session.destroy();
+      resolve(pulse);
+    };
+    const fail = ({ code, message }: NodeJS.ErrnoException): void => {
+      const why = `${path}: ${code ?? message}`;
+      end({ kind: FORBIDDEN.includes(code) ? 'unknown' : 'dead', why });
+    };
+    // Before the session has listeners of its own: they know less of why it failed.
+    socket.on('error', fail);
+    const session = connectHttp2('http://localhost', { createConnection: () => socket });
+    const timer = setTimeout(
+      () => end({ kind: 'dead', why: `${path}: no answer within ${Math.round(withinMs)} ms` }),
+      withinMs,
+    );
+    session.on('error', fail);
+    const request = session.request({
+      ':method': 'POST',
+      ':path': PATH,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    });
+    request.on('error', fail).on('close', () => end({ kind: 'dead', why: `${path}: cut off` }));
+    request.once('response', () => end({ kind: 'alive' }));
+    request.end(EMPTY_MESSAGE);
+  });
 }

@@ -1,12 +1,21 @@
 import assert from 'node:assert/strict';
-import { existsSync, lstatSync, readFileSync, readlinkSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { createKmsClient } from '../../src/kms/client.ts';
 import { waitUntil } from '../servers/wait-until.ts';
 import { temporaryFolder } from '../unit/temporary-folder.ts';
 import { startLoad } from './load.ts';
-import { localProviders, writeConfig } from './program.ts';
+import { askAdmin, localProviders, writeConfig } from './program.ts';
 import { holdSocket } from './socket-holder.ts';
 
 const READY_MS = 20_000;
@@ -49,7 +58,7 @@ describe('a socket that was handed over', () => {
     );
   });
 
-  it('is served whatever its path and mode are, and listen.socket is left alone', async (t) => {
+  it('is served whatever its path is, and nothing is made at listen.socket', async (t) => {
     const dir = temporaryFolder(t);
     const socket = join(dir, 'elsewhere.sock');
     const file = writeConfig(dir, { providers: await localProviders(dir) });
@@ -94,6 +103,109 @@ describe('a socket that was handed over', () => {
     assert.match(String(last?.['why']), /fd 3 \("kms"\) is not a unix socket: use ListenStream=/);
   });
 });
+
+/** Root can give a file to anybody; another user sees what the tests of rights have for that. */
+const asRoot = process.getuid?.() === 0;
+
+describe('a socket that was handed over and that others can use or replace', () => {
+  for (const [what, at, mode, prepare, said] of [
+    ['has mode 0666', 'kms.sock', 0o666, nothing, /everybody \(mode 0666\): set SocketMode=0660/],
+    ['has mode 0604', 'kms.sock', 0o604, nothing, /everybody \(mode 0604\): set SocketMode=/],
+    ['has no path', 'abstract', 0o600, nothing, /abstract socket .* set ListenStream=/],
+    [
+      'is in a directory that everybody may write to',
+      'open/kms.sock',
+      0o600,
+      (dir: string) => chmodSync(join(dir, 'open'), 0o777),
+      /open can be written by others: .*DirectoryMode=/,
+    ],
+    [
+      'is below a directory that everybody may write to',
+      'open/run/kms.sock',
+      0o600,
+      (dir: string) => chmodSync(join(dir, 'open'), 0o777),
+      /open, above the socket's, can be written by others/,
+    ],
+    [
+      'was removed',
+      'kms.sock',
+      0o600,
+      (dir: string) => rmSync(join(dir, 'kms.sock')),
+      /no socket at .*kms\.sock: systemctl restart trousseau\.socket/,
+    ],
+    ...(asRoot
+      ? ([
+          [
+            'belongs to another user',
+            'kms.sock',
+            0o600,
+            (dir: string) => chownSync(join(dir, 'kms.sock'), 65_534, -1),
+            /belongs to another user \(uid 65534\): set SocketUser=/,
+          ],
+          [
+            'is in the directory of another user',
+            'open/kms.sock',
+            0o600,
+            (dir: string) => chownSync(join(dir, 'open'), 65_534, -1),
+            /open belongs to another user \(uid 65534\)/,
+          ],
+        ] as const)
+      : []),
+  ] as const) {
+    it(`is refused where it ${what}, with what to change in the unit`, async (t) => {
+      const dir = temporaryFolder(t);
+      mkdirSync(join(dir, 'open/run'), { recursive: true });
+      const file = writeConfig(dir, { providers: await localProviders(dir) });
+      const log = join(dir, 'plugin.log');
+      const place = at === 'abstract' ? `\0${dir}` : join(dir, at);
+      await using holder = await holdSocket(place, file, log, { mode });
+      prepare(dir);
+      const { ended } = await holder.start('kms');
+      assert.equal(await ended, 1);
+      const [last] = linesOf(log).slice(-1);
+      assert.equal(last?.['msg'], 'cannot start');
+      assert.match(String(last?.['why']), said);
+    });
+  }
+});
+
+describe('a socket that was handed over and whose path is removed while it is served', () => {
+  it('is missed: in the log, and in /readyz with what to do', async (t) => {
+    const dir = temporaryFolder(t);
+    const socket = join(dir, 'handed.sock');
+    const file = writeConfig(dir, { providers: await localProviders(dir) });
+    const log = join(dir, 'plugin.log');
+    await using holder = await holdSocket(socket, file, log);
+    const { pid, ended } = await holder.start('kms');
+    const admin = join(dir, 'admin.sock');
+    await waitUntil(
+      'readiness',
+      READY_MS,
+      async () => (await askAdmin(admin, '/readyz')).status === 200,
+    );
+    rmSync(socket);
+    await waitUntil(
+      'the loss',
+      READY_MS,
+      async () => (await askAdmin(admin, '/readyz')).status === 503,
+    );
+    const { body } = await askAdmin(admin, '/readyz');
+    const why = `the path ${socket} of the inherited socket was removed or replaced: systemctl restart trousseau.socket`;
+    assert.deepEqual(body['socket'], { reachable: false, why });
+    assert.equal((await askAdmin(admin, '/livez')).status, 200);
+    const lines = linesOf(log).filter(({ level }) => level === 'error');
+    assert.deepEqual(
+      lines.map(({ msg, why: said }) => [msg, said]),
+      [['clients cannot reach this process by the socket', why]],
+    );
+    process.kill(pid, 'SIGTERM');
+    assert.equal(await ended, 0);
+  });
+});
+
+function nothing(): void {
+  // The socket is as it was bound.
+}
 
 function linesOf(logFile: string): readonly Readonly<Record<string, unknown>>[] {
   return readFileSync(logFile, 'utf8')

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
-import { readdirSync, statSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { closeSync, openSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import { startPlugin } from '../servers/plugin.ts';
+import { environment } from '../servers/process.ts';
 import { waitUntil } from '../servers/wait-until.ts';
 import { temporaryFolder } from '../unit/temporary-folder.ts';
-import { localProviders, trousseau, writeConfig } from './program.ts';
+import { localProviders, PROGRAM, trousseau, writeConfig } from './program.ts';
 
 const NOTICE_MS = 10_000;
 const SEED = Buffer.alloc(32, 0x5e);
@@ -54,6 +56,49 @@ providers:
     });
   });
 });
+
+describe('an output that cannot be written', () => {
+  for (const argvOf of [
+    () => ['version'],
+    () => ['version', '--output', 'json'],
+    () => ['--version'],
+    () => ['--help'],
+    () => ['help', 'serve'],
+    () => ['serve', '--help'],
+    () => ['licenses'],
+    (dir: string) => ['config', 'check', join(dir, 'config.yaml')],
+    (dir: string) => ['config', 'check', '--output', 'json', join(dir, 'config.yaml')],
+    (dir: string) => ['config', 'migrate', join(dir, 'config.yaml')],
+    (dir: string) => ['keyring', 'init', join(dir, 'another.json')],
+    (dir: string) => ['keyring', 'rotate', join(dir, 'keyring.json')],
+    (dir: string) => ['keyring', 'list', join(dir, 'keyring.json')],
+  ]) {
+    it(`ends ${argvOf('').join(' ')} with 1, and says why`, async (t) => {
+      const dir = temporaryFolder(t);
+      writeConfig(dir, { providers: await localProviders(dir) });
+      const { code, err } = intoFullDevice(argvOf(dir));
+      assert.equal(code, 1);
+      assert.match(err, /^write error: no space left on device$/m);
+      assert.doesNotMatch(err, / {4}at /);
+    });
+  }
+
+  it('changes nothing for errors, which go to another stream', () => {
+    assert.equal(intoFullDevice(['srve']).code, 2);
+  });
+});
+
+/** Runs it with /dev/full as its standard output: every write fails, as on a disk that is full. */
+function intoFullDevice(argv: readonly string[]): { code: number | null; err: string } {
+  const full = openSync('/dev/full', 'w');
+  const { status, stderr } = spawnSync(PROGRAM, argv, {
+    env: environment(),
+    stdio: ['ignore', full, 'pipe'],
+    encoding: 'utf8',
+  });
+  closeSync(full);
+  return { code: status, err: stderr };
+}
 
 describe('the program', () => {
   it('ends with 2 where the call is wrong, and helps', async () => {

@@ -5,7 +5,7 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync, renameSync } from 'node:fs';
+import { chmodSync, closeSync, linkSync, openSync, renameSync } from 'node:fs';
 import { createServer, type ListenOptions } from 'node:net';
 import { createInterface } from 'node:readline';
 import { guard, release } from '../servers/guard.ts';
@@ -34,19 +34,23 @@ export type HeldProgram = {
   readonly program?: string;
   /** Added to its environment. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Permission bits of the socket; 0660 unless given. */
+  readonly mode?: number;
 };
 
-/** Binds, and gives the socket away; nobody accepts until the plugin is started. */
+/**
+ * Binds, and gives the socket away; nobody accepts until the plugin is started. A path without a slash
+ * at its beginning is a name in the abstract namespace, after a NUL.
+ */
 export async function holdSocket(
   at: string | Pick<ListenOptions, 'host' | 'port'>,
   configFile: string,
   logFile: string,
-  { program = PROGRAM, env }: HeldProgram = {},
+  { program = PROGRAM, env, mode = 0o660 }: HeldProgram = {},
 ): Promise<SocketHolder> {
   const server = createServer();
-  const path = typeof at === 'string' ? at : undefined;
-  // Node unlinks what it has bound when it closes it, under the name that it had.
-  server.listen(typeof at === 'string' ? { path: `${at}.bound` } : at);
+  const path = typeof at === 'string' && at.startsWith('/') ? at : undefined;
+  server.listen(typeof at === 'string' ? { path: at } : at);
   await once(server, 'listening');
   const { _handle: handle } = server as unknown as { readonly _handle: { readonly fd: number } };
   const log = openSync(logFile, 'a');
@@ -56,9 +60,14 @@ export async function holdSocket(
   });
   closeSync(log);
   await once(shell, 'spawn');
-  if (path !== undefined) renameSync(`${path}.bound`, path);
+  // Node unlinks what it has bound when it closes it, under the name that it had.
+  if (path !== undefined) linkSync(path, `${path}.kept`);
   server.close();
   await once(server, 'close');
+  if (path !== undefined) {
+    renameSync(`${path}.kept`, path);
+    chmodSync(path, mode);
+  }
   const { stdin, stdout } = shell;
   if (stdin === null || stdout === null) throw new Error('the shell was spawned without pipes');
   const lines = createInterface({ input: stdout });

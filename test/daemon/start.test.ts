@@ -1,18 +1,22 @@
 import assert from 'node:assert/strict';
-import { existsSync, lstatSync, writeFileSync } from 'node:fs';
+import { lstatSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { createKmsClient } from '../../src/kms/client.ts';
 import { SAMPLE_UID } from '../../src/kms/v2.ts';
 import { freePort } from '../servers/free-port.ts';
-import { startAgain, startPlugin } from '../servers/plugin.ts';
+import { type Plugin, type PluginLine, startAgain, startPlugin } from '../servers/plugin.ts';
 import { waitUntil } from '../servers/wait-until.ts';
 import { temporaryFolder } from '../unit/temporary-folder.ts';
 import { startFakeVault } from './fake-vault.ts';
+import { startFlood } from './flood.ts';
 import { askAdmin, localProviders, trousseau, vaultProviders, writeConfig } from './program.ts';
 
 const UNAVAILABLE = 14;
 const SEED = Buffer.alloc(32, 0x5e);
 const READY_MS = 20_000;
+const LINE_MS = 20_000;
 
 describe('a daemon whose provider cannot be reached', () => {
   for (const [how, adminOf] of [
@@ -96,40 +100,102 @@ describe('a second daemon', () => {
     );
     assert.equal((await plugin.client.v2.status()).healthz, 'ok');
   });
+});
 
-  it('on the same admin socket refuses too, and takes its own socket away', async (t) => {
+describe('a daemon that cannot have its admin endpoint', () => {
+  it('serves without it while another one has its socket, says so, and gets it later', async (t) => {
     const [dir, other] = [temporaryFolder(t), temporaryFolder(t)];
     const providers = await localProviders(dir);
-    await using plugin = await startPlugin({ dir, config: { providers } });
-    await plugin.ready();
     const admin = { socket: join(dir, 'admin.sock') };
-    const file = writeConfig(other, { providers, admin });
-    const { code, err } = await trousseau('serve', '--config', file);
-    assert.equal(code, 1);
-    assert.match(err, /another process listens on .*admin\.sock: stop it first/);
-    assert.equal(existsSync(join(other, 'kms.sock')), false);
+    await using first = await startPlugin({ dir, config: { providers, admin } });
+    await first.ready();
+    await using second = await startPlugin({ dir: other, config: { providers, admin } });
+    await second.ready();
+    const warned = await said(second, 'no admin endpoint: it is tried again');
+    assert.match(String(warned['why']), /another process listens on .*admin\.sock: stop it first/);
+    assert.equal((await askAdmin(admin.socket, '/readyz')).status, 200);
+    await first.stop();
+    await said(second, 'the admin endpoint answers');
     assert.equal((await askAdmin(admin.socket, '/readyz')).status, 200);
   });
 
-  for (const [what, portOf, said] of [
-    ['a port in use', (used: number) => used, /cannot listen on admin\.address .*: EADDRINUSE/],
-    ['a port that there is not', () => 99_999, /no port is above 65535/],
-  ] as const) {
-    it(`with ${what} for its admin endpoint refuses with a sentence`, async (t) => {
-      await using vault = await startFakeVault();
-      const dir = temporaryFolder(t);
-      const providers = vaultProviders(dir, 'hvs.x', [vault.address]);
-      const file = writeConfig(dir, {
-        providers,
-        admin: { address: `127.0.0.1:${portOf(vault.port)}` },
-      });
-      const { code, err } = await trousseau('serve', '--config', file);
-      assert.notEqual(code, 0);
-      assert.match(err, said);
-      assert.doesNotMatch(err, / {4}at /);
-      assert.equal(existsSync(join(dir, 'kms.sock')), false);
+  it('serves without it while its port is taken, says so, and gets it later', async (t) => {
+    const dir = temporaryFolder(t);
+    const taken = createServer();
+    await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
+    const { port } = taken.address() as AddressInfo;
+    const address = `127.0.0.1:${port}`;
+    const config = { providers: await localProviders(dir), admin: { address } };
+    await using plugin = await startPlugin({ dir, config });
+    await plugin.ready();
+    const warned = await said(plugin, 'no admin endpoint: it is tried again');
+    assert.match(String(warned['why']), /cannot listen on admin\.address .*: EADDRINUSE/);
+    await new Promise((resolve) => taken.close(resolve));
+    await said(plugin, 'the admin endpoint answers');
+    assert.equal((await askAdmin(address, '/livez')).status, 200);
+  });
+
+  it('answers calls while any user of the machine floods its port', async (t) => {
+    const dir = temporaryFolder(t);
+    const address = `127.0.0.1:${await freePort()}`;
+    const config = { providers: await localProviders(dir), admin: { address } };
+    await using plugin = await startPlugin({ dir, config });
+    await plugin.ready();
+    const flood = startFlood(address);
+    t.after(() => flood.stop());
+    await flood.more(200);
+    for (let i = 0; i < 50; i += 1) {
+      const sealed = await plugin.client.v2.encrypt(SEED, `uid-${i}`);
+      const { plaintext } = await plugin.client.v2.decrypt({ ...sealed, uid: `uid-${i}` });
+      assert.deepEqual(Buffer.from(plaintext), SEED);
+    }
+    await flood.more(200);
+    assert.equal((await askAdmin(address, '/livez')).status, 200);
+  });
+});
+
+/** The first line with this message, as soon as it is there. */
+async function said(plugin: Plugin, msg: string): Promise<PluginLine> {
+  const find = () => plugin.log().find((line) => line.msg === msg);
+  await waitUntil(`the line "${msg}"`, LINE_MS, async () => find() !== undefined);
+  return find() ?? assert.fail();
+}
+
+describe('a daemon whose socket is removed', () => {
+  it('puts it back, says so, and does not end', async (t) => {
+    const dir = temporaryFolder(t);
+    await using plugin = await startPlugin({
+      dir,
+      config: { providers: await localProviders(dir) },
     });
-  }
+    await plugin.ready();
+    rmSync(plugin.socket);
+    await said(plugin, 'clients reach this process by the socket again');
+    const lost = await said(plugin, 'clients cannot reach this process by the socket');
+    assert.match(String(lost['why']), /kms\.sock was removed or replaced/);
+    const client = createKmsClient(plugin.socket);
+    t.after(() => client.close());
+    assert.equal((await client.v2.status()).healthz, 'ok');
+    assert.equal((await askAdmin(join(dir, 'admin.sock'), '/readyz')).status, 200);
+  });
+
+  it('takes nothing from another daemon that has taken its path, when it stops', async (t) => {
+    const dir = temporaryFolder(t);
+    const providers = await localProviders(dir);
+    const first = await startPlugin({ dir, config: { providers, admin: {} } });
+    t.after(() => first.stop());
+    await first.ready();
+    for (const name of readdirSync(dir).filter((name) => name.includes('kms.sock')))
+      rmSync(join(dir, name));
+    await using second = await startAgain(dir);
+    await second.ready();
+    const lost = await said(first, 'clients cannot reach this process by the socket');
+    assert.match(String(lost['why']), /another process listens on .*kms\.sock: stop it first/);
+    await first.stop();
+    const client = createKmsClient(second.socket);
+    t.after(() => client.close());
+    assert.equal((await client.v2.status()).healthz, 'ok');
+  });
 });
 
 describe('a daemon after one that was killed', () => {

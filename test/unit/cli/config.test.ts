@@ -40,6 +40,7 @@ describe('trousseau config check', () => {
     assert.deepEqual(printed['listen'], {
       socket: '/run/trousseau/kms.sock',
       mode: '0600',
+      sharedDirectory: false,
       apis: ['v1', 'v2'],
     });
     const again = await trousseau('config', 'check', '--text-only', fileWith(t, out));

@@ -34,6 +34,7 @@ describe('a configuration that is right', () => {
     assert.deepEqual(config.listen, {
       socket: '/run/trousseau/kms.sock',
       mode: 0o600,
+      sharedDirectory: false,
       apis: ['v1', 'v2'],
     });
     assert.deepEqual(config.admin, { socket: '/run/trousseau/admin.sock' });
@@ -166,9 +167,39 @@ describe('a configuration that is wrong is refused with file, line, column, fiel
       /listen\.group: needs mode "0660"/,
     ],
     [
-      'a socket path that the kernel does not take',
-      `${LOCAL}listen: {socket: /${'x'.repeat(107)}}\n`,
-      /at most 107 bytes/,
+      'a socket path that is too long for the kernel',
+      `${LOCAL}listen: {socket: /${'x'.repeat(96)}}\n`,
+      /listen\.socket: .* at most 96 bytes; found 97/,
+    ],
+    [
+      'a socket with a scheme',
+      `${LOCAL}listen: {socket: "unix:///run/x.sock"}\n`,
+      /listen\.socket: must be an absolute path to a socket: leave out unix:\/\//,
+    ],
+    [
+      'an abstract socket',
+      `${LOCAL}listen: {socket: "@kms"}\n`,
+      /listen\.socket: .*: abstract sockets have no permissions/,
+    ],
+    [
+      'an abstract socket as kube-apiserver writes it',
+      `${LOCAL}listen: {socket: "/@kms"}\n`,
+      /listen\.socket: must be an absolute path to a socket: abstract sockets have no permissions/,
+    ],
+    [
+      'an admin socket with a scheme',
+      `${LOCAL}admin: {socket: "unix:/run/x.sock"}\n`,
+      /admin\.socket: must be an absolute path to a socket: leave out/,
+    ],
+    [
+      'a directory for a socket',
+      `${LOCAL}listen: {socket: /run/trousseau/}\n`,
+      /listen\.socket: must be an absolute path to a socket/,
+    ],
+    [
+      'a port that there is not',
+      `${LOCAL}admin: {address: "127.0.0.1:65536"}\n`,
+      /admin\.address: no port is above 65535/,
     ],
     [
       'an admin address that is not loopback',

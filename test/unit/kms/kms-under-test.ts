@@ -13,7 +13,7 @@ import * as v1beta1 from '../../../src/kms/v1beta1.ts';
 import * as v2 from '../../../src/kms/v2.ts';
 import { createLog } from '../../../src/observe/log.ts';
 import { type Clock, systemClock } from '../../../src/system/clock.ts';
-import { listenOnSocket } from '../../../src/system/unix-socket.ts';
+import { serveOnSocket } from '../../../src/system/unix-socket.ts';
 import { createFakeProvider, type FakeProvider } from '../fake-provider.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 
@@ -54,21 +54,27 @@ export async function serveKms(
     ],
     { log, clock: systemClock },
   );
-  const listener = createServer((connection) => acceptConnection(connection, kms.connect));
-  assert.equal(
-    await listenOnSocket(listener, { path: socket, mode: 0o600, group: undefined }),
-    undefined,
+  const served = await serveOnSocket(
+    () => createServer((connection) => acceptConnection(connection, kms.connect)),
+    {
+      ...{ path: socket, mode: 0o600, group: undefined, shared: false, clock: systemClock },
+      ...{ changed: () => undefined, failed: () => undefined },
+    },
   );
+  assert.ok(!('problem' in served));
   keyring.start();
   const client = createKmsClient(socket, 2_000);
-  const stopListening = (): Promise<void> =>
-    new Promise((resolve) => listener.close(() => resolve()));
+  let closing: Promise<void> | undefined;
+  const stopListening = (): Promise<void> => {
+    closing ??= served.close();
+    return closing;
+  };
   t.after(async () => {
     client.close();
-    const closing = listener.listening ? stopListening() : undefined;
+    const closed = stopListening();
     await kms.drain(500);
     await keyring.stop();
-    await closing;
+    await closed;
   });
   await eventually(async () => (await client.v2.status()).healthz === 'ok');
   return { client, provider, socket, kms, lines, stopListening };

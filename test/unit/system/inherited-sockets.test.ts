@@ -1,14 +1,7 @@
 import assert from 'node:assert/strict';
-import { closeSync, openSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { describe, it } from 'node:test';
-import {
-  type DescriptorKind,
-  descriptorKind,
-  kindInTable,
-  listenOnInherited,
-  takeInheritedSockets,
-} from '../../../src/system/inherited-sockets.ts';
+import { takeInheritedSockets } from '../../../src/system/inherited-sockets.ts';
+import type { DescriptorKind } from '../../../src/system/unix-table.ts';
 
 const PID = 4711;
 
@@ -108,40 +101,5 @@ describe('sockets that were handed over', () => {
     const env = { ...handed('1', 'kms'), LISTEN_PIDFDID: '1', PATH: '/bin' };
     takeInheritedSockets(env, PID, () => 'listening');
     assert.deepEqual(env, { PATH: '/bin' });
-  });
-});
-
-describe('what a file descriptor is', () => {
-  const table = `Num       RefCount Protocol Flags    Type St Inode Path
-0000000000000000: 00000002 00000000 00010000 0001 01 11 /run/trousseau/kms.sock
-0000000000000000: 00000003 00000000 00000000 0001 03 12
-0000000000000000: 00000002 00000000 00000000 0002 01 13 /run/systemd/notify
-0000000000000000: 00000002 00000000 00010000 0005 01 14 /run/udev/control
-`;
-  for (const [inode, kind] of [
-    [11, 'listening'],
-    [12, 'other'],
-    [13, 'other'],
-    [14, 'other'],
-    [15, 'unlisted'],
-  ] as const)
-    it(`reads from the kernel's table: ${inode} is ${kind}`, () =>
-      assert.equal(kindInTable(table, inode), kind));
-
-  // A real listening socket: test/daemon/inherited-socket.test.ts.
-  it('sees a file, and what is not open', () => {
-    const file = openSync('/dev/null', 'r');
-    assert.equal(descriptorKind(file), 'other');
-    closeSync(file);
-    assert.equal(descriptorKind(9_999), 'closed');
-  });
-});
-
-describe('listening on a socket that was handed over', () => {
-  it('refuses a file', async () => {
-    const fd = openSync('/dev/null', 'r');
-    const refused = await listenOnInherited(createServer(), { fd, name: 'kms' });
-    closeSync(fd);
-    assert.match(refused?.problem ?? '', /cannot listen on inherited socket fd \d+ .*EINVAL/);
   });
 });

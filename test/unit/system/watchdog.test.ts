@@ -8,10 +8,8 @@ import { createKmsServer } from '../../../src/kms/server.ts';
 import { silentLog } from '../../../src/observe/log.ts';
 import { systemClock } from '../../../src/system/clock.ts';
 import {
-  boundPath,
   type Probe,
   type Pulse,
-  pathInTable,
   socketProbe,
   startWatchdog,
   watchdogLimit,
@@ -122,25 +120,29 @@ async function listening(t: TestContext, onSocket: (socket: Socket) => void) {
   return { path, server };
 }
 
+function proof(path: string, lost?: string): Probe {
+  const spare = { lend: <T>(work: () => Promise<T>) => work(), close: () => undefined };
+  return socketProbe({ path: () => path, lost: () => lost, spare });
+}
+
 describe('the proof that a socket answers', () => {
   it('is an answer of the gRPC server behind it', async (t) => {
     const kms = createKmsServer([], { log: silentLog, clock: systemClock });
     const { path } = await listening(t, (socket) => acceptConnection(socket, kms.connect));
     t.after(() => kms.drain(0));
-    for (let i = 0; i < 3; i += 1)
-      assert.deepEqual(await socketProbe(path, false)(LONG_MS), { kind: 'alive' });
+    for (let i = 0; i < 3; i += 1) assert.deepEqual(await proof(path)(LONG_MS), { kind: 'alive' });
   });
 
   it('is not that something accepts: it must answer in time', async (t) => {
     const { path } = await listening(t, () => undefined);
-    const pulse = await socketProbe(path, true)(SHORT_MS);
+    const pulse = await proof(path)(SHORT_MS);
     assert.ok(pulse.kind === 'dead');
     assert.match(pulse.why, /kms\.sock: no answer within 50 ms/);
   });
 
   it('fails where the connection is cut off', async (t) => {
     const { path } = await listening(t, (socket) => socket.destroy());
-    assert.equal((await socketProbe(path, true)(LONG_MS)).kind, 'dead');
+    assert.equal((await proof(path)(LONG_MS)).kind, 'dead');
   });
 
   it('fails where nobody listens, whoever made the socket', async (t) => {
@@ -148,33 +150,17 @@ describe('the proof that a socket answers', () => {
     const away = join(path, '../away.sock');
     server.close();
     rmSync(path, { force: true });
-    assert.deepEqual(await socketProbe(away, false)(LONG_MS), {
+    assert.deepEqual(await proof(away)(LONG_MS), {
       kind: 'dead',
       why: `${away}: ENOENT`,
     });
   });
 
-  it('cannot be made where the path of an inherited socket is gone: a restart would not help', async (t) => {
+  it('cannot be made where the path is known to be lost: a restart would end what is still served', async (t) => {
     const away = join(temporaryFolder(t), 'away.sock');
-    assert.equal((await socketProbe(away, true)(LONG_MS)).kind, 'unknown');
-  });
-});
-
-describe('the path of an inherited socket', () => {
-  it('is unknown of what is no socket, or not open', () => {
-    assert.deepEqual([boundPath(0), boundPath(1_000_000)], [undefined, undefined]);
-  });
-
-  it('is read from the table, spaces and all', () => {
-    const table = `Num       RefCount Protocol Flags    Type St Inode Path
-00000000d7f3f1cd: 00000002 00000000 00010000 0001 01 10 /run/trousseau/kms.sock
-00000000d7f3f1ce: 00000003 00000000 00000000 0001 03 11
-00000000d7f3f1cf: 00000002 00000000 00010000 0001 01 12 /run/a b/kms.sock
-00000000d7f3f1d0: 00000002 00000000 00010000 0001 01 13 @abstract
-`;
-    assert.deepEqual(
-      [10, 11, 12, 13, 14].map((inode) => pathInTable(table, inode)),
-      ['/run/trousseau/kms.sock', undefined, '/run/a b/kms.sock', undefined, undefined],
-    );
+    assert.deepEqual(await proof(away, 'it was removed')(LONG_MS), {
+      kind: 'unknown',
+      why: 'it was removed',
+    });
   });
 });

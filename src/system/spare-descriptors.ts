@@ -1,0 +1,54 @@
+/**
+ * File descriptors in reserve: where a process has reached its limit (RLIMIT_NOFILE), what proves that
+ * it is well still needs some.
+ */
+import { closeSync, openSync } from 'node:fs';
+
+export type SpareDescriptors = {
+  /** Gives them back while the work is done, which then finds free ones. */
+  lend<T>(work: () => Promise<T>): Promise<T>;
+  close(): void;
+};
+
+/** Holds as many as can be had; the caller must close them. */
+export function holdSpareDescriptors(count: number): SpareDescriptors {
+  const held: number[] = [];
+  const fill = (): void => {
+    while (held.length < count) {
+      const fd = openNull();
+      if (fd === undefined) return;
+      held.push(fd);
+    }
+  };
+  const release = (): void => {
+    for (const fd of held.splice(0)) closeSync(fd);
+  };
+  fill();
+  return {
+    async lend(work) {
+      release();
+      try {
+        return await work();
+      } finally {
+        fill();
+      }
+    },
+    close: release,
+  };
+}
+
+/** Whether this process, or the machine, has none left. */
+export function areDescriptorsExhausted(): boolean {
+  const fd = openNull();
+  if (fd === undefined) return true;
+  closeSync(fd);
+  return false;
+}
+
+function openNull(): number | undefined {
+  try {
+    return openSync('/dev/null', 'r');
+  } catch {
+    return undefined;
+  }
+}

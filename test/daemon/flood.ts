@@ -1,0 +1,44 @@
+/** What any user of a machine can do to a port on it: connect again and again, and send without end. */
+import { connect } from 'node:net';
+
+export type Flood = {
+  /** Resolves after so many more connections have ended. */
+  more(count: number): Promise<void>;
+  stop(): void;
+};
+
+const CONNECTIONS = 4;
+const REQUESTS = Buffer.from('GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(1_500));
+
+/** Four connections at a time, each with 1,500 requests in one piece. */
+export function startFlood(address: string): Flood {
+  const [host, port] = address.split(':');
+  let stopped = false;
+  let ended = 0;
+  let heard = (): void => undefined;
+  const again = (): void => {
+    if (stopped) return;
+    const socket = connect(Number(port), host);
+    socket.on('error', () => socket.destroy());
+    socket.once('connect', () => socket.write(REQUESTS));
+    socket.resume().once('close', () => {
+      ended += 1;
+      heard();
+      again();
+    });
+  };
+  for (let i = 0; i < CONNECTIONS; i += 1) again();
+  return {
+    async more(count) {
+      const until = ended + count;
+      while (ended < until) {
+        const { promise, resolve } = Promise.withResolvers<void>();
+        heard = resolve;
+        await promise;
+      }
+    },
+    stop() {
+      stopped = true;
+    },
+  };
+}
