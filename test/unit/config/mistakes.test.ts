@@ -156,7 +156,7 @@ const REFUSED: readonly (readonly [string, string, RegExp])[] = [
   [
     'a socket with its scheme',
     listen({ socket: 'unix:///run/t/kms.sock' }),
-    /socket: must be an absolute path: leave out unix:\/\//,
+    /socket: must be an absolute path to a socket: leave out unix:\/\//,
   ],
   ['an abstract socket', listen({ socket: '@kms' }), /abstract sockets have no permissions/],
   ['a mode without quotes', listen({ mode: 600 }), /mode: .*quote it: "0600"/],
