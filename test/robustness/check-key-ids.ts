@@ -1,5 +1,7 @@
 /** key_id never goes back, is the one that Status announces, and is the same on every node. Pure. */
 import { type Call, nameOf, type Violation } from './calls.ts';
+import type { NodeIndex } from './history.ts';
+import type { Trouble } from './reasons.ts';
 
 /**
  * Status and Encrypt read one register, which only grows: no call may show an older version than a
@@ -22,6 +24,29 @@ export function checkKeyIds(calls: readonly Call[]): readonly Violation[] {
   }
   for (const node of new Set(calls.map(({ begin }) => begin.node)))
     found.push(...goesBack(calls.filter(({ begin }) => begin.node === node)));
+  return found;
+}
+
+/** By then every plugin that can use Vault announces what another one announces; it reads the key every 2 s. */
+const CONVERGENCE_MS = 10_000;
+
+/** A version that one plugin announces is soon announced by all. */
+export function checkConvergence(
+  calls: readonly Call[],
+  troublesOf: ReadonlyMap<NodeIndex, readonly Trouble[]>,
+): readonly Violation[] {
+  const found: Violation[] = [];
+  let [newest, since] = [0, 0];
+  for (const call of calls) {
+    const { begin, end } = call;
+    if (begin.op !== 'status' || end.version === undefined) continue;
+    if (end.version > newest) [newest, since] = [end.version, end.t];
+    if (end.version === newest || begin.t - since < CONVERGENCE_MS) continue;
+    const troubles = troublesOf.get(begin.node) ?? [];
+    if (troubles.some(({ from, until }) => from <= begin.t && until >= since)) continue;
+    const sentence = `version ${newest} has been announced by another plugin for ${Math.round(begin.t - since)} ms: ${nameOf(call)}`;
+    found.push({ t: end.t, sentence });
+  }
   return found;
 }
 

@@ -32,7 +32,7 @@ function unexplainedHealth(
 ): readonly Violation[] {
   return statuses
     .filter(({ end }) => end.code === 'OK' && end.healthz !== 'ok')
-    .filter((call) => troubleAt(troubles, call) === undefined)
+    .filter((call) => !isExcused(troubleAt(troubles, call)))
     .map((call) => {
       const sentence = `Status says "${call.end.healthz}", and nothing explains it: ${nameOf(call)}`;
       return { t: call.end.t, sentence };
@@ -93,6 +93,11 @@ function silence(own: readonly Call[], statuses: readonly Call[]): readonly Viol
   }
   check();
   return found;
+}
+
+/** A rotation alone is no trouble of Status. */
+function isExcused(trouble: Trouble | undefined): boolean {
+  return trouble !== undefined && [...trouble.kinds].some((kind) => kind !== 'rotated');
 }
 
 function troubleAt(troubles: readonly Trouble[], { begin, end }: Call): Trouble | undefined {

@@ -1,11 +1,11 @@
 /** What must be true of every history. Pure: it reads the history, and nothing else. */
 import { type Call, callsOf, isWritten, nameOf, phaseAt, type Violation } from './calls.ts';
 import { checkLateCalls } from './check-deadlines.ts';
-import { checkKeyIds } from './check-key-ids.ts';
+import { checkConvergence, checkKeyIds } from './check-key-ids.ts';
 import { checkStatus } from './check-status.ts';
 import { checkTokens } from './check-tokens.ts';
 import type { CallEnd, HistoryEvent } from './history.ts';
-import { explanation, type Trouble, troublesOf } from './reasons.ts';
+import { excusesCalls, explanation, type Trouble, troublesOf } from './reasons.ts';
 
 export type Report = {
   readonly violations: readonly Violation[];
@@ -47,6 +47,7 @@ export function checkHistory(history: readonly HistoryEvent[]): Report {
   violations.push(
     ...readBack(history, calls, nodes),
     ...checkKeyIds(calls),
+    ...checkConvergence(calls, troubles),
     ...checkLateCalls(history, calls),
     ...nodes.flatMap((node) => checkStatus(history, calls, troubles.get(node) ?? [], node)),
     ...nodes.flatMap((node) => checkTokens(history, troubles.get(node) ?? [], node)),
@@ -54,7 +55,10 @@ export function checkHistory(history: readonly HistoryEvent[]): Report {
     ...unfinished(history, calls),
   );
   const last = history.at(-1)?.t ?? 0;
-  const excusedMs = [...troubles.values()].flat().reduce((sum, t) => sum + t.until - t.from, 0);
+  const excusedMs = [...troubles.values()]
+    .flat()
+    .filter(({ kinds }) => [...kinds].some(excusesCalls))
+    .reduce((sum, { from, until }) => sum + Math.min(until, last) - from, 0);
   return {
     violations: violations.sort((a, b) => a.t - b.t),
     numbers: {

@@ -71,9 +71,7 @@ export async function startKube(
         recorder.record({ e: 'end', id, code: code || 'none', error: text });
       }
     };
-    if (call.op === 'load') await gate.alone(tell);
-    else if (call.through === 'envelope') await gate.pass(tell);
-    else await tell();
+    await (call.op === 'load' ? gate.alone(tell) : gate.pass(tell));
   };
 
   return {
@@ -148,7 +146,7 @@ type Gate = {
   alone(act: () => Promise<void>): Promise<void>;
 };
 
-/** Loading ends what is under way with the configuration before it, as the end of a process would. */
+/** Loading ends what is under way with the configuration before it, as the end of a process would, and keeps what comes meanwhile waiting. */
 function createGate(): Gate {
   const underWay = new Set<Promise<void>>();
   let closed: Promise<void> | undefined;

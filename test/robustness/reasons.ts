@@ -16,6 +16,8 @@ const EXPLAINED = {
   down: ['Unavailable', 'DeadlineExceeded', 'Canceled', 'none', 'Unhealthy'],
   /** It has just been started: Status says so, until the key has been read. Calls wait. */
   starting: ['Unavailable', 'none', 'Unhealthy'],
+  /** kube-apiserver asked for Status before a new version was announced, and for a seed after it. */
+  rotated: ['none', 'Unhealthy'],
 } as const satisfies Record<string, readonly string[]>;
 
 /** For how long after the end of a trouble calls may still fail. The aim is 2 s on a quiet machine. */
@@ -25,6 +27,7 @@ const GRACE_MS: Readonly<Record<ReasonKind, number>> = {
   // The back-off of kube-apiserver's gRPC client, after an absence of up to 3 s.
   down: 6_000,
   starting: 3_000,
+  rotated: 5_000,
 };
 
 /** kube-apiserver asks for a seed once in 10 s; one that has none neither reads nor writes with v2. */
@@ -55,6 +58,10 @@ export function troublesOf(history: readonly HistoryEvent[], node: NodeIndex): r
     ...windows(history, isAbsence(node)).map((w) => ({ ...w, kind: 'down' as const })),
     ...crashes(history, node),
     ...starts(history, node),
+    ...windows(history, ({ kind }) => kind === 'key.rotate').map((w) => ({
+      ...w,
+      kind: 'rotated' as const,
+    })),
   ].sort((a, b) => a.from - b.from);
   const troubles: Trouble[] = [];
   for (const { from, ended, kind } of reasons) {
@@ -87,13 +94,18 @@ export function explanation(
   return overlapping.find(({ kinds }) =>
     [...kinds].some(
       (kind) =>
-        (kind !== 'starting' || asksStatus(call)) &&
+        (excusesCalls(kind) || asksStatus(call)) &&
         (EXPLAINED[kind] as readonly string[]).includes(code),
     ),
   );
 }
 
-/** A v2 envelope without a seed fails as Status does. */
+/** Whether Encrypt and Decrypt may fail too. */
+export function excusesCalls(kind: ReasonKind): boolean {
+  return kind !== 'starting' && kind !== 'rotated';
+}
+
+/** Whether the plugin is asked for Status: a v2 envelope without a seed fails as Status does. */
 function asksStatus({ op, api, through }: CallBegin): boolean {
   return op === 'status' || op === 'healthz' || (api === 'v2' && through === 'envelope');
 }

@@ -185,6 +185,33 @@ const rows: readonly (readonly [string, string | undefined, ...(readonly At[])[]
     status([10, 20], 1),
     call([30, 40], 'status', { healthz: 'ok', version: 1, keyId: 'other' }, { node: 1 }),
   ],
+  [
+    'a plugin announces what another one announces',
+    undefined,
+    call([1_000, 1_010], 'status', { healthz: 'ok', version: 2, keyId: 'k2' }, { node: 1 }),
+    status([5_000, 5_010], 1),
+    status([9_000, 9_010], 2),
+  ],
+  [
+    'a plugin never announces it',
+    'has been announced by another plugin',
+    call([1_000, 1_010], 'status', { healthz: 'ok', version: 2, keyId: 'k2' }, { node: 1 }),
+    status([15_000, 15_010], 1),
+  ],
+  [
+    'kube-apiserver starts while a version is announced, and has no seed',
+    undefined,
+    fault([5_000, 5_000], 'key.rotate'),
+    written('a'),
+    read('a', [6_000, 6_001], { code: 'none' }, { through: 'envelope' }),
+  ],
+  [
+    'Decrypt is refused by a rotation',
+    'nothing explains it',
+    fault([5_000, 5_000], 'key.rotate'),
+    written('a'),
+    read('a', [6_000, 6_001], DENIED),
+  ],
   ['a call that ends in its time', undefined, written('a'), read('a', [100, 3_190])],
   [
     'a call that outlives its deadline',
