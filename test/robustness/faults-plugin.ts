@@ -26,8 +26,8 @@ export async function pluginFault(fault: Fault, { nodes }: World): Promise<Broug
     case 'plugin.reload': {
       const watchInterval = choice < 0.5 ? '2s' : '1s';
       const level = choice < 0.25 ? 'debug' : 'info';
-      const changes = { health: { watchInterval }, log: { level, format: 'json' } };
-      return { detail, act: async () => plugin.reload(changes) };
+      const fields = { health: { watchInterval }, log: { level, format: 'json' } };
+      return { detail, act: async () => plugin.reload({ fields, reversed: choice > 0.4 }) };
     }
     case 'plugin.badReload':
       return {

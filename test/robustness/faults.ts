@@ -1,4 +1,4 @@
-/** Does what a schedule says, lane by lane, and writes when each fault begins and when all is as before. */
+/** Brings the faults of a schedule, lane by lane, and writes when each begins and when all is as before. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ToxicWay } from '../servers/toxiproxy.ts';
 import type { VaultAdmin } from '../servers/vault-admin.ts';
@@ -77,14 +77,13 @@ async function bring(fault: Fault, world: World): Promise<void> {
 
 /** Retries: meanwhile another lane may have taken the active server away. */
 export function adminOf(cluster: VaultCluster): World['asAdmin'] {
-  return async (act) => {
-    const done: Awaited<ReturnType<typeof act>>[] = [];
+  return async <T>(act: (admin: VaultAdmin) => Promise<T>): Promise<T> => {
+    const results: T[] = [];
     await waitUntil('an operator reaches Vault', ADMIN_MS, async () => {
-      done.push(await act(await cluster.admin()));
+      results.push(await act(await cluster.admin()));
       return true;
     });
-    const [result] = done;
-    return result as Awaited<ReturnType<typeof act>>;
+    return results[0] as T;
   };
 }
 

@@ -66,13 +66,13 @@ export type FaultEvent = {
   readonly note?: string;
 };
 
-/** What a probe of a Vault server itself found: it decrypts, or it does not; written at a change. */
+/** What a probe of a Vault server itself found: it encrypts, or it does not; written at a change. */
 export type ServerState = {
   readonly e: 'vault';
   readonly t: number;
   readonly server: ServerIndex;
   readonly up: boolean;
-  /** Down: when the last good probe began. Up: when the good probe ended. */
+  /** Down: when the last probe that succeeded began. Up: when that probe ended. */
   readonly since: number;
 };
 

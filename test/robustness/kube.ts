@@ -58,20 +58,20 @@ export async function startKube(
   const recorded = async (
     { release, gate }: Client,
     call: Pick<CallBegin, 'api' | 'through' | 'op' | 'object'>,
-    make: () => Promise<Partial<CallEnd>>,
+    request: () => Promise<Partial<CallEnd>>,
   ): Promise<void> => {
-    const tell = async (): Promise<void> => {
+    const make = async (): Promise<void> => {
       const id = recorder.nextId();
       recorder.record({ e: 'call', id, node, client: release, ...call });
       try {
-        recorder.record({ e: 'end', id, code: 'OK', ...(await make()) });
+        recorder.record({ e: 'end', id, code: 'OK', ...(await request()) });
       } catch (error) {
         const { code, message } = error as Error & { code?: string };
         const text = message.slice(0, ERROR_LENGTH);
         recorder.record({ e: 'end', id, code: code || 'none', error: text });
       }
     };
-    await (call.op === 'load' ? gate.alone(tell) : gate.pass(tell));
+    await (call.op === 'load' ? gate.alone(make) : gate.pass(make));
   };
 
   return {

@@ -8,8 +8,8 @@ import { parseArgs } from 'node:util';
 import { PROGRAM } from '../servers/plugin.ts';
 import { checkHistory, type Report } from './checker.ts';
 import { parseHistory } from './history.ts';
+import { linesOf } from './report.ts';
 import { run } from './run.ts';
-import { linesOf } from './tell.ts';
 
 const USAGE = `usage: main.ts [--minutes N] [--seed N] [--program FILE] [--history FILE]
        main.ts --check FILE
@@ -37,19 +37,21 @@ if (values.help || !(minutes > 0) || !Number.isSafeInteger(seed)) {
 if (values.check === undefined) {
   const file = values.history ?? join(import.meta.dirname, `../../build/robustness/${seed}.jsonl`);
   const { events } = await run({ seed, minutes, program: values.program, file, say });
-  const good = tell(checkHistory(events));
+  const passed = report(checkHistory(events));
   say(`history: ${file}`);
-  if (!good) say(`again: make robustness MINUTES=${minutes} SEED=${seed}`);
-  process.exitCode = good ? 0 : 1;
+  if (!passed) say(`again: make robustness MINUTES=${minutes} SEED=${seed}`);
+  process.exitCode = passed ? 0 : 1;
 } else {
-  process.exitCode = tell(checkHistory(parseHistory(readFileSync(values.check, 'utf8')))) ? 0 : 1;
+  const history = parseHistory(readFileSync(values.check, 'utf8'));
+  process.exitCode = report(checkHistory(history)) ? 0 : 1;
 }
 
 function say(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-function tell(report: Report): boolean {
-  for (const line of linesOf(report)) say(line);
-  return report.violations.length === 0;
+/** Prints the result; answers whether there is no violation. */
+function report(result: Report): boolean {
+  for (const line of linesOf(result)) say(line);
+  return result.violations.length === 0;
 }

@@ -21,7 +21,7 @@ export type NodeOptions = {
   /** Of the servers of Vault, as this node reaches them. */
   readonly addresses: readonly string[];
   /** Whether something else holds its socket, as systemd does, or the plugin binds it itself. */
-  readonly socket: 'held' | 'own';
+  readonly socket: 'inherited' | 'bound';
   /** Whether its clock can be set: it runs under libfaketime then. */
   readonly clock: 'settable' | 'real';
   /** Top-level fields of the configuration beside the provider. */
@@ -39,8 +39,8 @@ export type PluginNode = {
   stop(): Promise<void>;
   pause(): void;
   resume(): void;
-  /** Writes the configuration with these fields changed, and tells the process by SIGHUP. */
-  reload(changes: object): void;
+  /** Writes the configuration with this changed, and tells the process by SIGHUP. */
+  reload(changes: ConfigChanges): void;
   /** Writes what is no configuration, and tells the process by SIGHUP. */
   reloadBroken(): void;
   writeCredentials(credentials: { readonly roleId?: string; readonly secretId: string }): void;
@@ -48,6 +48,13 @@ export type PluginNode = {
   setClock(offsetSeconds: number): void;
   /** False from the exit of a process to the start of the next. */
   isRunning(): boolean;
+};
+
+export type ConfigChanges = {
+  /** Top-level fields. */
+  readonly fields?: object;
+  /** The addresses of Vault in the opposite order: the plugin makes another provider, which logs in. */
+  readonly reversed?: boolean;
 };
 
 type Life = {
@@ -72,13 +79,13 @@ export async function createNode(
     writeFileSync(`${file}.new`, content, { mode: 0o600 });
     renameSync(`${file}.new`, file);
   };
-  const writeConfig = (changes: object): void =>
+  const writeConfig = (changes: ConfigChanges): void =>
     replace(configFile, JSON.stringify(configOf(options, socket, changes), undefined, 2));
   const setClock = (seconds: number): void => replace(clockFile, `${signed(seconds)}\n`);
   writeConfig({});
   setClock(0);
   const holder: SocketHolder | undefined =
-    options.socket === 'held'
+    options.socket === 'inherited'
       ? await holdSocket(socket, configFile, logFile, { program, env })
       : undefined;
   let life: Life | undefined;
@@ -153,9 +160,12 @@ export async function createNode(
 function configOf(
   { dir, addresses, config }: NodeOptions,
   socket: string,
-  changes: object,
+  { fields = {}, reversed = false }: ConfigChanges,
 ): object {
-  const files = { roleIDFile: join(dir, 'role-id'), secretIDFile: join(dir, 'secret-id') };
+  const auth = {
+    appRole: { roleIDFile: join(dir, 'role-id'), secretIDFile: join(dir, 'secret-id') },
+  };
+  const ordered = reversed ? addresses.toReversed() : addresses;
   return {
     apiVersion: 'trousseau.io/v1',
     kind: 'KMSPluginConfiguration',
@@ -163,9 +173,9 @@ function configOf(
     admin: { socket: join(dir, 'admin.sock') },
     log: { level: 'info', format: 'json' },
     health: { watchInterval: '1s' },
-    providers: [{ name: 'vault', vault: { addresses, key: KEY, auth: { appRole: files } } }],
+    providers: [{ name: 'vault', vault: { addresses: ordered, key: KEY, auth } }],
     ...config,
-    ...changes,
+    ...fields,
   };
 }
 
@@ -176,7 +186,6 @@ function fakeTime(file: string): Readonly<Record<string, string>> {
     LD_PRELOAD: FAKETIME,
     FAKETIME_TIMESTAMP_FILE: file,
     FAKETIME_CACHE_DURATION: '1',
-    FAKETIME_DONT_FAKE_MONOTONIC: '1',
     DONT_FAKE_MONOTONIC: '1',
   };
 }

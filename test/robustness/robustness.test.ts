@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { PROGRAM } from '../servers/plugin.ts';
 import { checkHistory } from './checker.ts';
+import { linesOf } from './report.ts';
 import { run } from './run.ts';
-import { linesOf } from './tell.ts';
 
 /** All kinds of faults are in it. */
 const SEED = 11;

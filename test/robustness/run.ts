@@ -74,7 +74,7 @@ export async function run(options: RunOptions): Promise<Recorder> {
           logFile: emptied(`${file}.plugin-${index}.log`),
           program,
           addresses: own.map(({ address }) => `http://${address}`),
-          socket: index === 0 ? 'own' : 'held',
+          socket: index === 0 ? 'bound' : 'inherited',
           clock: index === 2 ? 'settable' : 'real',
           config: index === 1 ? { decryptCache: {} } : {},
         },

@@ -1,4 +1,4 @@
-/** What a run found, for people. */
+/** The result of a run, as lines of text. Pure. */
 import type { Violation } from './calls.ts';
 import type { Report } from './checker.ts';
 
