@@ -17,7 +17,11 @@ import { damagedCopy, type Store } from './store.ts';
 const ADMIN_MS = 90_000;
 /** Of those that are in the store, at once. */
 const DAMAGED = 12;
+/** To one server, and to all: a start takes three requests, and an Encrypt two, within 3 s. */
 const DELAY_MS = [20, 300] as const;
+const SLOW_MS = [100, 450] as const;
+/** No call can succeed; a login may, since it has a limit of its own. */
+const CRAWL_MS = [2_100, 2_800] as const;
 
 export type World = {
   readonly cluster: VaultCluster;
@@ -101,12 +105,12 @@ async function networkFault(fault: Fault, { ways }: World): Promise<Brought> {
       return { detail, act: () => way.add({ type: 'reset_peer' }), takeAway: cure };
     case 'network.blackhole':
       return { detail, act: () => swallow(way), takeAway: cure };
-    case 'network.delay': {
-      const [least, most] = DELAY_MS;
-      const latency = Math.round(least + choice * (most - least));
-      const act = (): Promise<void> => way.add({ type: 'latency', attributes: { latency } });
-      return { detail: { ...detail, note: `${latency} ms` }, act, takeAway: cure };
-    }
+    case 'network.delay':
+      return delayed([way], detail, DELAY_MS, choice);
+    case 'network.slow':
+      return delayed(all, { node }, SLOW_MS, choice);
+    case 'network.crawl':
+      return delayed(all, { node }, CRAWL_MS, choice);
     case 'network.cutOff':
       return {
         detail: { node },
@@ -116,6 +120,24 @@ async function networkFault(fault: Fault, { ways }: World): Promise<Brought> {
     default:
       throw new Error(`${kind} is no fault of the network`);
   }
+}
+
+function delayed(
+  ways: readonly ToxicWay[],
+  detail: Brought['detail'],
+  [least, most]: readonly [number, number],
+  choice: number,
+): Brought {
+  const latency = Math.round(least + choice * (most - least));
+  return {
+    detail: { ...detail, note: `${latency} ms` },
+    act: async () => {
+      for (const way of ways) await way.add({ type: 'latency', attributes: { latency } });
+    },
+    takeAway: async () => {
+      for (const way of ways) await way.cure();
+    },
+  };
 }
 
 /** Nothing passes, and connections stay open. */

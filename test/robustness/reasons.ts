@@ -1,5 +1,6 @@
 /** When, and with which codes, calls of a plugin may fail: what the faults and the probes explain. Pure. */
 import type { CallBegin, FaultEvent, HistoryEvent, NodeIndex } from './history.ts';
+import { type Span, unreachable } from './reachability.ts';
 
 export type ReasonKind = keyof typeof EXPLAINED;
 
@@ -35,9 +36,6 @@ const SEED_RETRY_MS = 13_000;
 /** kube-apiserver keeps the result of a failed health check for 3 s. */
 const HEALTH_CACHE_MS = 5_000;
 
-/** Two servers that hang use up two of the three seconds of a call. */
-const MOST_HANGING = 1;
-
 /** A time in which calls of one plugin may fail; troubles that follow each other closely are one. */
 export type Trouble = {
   readonly from: number;
@@ -48,12 +46,12 @@ export type Trouble = {
   readonly kinds: ReadonlySet<ReasonKind>;
 };
 
-type Reason = { readonly from: number; readonly ended: number; readonly kind: ReasonKind };
+type Reason = Span & { readonly kind: ReasonKind };
 
 /** Of one plugin, in the order of time, without overlaps. */
 export function troublesOf(history: readonly HistoryEvent[], node: NodeIndex): readonly Trouble[] {
   const reasons = [
-    ...unreachable(history, node),
+    ...unreachable(history, node).map((w) => ({ ...w, kind: 'unreachable' as const })),
     ...windows(history, isDenial(node)).map((w) => ({ ...w, kind: 'denied' as const })),
     ...windows(history, isAbsence(node)).map((w) => ({ ...w, kind: 'down' as const })),
     ...crashes(history, node),
@@ -128,15 +126,13 @@ function isAbsence(node: NodeIndex) {
     at === node && (kind === 'plugin.kill' || kind === 'plugin.stop' || kind === 'plugin.pause');
 }
 
-type Window = { readonly from: number; readonly ended: number };
-
 /** From the begin to the end of the faults that match; to the end of the history without one. */
 function windows(
   history: readonly HistoryEvent[],
   matches: (fault: FaultEvent) => boolean,
-): readonly Window[] {
+): readonly Span[] {
   const open = new Map<number, number>();
-  const found: Window[] = [];
+  const found: Span[] = [];
   for (const event of history) {
     if (event.e !== 'fault' || !matches(event)) continue;
     if (event.phase === 'begin') open.set(event.id, event.t);
@@ -168,82 +164,4 @@ function starts(history: readonly HistoryEvent[], node: NodeIndex): readonly Rea
       ? [{ from: event.t, ended: event.t, kind: 'starting' }]
       : [],
   );
-}
-
-/** The times at which every server is down, or the connection to it does not work, or two hang. */
-function unreachable(history: readonly HistoryEvent[], node: NodeIndex): readonly Reason[] {
-  const servers = serversOf(history);
-  if (servers.length === 0) return [];
-  const away = new Map<number, number>();
-  const hanging = new Map<number, number>();
-  const found: Reason[] = [];
-  let since: number | undefined;
-  for (const { t, change } of changesOf(history, node, servers)) {
-    change(away, hanging);
-    const count = (of: ReadonlyMap<number, number>): number =>
-      servers.filter((server) => (of.get(server) ?? 0) > 0).length;
-    const isAway = count(away) >= servers.length || count(hanging) > MOST_HANGING;
-    if (isAway) since ??= t;
-    if (!isAway && since !== undefined) {
-      found.push({ from: since, ended: t, kind: 'unreachable' });
-      since = undefined;
-    }
-  }
-  const last = history.at(-1)?.t ?? 0;
-  return since === undefined
-    ? found
-    : [...found, { from: since, ended: last, kind: 'unreachable' }];
-}
-
-type Counts = Map<number, number>;
-type Change = { readonly t: number; readonly change: (away: Counts, hanging: Counts) => void };
-
-function changesOf(
-  history: readonly HistoryEvent[],
-  node: NodeIndex,
-  servers: readonly number[],
-): readonly Change[] {
-  const changes: Change[] = [];
-  for (const event of history) {
-    if (event.e === 'vault') {
-      const by = event.up ? -1 : 1;
-      changes.push({ t: event.since, change: (away) => add(away, event.server, by) });
-    }
-    if (event.e !== 'fault') continue;
-    const by = event.phase === 'begin' ? 1 : -1;
-    const { away, hangs } = effectOf(event, node);
-    const which = event.server === undefined ? servers : [event.server];
-    changes.push({
-      t: event.t,
-      change: (awayCounts, hangingCounts) => {
-        for (const server of which) {
-          if (away) add(awayCounts, server, by);
-          if (hangs) add(hangingCounts, server, by);
-        }
-      },
-    });
-  }
-  return changes.sort((a, b) => a.t - b.t);
-}
-
-/** Whether a fault takes servers away from a plugin, and whether requests to them hang. */
-function effectOf(
-  { kind, node: at }: FaultEvent,
-  node: NodeIndex,
-): { readonly away: boolean; readonly hangs: boolean } {
-  if (kind === 'vault.pause') return { away: false, hangs: true };
-  if (at !== node) return { away: false, hangs: false };
-  if (kind === 'network.blackhole') return { away: true, hangs: true };
-  const away = kind === 'network.refuse' || kind === 'network.reset' || kind === 'network.cutOff';
-  return { away, hangs: false };
-}
-
-function serversOf(history: readonly HistoryEvent[]): readonly number[] {
-  const seen = new Set<number>();
-  for (const event of history) if (event.e === 'vault') seen.add(event.server);
-  return [...seen];
-}
-
-function add(counts: Counts, key: number, by: number): void {
-  counts.set(key, (counts.get(key) ?? 0) + by);
 }

@@ -21,6 +21,8 @@ export const LANES = {
       'network.reset': { weight: 2, forMs: [2_000, 6_000] },
       'network.blackhole': { weight: 2, forMs: [2_000, 6_000] },
       'network.delay': { weight: 2, forMs: [3_000, 8_000] },
+      'network.slow': { weight: 1, forMs: [3_000, 8_000] },
+      'network.crawl': { weight: 1, forMs: [4_000, 8_000] },
       'network.cutOff': { weight: 1, forMs: [2_000, 6_000] },
     },
   },
