@@ -12,6 +12,12 @@ import type { Clock } from '../system/clock.ts';
 import type { Backoff } from './backoff.ts';
 import { createSlots } from './slots.ts';
 
+/**
+ * Which queue a call waits in. What kube-apiserver starts or stays alive by has one of its own, which
+ * is taken first: thousands of other calls that wait shut it out neither of a place nor of a batch.
+ */
+export type Lane = 'urgent' | 'ordinary';
+
 /** What one call wants of the provider. */
 export type BatchItem = {
   readonly bytes: Uint8Array;
@@ -19,12 +25,13 @@ export type BatchItem = {
   readonly group: number;
   /** Items with the same one share one place in a batch; undefined where none may be shared. */
   readonly shareAs: string | undefined;
+  readonly lane: Lane;
 };
 
 export type Batcher = {
   /**
    * The provider's result for one item. Fails with `unavailable` as soon as the signal aborts, and
-   * with `overloaded` at once where the queue is full.
+   * with `overloaded` at once where its lane is full.
    */
   submit(item: BatchItem, signal: CallSignal): Promise<Result<Uint8Array>>;
   /** How many items wait for a slot. */
@@ -56,14 +63,17 @@ export type BatchLimits = {
   readonly batch: number;
   /** The most bytes in one request that has more than one item. */
   readonly bytes: number;
-  /** The most calls that wait for an answer. */
-  readonly calls: number;
+  /** The most calls of each lane that wait for an answer. */
+  readonly calls: Readonly<Record<Lane, number>>;
 };
 
 /** Callers who leave after so long have waited for a provider that does not answer. */
 const SILENCE_MS = 2_000;
 
-const LIMITS: BatchLimits = { batch: 128, bytes: 512 * 1024, calls: 4096 };
+/** How many calls of each lane may wait for one provider and direction. */
+export const MOST_CALLS: BatchLimits['calls'] = { urgent: 256, ordinary: 4096 };
+
+const LIMITS: BatchLimits = { batch: 128, bytes: 512 * 1024, calls: MOST_CALLS };
 
 type Waiter = { readonly resolve: (result: Result<Uint8Array>) => void };
 type Entry = {
@@ -81,45 +91,48 @@ export function createBatcher(options: BatcherOptions): Batcher {
   const slots = createSlots();
   const shared = new Map<string, Entry>();
   const sent = new Set<Batch>();
-  let queue: Entry[] = [];
-  let calls = 0;
+  /** In the order in which they are taken, each in the order of its arrivals. */
+  const queues: Readonly<Record<Lane, Set<Entry>>> = { urgent: new Set(), ordinary: new Set() };
+  const queued = (): number => queues.urgent.size + queues.ordinary.size;
+  const calls: Record<Lane, number> = { urgent: 0, ordinary: 0 };
   let scheduled = false;
   let abandoned = false;
   let idle: PromiseWithResolvers<void> | undefined;
 
   const schedule = (): void => {
-    if (scheduled || queue.length === 0 || backoff.holds()) return;
+    if (scheduled || queued() === 0 || backoff.holds()) return;
     scheduled = true;
     setImmediate(flush);
   };
 
   const flush = (): void => {
     scheduled = false;
-    while (queue.length > 0 && !backoff.holds() && slots.take()) {
+    while (queued() > 0 && !backoff.holds() && slots.take()) {
       void dispatch(takeBatch());
     }
   };
   backoff.onEnd(flush);
 
   const tellIdle = (): void => {
-    if (queue.length > 0 || slots.busy() > 0) return;
+    if (queued() > 0 || slots.busy() > 0) return;
     idle?.resolve();
     idle = undefined;
   };
 
-  /** As many as a batch holds from the head of the queue, all of one group. */
+  /** As many as a batch holds, all of the group of the first one. */
   const takeBatch = (): readonly Entry[] => {
-    const group = queue[0]?.item.group;
-    let end = 0;
+    const entries: Entry[] = [];
     let bytes = 0;
-    for (const { item } of queue) {
-      bytes += item.bytes.length;
-      const full = end >= limits.batch || (end > 0 && bytes > limits.bytes);
-      if (full || item.group !== group) break;
-      end += 1;
+    for (const queue of [queues.urgent, queues.ordinary]) {
+      for (const entry of queue) {
+        const { item } = entry;
+        bytes += item.bytes.length;
+        const full = entries.length >= limits.batch || (entries.length > 0 && bytes > limits.bytes);
+        if (full || item.group !== (entries[0] ?? entry).item.group) return entries;
+        queue.delete(entry);
+        entries.push(entry);
+      }
     }
-    const entries = queue.slice(0, end);
-    queue = queue.slice(end);
     return entries;
   };
 
@@ -177,7 +190,7 @@ export function createBatcher(options: BatcherOptions): Batcher {
     );
     if (entry.waiters.length > 0) return;
     if (entry.batch === undefined) {
-      queue = queue.filter((queued) => queued !== entry);
+      queues[entry.item.lane].delete(entry);
       forget(entry);
       if (idle !== undefined) tellIdle();
       return;
@@ -193,7 +206,7 @@ export function createBatcher(options: BatcherOptions): Batcher {
     if (same !== undefined && same.waiters.length > 0) return same;
     const entry: Entry = { item, waiters: [], batch: undefined };
     if (shareAs !== undefined) shared.set(shareAs, entry);
-    queue.push(entry);
+    queues[item.lane].add(entry);
     schedule();
     return entry;
   };
@@ -209,18 +222,19 @@ export function createBatcher(options: BatcherOptions): Batcher {
           resolve(fail('unavailable', `${what}: the configuration has just been replaced`));
           return;
         }
-        if (calls >= limits.calls) {
+        const { lane } = item;
+        if (calls[lane] >= limits.calls[lane]) {
           resolve(
-            fail('overloaded', `${what}: ${limits.calls} calls wait already: try again later`),
+            fail('overloaded', `${what}: ${calls[lane]} calls wait already: try again later`),
           );
           return;
         }
-        calls += 1;
+        calls[lane] += 1;
         const entry = enter(item);
         const onAbort = (): void => leave(entry, waiter);
         const waiter: Waiter = {
           resolve(result) {
-            calls -= 1;
+            calls[lane] -= 1;
             signal.removeEventListener('abort', onAbort);
             resolve(result);
           },
@@ -229,7 +243,7 @@ export function createBatcher(options: BatcherOptions): Batcher {
         entry.waiters.push(waiter);
       });
     },
-    queued: () => queue.length,
+    queued,
     idle() {
       idle ??= Promise.withResolvers();
       const { promise } = idle;
@@ -238,8 +252,8 @@ export function createBatcher(options: BatcherOptions): Batcher {
     },
     abandon(all) {
       abandoned = true;
-      const waiting = queue;
-      queue = [];
+      const waiting = [...queues.urgent, ...queues.ordinary];
+      for (const queue of Object.values(queues)) queue.clear();
       for (const entry of waiting)
         settle(entry, fail('unavailable', `${what}: the configuration has just been replaced`));
       if (all) for (const batch of sent) batch.abort.abort();

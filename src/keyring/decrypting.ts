@@ -14,6 +14,7 @@ import {
 import type { Operations } from './operations.ts';
 import type { OutageMemory } from './outage-memory.ts';
 import { patiently } from './patience.ts';
+import type { Pings } from './pings.ts';
 import type { Purpose } from './purpose.ts';
 import { type KeyringState, knownKey } from './state.ts';
 
@@ -39,6 +40,7 @@ export type DecryptingOptions = {
   /** Whether the writer is the only one that decrypts. */
   readonly alone: boolean;
   readonly memory: OutageMemory | undefined;
+  readonly pings: Pings;
   readonly state: () => KeyringState;
   readonly abandoned: () => boolean;
   readonly clock: Clock;
@@ -61,7 +63,8 @@ export function createDecrypting(options: DecryptingOptions): Decrypting {
 
   const once: Decrypting['once'] = async ({ ciphertext, purpose }, signal) => {
     const remember = memory?.remembering();
-    const outcome = await operations.decrypt(ciphertext, signal);
+    const lane = purpose === 'dek' && options.pings.has(ciphertext) ? 'urgent' : 'ordinary';
+    const outcome = await operations.decrypt(ciphertext, lane, signal);
     if (memory === undefined) return outcome;
     const now = state();
     if (outcome.ok) {

@@ -8,10 +8,12 @@ import {
 } from '../providers/errors.ts';
 import type { CallSignal } from '../system/call-signal.ts';
 import type { Clock } from '../system/clock.ts';
+import type { Lane } from './batcher.ts';
 import type { Encrypted, Operations, Verification } from './operations.ts';
 import type { OutageMemory } from './outage-memory.ts';
 import { patiently } from './patience.ts';
-import type { Purpose } from './purpose.ts';
+import type { Pings } from './pings.ts';
+import { LANE_OF, type Purpose } from './purpose.ts';
 import { type AnnouncedKey, isTransient, type KeyringState, knownKey } from './state.ts';
 
 export type Encrypting = {
@@ -23,7 +25,8 @@ export type EncryptingOptions = {
   readonly memory: OutageMemory | undefined;
   readonly state: () => KeyringState;
   /** Waits for the first contact with the provider. */
-  readonly announcedKey: (signal: CallSignal) => Promise<Result<AnnouncedKey>>;
+  readonly announcedKey: (lane: Lane, signal: CallSignal) => Promise<Result<AnnouncedKey>>;
+  readonly pings: Pings;
   readonly abandoned: () => boolean;
   /** Told that the provider has refused, and in what words. */
   readonly refused: (why: string) => void;
@@ -63,7 +66,14 @@ export function createEncrypting(options: EncryptingOptions): Encrypting {
     if (!usable.ok) return usable;
     const key = usable.value;
     const remember = memory?.remembering();
-    const outcome = await operations.encrypt(key, plaintext, VERIFICATION[purpose], signal);
+    const outcome = await operations.encrypt(
+      key,
+      plaintext,
+      VERIFICATION[purpose],
+      LANE_OF[purpose],
+      signal,
+    );
+    if (outcome.ok && purpose === 'ping') options.pings.made(outcome.value.ciphertext);
     const now = state();
     // What is written now is what a kube-apiserver that starts again reads first.
     if (outcome.ok && isStored(purpose) && now.kind !== 'refused') {
@@ -92,7 +102,7 @@ export function createEncrypting(options: EncryptingOptions): Encrypting {
 
   return {
     async encrypt(plaintext, purpose, signal) {
-      const key = await options.announcedKey(signal);
+      const key = await options.announcedKey(LANE_OF[purpose], signal);
       if (!key.ok) return key;
       const attempt = (): Promise<Result<Encrypted>> => once(key.value, plaintext, purpose, signal);
       const first = await attempt();

@@ -14,6 +14,7 @@ import {
 import type { KeyDescription, Provider } from '../providers/provider.ts';
 import type { CallSignal } from '../system/call-signal.ts';
 import type { Clock } from '../system/clock.ts';
+import { type Lane, MOST_CALLS } from './batcher.ts';
 import type { CacheLimits } from './cache.ts';
 import { createDecrypting, type Sealed } from './decrypting.ts';
 import { createEncrypting, isRefusal } from './encrypting.ts';
@@ -21,6 +22,7 @@ import type { KeyId } from './key-id.ts';
 import { versionUnderLocalKek } from './local-kek.ts';
 import { createOperations, type Encrypted } from './operations.ts';
 import { createOutageMemory, type Remembered } from './outage-memory.ts';
+import { createPings } from './pings.ts';
 import type { Purpose } from './purpose.ts';
 import { type AnnouncedKey, type KeyringState, knownKey, nextState, type Seen } from './state.ts';
 import { createStateLog } from './state-log.ts';
@@ -74,7 +76,10 @@ export type KeyringOptions = {
 };
 
 /** As many callers as the providers' queues take may wait for the first contact. */
-const MOST_WAITING = 4096;
+const MOST_WAITING: Readonly<Record<Lane, number>> = {
+  ordinary: MOST_CALLS.ordinary,
+  urgent: MOST_CALLS.ordinary + MOST_CALLS.urgent,
+};
 
 /** A keyring that has not started yet. */
 export function createKeyring(options: KeyringOptions): Keyring {
@@ -84,6 +89,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
   /** The look that a failed request has led to, until it has ended. */
   let confirming: Promise<void> | undefined;
   const waiters = createWaiters();
+  const pings = createPings();
   const suspicion = createSuspicion(clock);
   const stateLog = createStateLog(log, clock);
 
@@ -149,8 +155,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
     upkeep: () => memory?.confirm(),
   });
 
-  const announcedKey = async (signal: CallSignal): Promise<Result<AnnouncedKey>> => {
-    if (waiters.size >= MOST_WAITING)
+  const announcedKey = async (lane: Lane, signal: CallSignal): Promise<Result<AnnouncedKey>> => {
+    if (waiters.size >= MOST_WAITING[lane])
       return fail('overloaded', `${waiters.size} calls wait for ${writer.name} already`);
     while (state.kind === 'starting' && !signal.aborted && !abandoned) await waiters.wait(signal);
     const key = knownKey(state);
@@ -179,6 +185,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     writer,
     alone: readers.length === 1,
     memory,
+    pings,
     state: () => state,
     abandoned: () => abandoned,
     clock,
@@ -191,6 +198,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
   const encrypting = createEncrypting({
     operations,
     memory,
+    pings,
     state: () => state,
     announcedKey,
     abandoned: () => abandoned,

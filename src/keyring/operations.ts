@@ -6,7 +6,7 @@ import type { Provider } from '../providers/provider.ts';
 import type { CallSignal } from '../system/call-signal.ts';
 import type { Clock } from '../system/clock.ts';
 import { type Backoff, createBackoff } from './backoff.ts';
-import { type Batcher, createBatcher } from './batcher.ts';
+import { type Batcher, createBatcher, type Lane } from './batcher.ts';
 import { firstGood } from './first-good.ts';
 import type { KeyId } from './key-id.ts';
 import type { AnnouncedKey } from './state.ts';
@@ -33,10 +33,11 @@ export type Operations = {
     key: AnnouncedKey,
     plaintext: Uint8Array,
     verification: Verification,
+    lane: Lane,
     signal: CallSignal,
   ): Promise<Result<Encrypted>>;
   /** Asks the readers in their order, until one can decrypt it. */
-  decrypt(ciphertext: Uint8Array, signal: CallSignal): Promise<Result<Uint8Array>>;
+  decrypt(ciphertext: Uint8Array, lane: Lane, signal: CallSignal): Promise<Result<Uint8Array>>;
   /** How many items wait for a free request. */
   queued(): number;
   /** Resolves when nothing is queued or under way; after it nothing is left behind. */
@@ -92,30 +93,31 @@ export function createOperations(options: OperationsOptions): Operations {
   const decryptWith = (
     batcher: Batcher,
     ciphertext: Uint8Array,
+    lane: Lane,
     signal: CallSignal,
   ): Promise<Result<Uint8Array>> =>
-    batcher.submit({ bytes: ciphertext, group: 0, shareAs: nameOf(ciphertext) }, signal);
+    batcher.submit({ bytes: ciphertext, group: 0, shareAs: nameOf(ciphertext), lane }, signal);
 
   return {
-    async encrypt(key, plaintext, verification, signal) {
+    async encrypt(key, plaintext, verification, lane, signal) {
       const { version, keyId } = key;
       // Never shared: equal plaintexts must give different ciphertexts.
-      const item = { bytes: plaintext, group: version, shareAs: undefined };
+      const item = { bytes: plaintext, group: version, shareAs: undefined, lane };
       const encrypted = await encrypting.submit(item, signal);
       if (!encrypted.ok) return encrypted;
       if (verification === 'decrypt') {
-        const decrypted = await decryptWith(ofWriter.batcher, encrypted.value, signal);
+        const decrypted = await decryptWith(ofWriter.batcher, encrypted.value, lane, signal);
         const verified = sameAs(plaintext, decrypted, writer.name);
         if (!verified.ok) return verified;
       }
       return succeed({ ciphertext: encrypted.value, keyId, version });
     },
-    decrypt(ciphertext, signal) {
+    decrypt(ciphertext, lane, signal) {
       if (only !== undefined) {
         const [reader, { batcher }] = only;
         return reader.versionOf(ciphertext) === undefined
           ? Promise.resolve(fail('invalid', unknownForm(readers)))
-          : decryptWith(batcher, ciphertext, signal);
+          : decryptWith(batcher, ciphertext, lane, signal);
       }
       const able = [...decrypting]
         .filter(([reader]) => reader.versionOf(ciphertext) !== undefined)
@@ -125,7 +127,7 @@ export function createOperations(options: OperationsOptions): Operations {
       const attempts = able.map(
         ([, { batcher }]) =>
           (within: CallSignal): Promise<Result<Uint8Array>> =>
-            decryptWith(batcher, ciphertext, within),
+            decryptWith(batcher, ciphertext, lane, within),
       );
       return firstGood(attempts, clock, signal);
     },

@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createBackoff } from '../../../src/keyring/backoff.ts';
-import { type BatchItem, type BatchLimits, createBatcher } from '../../../src/keyring/batcher.ts';
+import {
+  type BatchItem,
+  type BatchLimits,
+  createBatcher,
+  MOST_CALLS,
+} from '../../../src/keyring/batcher.ts';
 import { fail, type Result, succeed } from '../../../src/providers/errors.ts';
 import { createDrivenClock } from '../driven-clock.ts';
 
@@ -22,7 +27,7 @@ async function turn(): Promise<void> {
 const NEVER = new AbortController().signal;
 
 function item(text: string, more: Partial<BatchItem> = {}): BatchItem {
-  return { bytes: Buffer.from(text), group: 0, shareAs: undefined, ...more };
+  return { bytes: Buffer.from(text), group: 0, shareAs: undefined, lane: 'ordinary', ...more };
 }
 
 /** A batcher whose requests are answered by hand; by themselves they answer what they were sent. */
@@ -36,7 +41,7 @@ function underTest(limits: Partial<BatchLimits> = {}) {
     clock,
     backoff,
     saw: (results) => seen.push(results),
-    limits: { batch: 128, bytes: 1_000_000, calls: 4096, ...limits },
+    limits: { batch: 128, bytes: 1_000_000, calls: MOST_CALLS, ...limits },
     send: (items, group, signal) =>
       new Promise((resolve) => {
         sent.push({
@@ -258,11 +263,47 @@ describe('a caller whose deadline passes', () => {
 
 describe('a queue', () => {
   it('that is full refuses at once with overloaded, shared items counted for each caller', async () => {
-    const { batcher } = underTest({ calls: 3 });
+    const { batcher } = underTest({ calls: { urgent: 1, ordinary: 3 } });
     void batcher.submit(item('a'), NEVER);
     for (let i = 0; i < 2; i += 1) void batcher.submit(item('b', { shareAs: 'b' }), NEVER);
     const outcome = await batcher.submit(item('b', { shareAs: 'b' }), NEVER);
     assert.ok(!outcome.ok && outcome.error.kind === 'overloaded');
+  });
+
+  it('has places for urgent calls that no other takes, and bounds those too', async () => {
+    const test = underTest({ calls: { urgent: 2, ordinary: 3 } });
+    await occupy(test);
+    void test.batcher.submit(item('a'), NEVER);
+    assert.match(await textOf(test.batcher.submit(item('b'), NEVER)), /3 calls wait already/);
+    for (const text of ['c', 'd']) void test.batcher.submit(item(text, { lane: 'urgent' }), NEVER);
+    const outcome = await test.batcher.submit(item('e', { lane: 'urgent' }), NEVER);
+    assert.ok(!outcome.ok && outcome.error.kind === 'overloaded');
+    assert.equal(test.batcher.queued(), 3);
+  });
+
+  it('gives the next free request to urgent calls, before thousands that came earlier', async () => {
+    const test = underTest({ batch: 3 });
+    await occupy(test);
+    for (let i = 0; i < 4_000; i += 1) void test.batcher.submit(item(`${i}`), NEVER);
+    const urgent = test.batcher.submit(item('urgent', { lane: 'urgent' }), NEVER);
+    await turn();
+    test.sent[0]?.answer();
+    await turn();
+    assert.deepEqual(test.sent[2]?.items, ['urgent', '0', '1']);
+    test.sent[2]?.answer();
+    assert.equal(await textOf(urgent), 'urgent');
+  });
+
+  it('loses thousands of callers who leave together without a search for each', async () => {
+    const test = underTest();
+    await occupy(test);
+    const caller = new AbortController();
+    const calls = Array.from({ length: 4_000 }, (_, i) =>
+      test.batcher.submit(item(`${i}`), caller.signal),
+    );
+    caller.abort();
+    for (const outcome of await Promise.all(calls)) assert.equal(outcome.ok, false);
+    assert.equal(test.batcher.queued(), 0);
   });
 
   it('stands still as long as the provider asked to be left alone', async () => {
