@@ -1,6 +1,7 @@
 /** The composition root: builds the parts of the daemon in the order in which they depend on each other, and stops them in reverse. */
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Environment, ResolvedConfig } from '../config/environment.ts';
+import { createFailures } from '../keyring/failures.ts';
 import { healthOf } from '../keyring/health.ts';
 import type { KeyId } from '../keyring/key-id.ts';
 import { createKeyringSwap } from '../keyring/swap.ts';
@@ -60,6 +61,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
   const context = {
     ...{ env, log, clock },
     isAcknowledged: (lost: KeyId): boolean => isAcknowledged(config, lost),
+    failures: createFailures(log, clock),
   };
   const swap = createKeyringSwap(buildKeyring(config, context).keyring);
   const { keyring } = swap;
@@ -109,6 +111,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
         reload: reloader.report(),
         loaded: keyring.loaded(),
         queued: keyring.queued(),
+        failedCalls: context.failures.counts(),
         lost: served.lost(),
         decryptCache: keyring.remembered(),
       }),

@@ -1,6 +1,7 @@
 /** From a configuration to the providers that it names and the keyring over them. */
 import { isDeepStrictEqual } from 'node:util';
 import type { Environment, ResolvedConfig } from '../config/environment.ts';
+import type { Failures } from '../keyring/failures.ts';
 import type { KeyId } from '../keyring/key-id.ts';
 import { createKeyring, type Keyring } from '../keyring/keyring.ts';
 import type { Log } from '../observe/log.ts';
@@ -23,11 +24,13 @@ export type BuildContext = {
   readonly clock: Clock;
   /** Whether an operator has said that this announced key is lost for good. */
   readonly isAcknowledged: (lost: KeyId) => boolean;
+  /** Where calls that fail are counted, across reloads. */
+  readonly failures?: Failures;
 };
 
 /** Builds what the configuration names, and contacts nobody. */
 export function buildKeyring(config: ResolvedConfig, context: BuildContext): Built {
-  const { env, log, clock, isAcknowledged } = context;
+  const { env, log, clock, isAcknowledged, failures } = context;
   const readers = config.providers.map((provider): Provider => {
     const providerLog = log.with({ provider: provider.name });
     return 'vault' in provider
@@ -51,6 +54,7 @@ export function buildKeyring(config: ResolvedConfig, context: BuildContext): Bui
       maxAgeMs: config.decryptCache.maxAge,
     },
     isAcknowledged,
+    ...(failures === undefined ? {} : { failures }),
     clock,
     log,
   });

@@ -1,4 +1,5 @@
 /** The keyring's state as /readyz shows it to people and probes. */
+import type { FailureCount } from '../keyring/failures.ts';
 import { keyId } from '../keyring/key-id.ts';
 import type { Remembered } from '../keyring/outage-memory.ts';
 import { type KeyringState, knownKey } from '../keyring/state.ts';
@@ -18,6 +19,8 @@ export type Observed = {
   readonly queued: number;
   /** Why clients cannot reach this process by the path of the socket; undefined while they can. */
   readonly lost: string | undefined;
+  /** Calls that failed since the start, by reason and key version. */
+  readonly failedCalls: readonly FailureCount[];
   /** What is kept for an outage, where anything is to be. */
   readonly decryptCache: Remembered | undefined;
 };
@@ -28,7 +31,7 @@ export type Observed = {
  * still in use.
  */
 export function readinessOf(observed: Observed): Readiness {
-  const { state, now, reload, loaded, queued, lost, decryptCache } = observed;
+  const { state, now, reload, loaded, queued, failedCalls, lost, decryptCache } = observed;
   const key = knownKey(state);
   const inMemory = loaded.flatMap(({ path, versions }) =>
     versions.map((version) => keyId(path, version)),
@@ -48,6 +51,7 @@ export function readinessOf(observed: Observed): Readiness {
         : { seconds: Math.round((now - state.since) / 1000), why: state.why?.message }),
       queued,
       ...(lost === undefined ? {} : { socket: { reachable: false, why: lost } }),
+      ...(failedCalls.length === 0 ? {} : { failedCalls }),
       ...(decryptCache === undefined ? {} : { decryptCache }),
       ...(reload === undefined ? {} : { reload }),
     },

@@ -4,6 +4,7 @@ import type { Provider } from '../providers/provider.ts';
 import type { CallSignal } from '../system/call-signal.ts';
 import type { Clock } from '../system/clock.ts';
 import { mayPass } from './backoff.ts';
+import type { Failures } from './failures.ts';
 import {
   decryptUnder,
   parseUnderLocalKek,
@@ -41,6 +42,7 @@ export type DecryptingOptions = {
   readonly alone: boolean;
   readonly memory: OutageMemory | undefined;
   readonly pings: Pings;
+  readonly failures: Failures;
   readonly state: () => KeyringState;
   readonly abandoned: () => boolean;
   readonly clock: Clock;
@@ -112,6 +114,16 @@ export function createDecrypting(options: DecryptingOptions): Decrypting {
     return failed ?? fail('internal', 'a local KEK without a source was parsed');
   };
 
+  const withSources = async (
+    sealed: Sealed,
+    localKek: Uint8Array | undefined,
+    signal: CallSignal,
+  ): Promise<Result<Uint8Array>> => {
+    const parsed = parseUnderLocalKek(sealed.ciphertext, localKek);
+    if (!parsed.ok) return parsed;
+    return await patient(() => attemptSources(sealed, parsed.value, signal), signal);
+  };
+
   const patient = async (
     ask: () => Promise<Result<Uint8Array>>,
     signal: CallSignal,
@@ -125,17 +137,22 @@ export function createDecrypting(options: DecryptingOptions): Decrypting {
   return {
     once,
     async decrypt(sealed, signal) {
-      const { ciphertext, localKek } = sealed;
-      if (versionUnderLocalKek(ciphertext) !== undefined) {
-        const parsed = parseUnderLocalKek(ciphertext, localKek);
-        if (!parsed.ok) return parsed;
-        return await patient(() => attemptSources(sealed, parsed.value, signal), signal);
+      const { ciphertext, localKek, purpose } = sealed;
+      const underLocalKek = versionUnderLocalKek(ciphertext);
+      const outcome =
+        underLocalKek === undefined
+          ? await patient(() => attempt(sealed, signal), signal)
+          : await withSources(sealed, localKek, signal);
+      const version = underLocalKek ?? writer.versionOf(ciphertext);
+      if (!outcome.ok) {
+        // What fails on a keyring that was replaced is asked of the next one.
+        if (purpose !== 'sample' && !options.abandoned())
+          options.failures.saw('decrypt', outcome.error, version);
+        return outcome;
       }
-      const outcome = await patient(() => attempt(sealed, signal), signal);
       const after = state();
-      if (outcome.ok && after.kind === 'ready') {
-        const version = writer.versionOf(ciphertext) ?? 0;
-        if (version > after.key.version) options.sawNewerVersion();
+      if (underLocalKek === undefined && after.kind === 'ready') {
+        if ((version ?? 0) > after.key.version) options.sawNewerVersion();
       }
       return outcome;
     },

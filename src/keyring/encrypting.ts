@@ -9,6 +9,7 @@ import {
 import type { CallSignal } from '../system/call-signal.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Lane } from './batcher.ts';
+import type { Failures } from './failures.ts';
 import type { Encrypted, Operations, Verification } from './operations.ts';
 import type { OutageMemory } from './outage-memory.ts';
 import { patiently } from './patience.ts';
@@ -27,6 +28,7 @@ export type EncryptingOptions = {
   /** Waits for the first contact with the provider. */
   readonly announcedKey: (lane: Lane, signal: CallSignal) => Promise<Result<AnnouncedKey>>;
   readonly pings: Pings;
+  readonly failures: Failures;
   readonly abandoned: () => boolean;
   /** Told that the provider has refused, and in what words. */
   readonly refused: (why: string) => void;
@@ -100,36 +102,44 @@ export function createEncrypting(options: EncryptingOptions): Encrypting {
     if (state().kind === 'outage') options.refused(message);
   };
 
+  const encrypt: Encrypting['encrypt'] = async (plaintext, purpose, signal) => {
+    const key = await options.announcedKey(LANE_OF[purpose], signal);
+    if (!key.ok) return key;
+    const attempt = (): Promise<Result<Encrypted>> => once(key.value, plaintext, purpose, signal);
+    const first = await attempt();
+    if (first.ok) return first;
+    if (first.error.kind === 'behind') options.sawMissingVersion();
+    const outcome = await patiently(first, attempt, {
+      signal,
+      useless: options.abandoned,
+      clock,
+    });
+    if (outcome.ok || isTransient(outcome.error.kind)) return outcome;
+    // The announced version may just have been taken away: look once before saying no.
+    const before = state();
+    if (before.kind !== 'refused' && before.kind !== 'lost') {
+      const look = options.look();
+      if (isRefusal(outcome.error.kind)) void look.then(() => stands(outcome.error));
+      await Promise.race([look, aborted(signal)]);
+    }
+    const after = state();
+    const isLost = after.kind === 'lost' && before.kind !== 'lost';
+    if (isLost || knownKey(after)?.keyId !== knownKey(before)?.keyId) return await attempt();
+    // A provider may say 'denied' or 'invalid' of a key that is missing; the look knows why.
+    const isKnown =
+      after.kind === 'refused' ||
+      after.kind === 'lost' ||
+      (after.kind === 'outage' && outcome.error.kind === 'invalid');
+    return isKnown ? { ok: false, error: after.why } : outcome;
+  };
+
   return {
     async encrypt(plaintext, purpose, signal) {
-      const key = await options.announcedKey(LANE_OF[purpose], signal);
-      if (!key.ok) return key;
-      const attempt = (): Promise<Result<Encrypted>> => once(key.value, plaintext, purpose, signal);
-      const first = await attempt();
-      if (first.ok) return first;
-      if (first.error.kind === 'behind') options.sawMissingVersion();
-      const outcome = await patiently(first, attempt, {
-        signal,
-        useless: options.abandoned,
-        clock,
-      });
-      if (outcome.ok || isTransient(outcome.error.kind)) return outcome;
-      // The announced version may just have been taken away: look once before saying no.
-      const before = state();
-      if (before.kind !== 'refused' && before.kind !== 'lost') {
-        const look = options.look();
-        if (isRefusal(outcome.error.kind)) void look.then(() => stands(outcome.error));
-        await Promise.race([look, aborted(signal)]);
-      }
-      const after = state();
-      const isLost = after.kind === 'lost' && before.kind !== 'lost';
-      if (isLost || knownKey(after)?.keyId !== knownKey(before)?.keyId) return await attempt();
-      // A provider may say 'denied' or 'invalid' of a key that is missing; the look knows why.
-      const isKnown =
-        after.kind === 'refused' ||
-        after.kind === 'lost' ||
-        (after.kind === 'outage' && outcome.error.kind === 'invalid');
-      return isKnown ? { ok: false, error: after.why } : outcome;
+      const outcome = await encrypt(plaintext, purpose, signal);
+      // What fails on a keyring that was replaced is asked of the next one.
+      if (!outcome.ok && purpose !== 'sample' && !options.abandoned())
+        options.failures.saw('encrypt', outcome.error, knownKey(state())?.version);
+      return outcome;
     },
   };
 }

@@ -18,6 +18,7 @@ import { type Lane, MOST_CALLS } from './batcher.ts';
 import type { CacheLimits } from './cache.ts';
 import { createDecrypting, type Sealed } from './decrypting.ts';
 import { createEncrypting, isRefusal } from './encrypting.ts';
+import { createFailures, type Failures } from './failures.ts';
 import type { KeyId } from './key-id.ts';
 import { versionUnderLocalKek } from './local-kek.ts';
 import { createOperations, type Encrypted } from './operations.ts';
@@ -71,6 +72,8 @@ export type KeyringOptions = {
   readonly cache?: CacheLimits | undefined;
   /** Whether an operator has said that this announced key is lost for good; asked at each look. */
   readonly isAcknowledged?: (lost: KeyId) => boolean;
+  /** Where calls that fail are counted; its own where it is not given. */
+  readonly failures?: Failures;
   readonly clock: Clock;
   readonly log: Log;
 };
@@ -90,6 +93,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
   let confirming: Promise<void> | undefined;
   const waiters = createWaiters();
   const pings = createPings();
+  const { failures = createFailures(log, clock) } = options;
   const suspicion = createSuspicion(clock);
   const stateLog = createStateLog(log, clock);
 
@@ -151,6 +155,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     notBefore: operations.writer.askedUntil,
     isAcknowledged: options.isAcknowledged ?? (() => false),
     report,
+    tookToTry: stateLog.tried,
     scheduled: (failures, nextInMs) => stateLog.scheduled(state, failures, nextInMs),
     upkeep: () => memory?.confirm(),
   });
@@ -186,6 +191,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     alone: readers.length === 1,
     memory,
     pings,
+    failures,
     state: () => state,
     abandoned: () => abandoned,
     clock,
@@ -199,6 +205,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     operations,
     memory,
     pings,
+    failures,
     state: () => state,
     announcedKey,
     abandoned: () => abandoned,

@@ -5,7 +5,7 @@ import { fail, type Result, succeed } from '../providers/errors.ts';
 import type { Provider } from '../providers/provider.ts';
 import type { CallSignal } from '../system/call-signal.ts';
 import type { Clock } from '../system/clock.ts';
-import { type Backoff, createBackoff } from './backoff.ts';
+import { type Backoff, createBackoff, mayPass } from './backoff.ts';
 import { type Batcher, createBatcher, type Lane } from './batcher.ts';
 import { firstGood } from './first-good.ts';
 import type { KeyId } from './key-id.ts';
@@ -103,10 +103,14 @@ export function createOperations(options: OperationsOptions): Operations {
       const { version, keyId } = key;
       // Never shared: equal plaintexts must give different ciphertexts.
       const item = { bytes: plaintext, group: version, shareAs: undefined, lane };
+      const began = clock.now();
       const encrypted = await encrypting.submit(item, signal);
+      const took = clock.now() - began;
       if (!encrypted.ok) return encrypted;
       if (verification === 'decrypt') {
         const decrypted = await decryptWith(ofWriter.batcher, encrypted.value, lane, signal);
+        if (!decrypted.ok && mayPass(decrypted.error) && signal.aborted)
+          return fail('unavailable', tooSlow(writer.name, took));
         const verified = sameAs(plaintext, decrypted, writer.name);
         if (!verified.ok) return verified;
       }
@@ -141,6 +145,11 @@ export function createOperations(options: OperationsOptions): Operations {
     },
     writer: ofWriter.backoff,
   };
+}
+
+/** An Encrypt of KMS v2 takes two requests: kube-apiserver waits 3 s for both unless told otherwise. */
+function tooSlow(name: string, tookMs: number): string {
+  return `${name} encrypted in ${Math.round(tookMs)} ms, and the caller's deadline passed before it had decrypted the same again, which proves the ciphertext: find out why ${name} is slow, or raise timeout of the kms provider in kube-apiserver's EncryptionConfiguration`;
 }
 
 /** Succeeds where exactly this plaintext came back; wipes what came back. */

@@ -11,14 +11,20 @@ export type StateLog = {
   changed(before: KeyringState, after: KeyringState): void;
   /** After each look at the provider: the looks that failed in a row, and when the next one begins. */
   scheduled(state: KeyringState, failures: number, nextInMs: number): void;
+  /** The key was tried out in so many milliseconds: encrypted with, and decrypted with. */
+  tried(tookMs: number): void;
 };
 
 /** How often trouble that lasts is logged again. */
 const REMINDER_MS = 5 * 60_000;
 
+/** Half of the time that kube-apiserver gives a call by default. */
+const SLOW_MS = 1_500;
+
 /** A log of a keyring that starts. */
 export function createStateLog(log: Log, clock: Clock): StateLog {
   let loggedAt = clock.now();
+  let slowAt = Number.NEGATIVE_INFINITY;
 
   return {
     changed(before, after) {
@@ -45,6 +51,11 @@ export function createStateLog(log: Log, clock: Clock): StateLog {
         tries: failures,
         nextTrySeconds: Math.ceil(nextInMs / 1000),
       });
+    },
+    tried(tookMs) {
+      if (tookMs < SLOW_MS || clock.now() - slowAt < REMINDER_MS) return;
+      slowAt = clock.now();
+      log.warn?.('provider slow', { milliseconds: Math.round(tookMs), why: SLOW });
     },
   };
 
@@ -74,6 +85,9 @@ export function createStateLog(log: Log, clock: Clock): StateLog {
     }
   }
 }
+
+const SLOW =
+  'encrypting and decrypting together take this long, as each Encrypt of KMS v2 does, and kube-apiserver waits 3 s by default: raise timeout of the kms provider in its EncryptionConfiguration, or find out what is slow';
 
 /** Times and counts in a sentence change with each look, and are no news. */
 function isSame(a: string | undefined, b: string | undefined): boolean {

@@ -56,6 +56,8 @@ export type WatcherOptions = {
   /** Whether an operator has said that this announced key is lost, and another may take its place. */
   readonly isAcknowledged: (lost: KeyId) => boolean;
   readonly report: (seen: Seen) => void;
+  /** Called when a key was tried out: how long encrypting and decrypting took, in milliseconds. */
+  readonly tookToTry: (ms: number) => void;
   /** Called after each report: how many looks in a row have failed, and when the next one begins. */
   readonly scheduled: (failures: number, nextInMs: number) => void;
   /** Called after every second good look, never next to one that tries the key out: room for a request. */
@@ -85,8 +87,7 @@ export function createWatcher(options: WatcherOptions): Watcher {
     const looked = await observe(
       provider,
       { state: options.state(), tryOut, missingSince, now: clock.now() },
-      options.isAcknowledged,
-      clock,
+      options,
       lifetime.signal,
     );
     const { seen } = looked;
@@ -155,10 +156,10 @@ type Look = { readonly seen: Seen; readonly missingSince: number | undefined };
 async function observe(
   provider: Provider,
   before: Before,
-  isAcknowledged: WatcherOptions['isAcknowledged'],
-  clock: Clock,
+  options: WatcherOptions,
   lifetime: AbortSignal,
 ): Promise<Look> {
+  const { clock } = options;
   const deadline = new AbortController();
   const { promise: late, resolve } = Promise.withResolvers<Look>();
   const { missingSince } = before;
@@ -172,7 +173,7 @@ async function observe(
   const timer = clock.setTimer(PROBE_TIMEOUT_MS, abort);
   lifetime.addEventListener('abort', abort, { once: true });
   try {
-    const looking = describeAndTry(provider, before, isAcknowledged, deadline.signal);
+    const looking = describeAndTry(provider, before, options, deadline.signal);
     return await Promise.race([looking, late]);
   } catch (error) {
     const message = `${provider.name} failed in a way that it never should`;
@@ -186,7 +187,7 @@ async function observe(
 async function describeAndTry(
   provider: Provider,
   { state, tryOut, missingSince, now }: Before,
-  isAcknowledged: WatcherOptions['isAcknowledged'],
+  { isAcknowledged, clock, tookToTry }: WatcherOptions,
   signal: AbortSignal,
 ): Promise<Look> {
   const described = await provider.describe(signal);
@@ -211,7 +212,9 @@ async function describeAndTry(
     return { seen: lost(known, { key: seen, how }, isKnown), missingSince: undefined };
   const isAnnounced = state.kind === 'ready' && state.key.keyId === seen.keyId;
   if (isAnnounced && !tryOut) return { seen: succeed(seen), missingSince: undefined };
+  const began = clock.now();
   const works = await selfTest(provider, seen.version, signal);
+  if (works.ok) tookToTry(clock.now() - began);
   return { seen: works.ok ? succeed(seen) : works, missingSince: undefined };
 }
 

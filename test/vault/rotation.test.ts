@@ -97,6 +97,12 @@ for (const release of RELEASES) {
         plugin.client.v2.decrypt({ ...old, uid: 'old' }),
         /PERMISSION_DENIED.*min_decryption_version/,
       );
+      const line = plugin.log().find(({ msg }) => msg === 'calls fail');
+      assert.deepEqual(
+        [line?.level, line?.['reason'], line?.['keyVersion']],
+        ['warn', 'denied', String(least - 1)],
+      );
+      assert.match(String(line?.['why']), /min_decryption_version/);
       await plugin.ready(5_000);
       const fresh = await plugin.client.v2.encrypt(PLAIN, 'new');
       assert.deepEqual(
