@@ -53,6 +53,14 @@ $(BINARIES) &: node_modules/.installed build/commit $(SOURCES)
 .PHONY: binary
 binary: $(BINARIES) ## Leave dist/bin/trousseau-linux-x64 and -arm64, one file each
 
+.PHONY: install
+install: dist/trousseau ## Install it below /opt with units and user, without a package, as root; make uninstall removes it
+	$(NODE) scripts/install.ts
+
+.PHONY: uninstall
+uninstall: node_modules/.installed
+	$(NODE) scripts/install.ts remove
+
 .PHONY: demo
 demo: dist/trousseau ## See it work with a local keyring, in seconds
 	@$(NODE) scripts/demo.ts

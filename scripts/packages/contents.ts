@@ -25,7 +25,8 @@ export async function commonContents(binary: string, edition: Edition): Promise<
   const commands = await allCommands();
   return [
     { path: '/usr/bin/trousseau', mode: 0o755, content: { from: binary } },
-    { path: '/etc/trousseau/config.yaml', mode: 0o640, content: { from: 'packaging/config.yaml' } },
+    { path: '/usr/lib/trousseau/restart', mode: 0o755, content: { from: 'systemd/restart' } },
+    plain('/etc/needrestart/conf.d/trousseau.conf', { from: 'packaging/needrestart.conf' }),
     ...Object.entries(UNITS)
       .filter(([name]) => existsSync(`systemd/${name}`))
       .map(([name, path]) => plain(path, { from: `systemd/${name}` })),

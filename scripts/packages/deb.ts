@@ -9,7 +9,7 @@ import { debianPackages, needsOf } from './libraries.ts';
 import { type Entry, installedKiB, layOut } from './stage.ts';
 import { runLong } from './tools.ts';
 
-const SCRIPTS = ['postinst', 'prerm', 'postrm'] as const;
+const SCRIPTS = ['preinst', 'postinst', 'prerm', 'postrm'] as const;
 const MAINTAINER = 'The Trousseau maintainers <maintainers@trousseau.io>';
 
 export type DebArch = 'amd64' | 'arm64';
@@ -78,7 +78,9 @@ async function debContents({ selinux, edition }: Material): Promise<readonly Ent
   const doc = '/usr/share/doc/trousseau';
   return [
     await zshEntry('/usr/share/zsh/vendor-completions'),
-    plain('/etc/apparmor.d/trousseau', { from: 'packaging/apparmor/trousseau' }),
+    // These two are no conffiles: administrators edit them, and dpkg would ask what to do with a newer one.
+    plain('/usr/lib/trousseau/config.yaml', { from: 'packaging/config.yaml' }),
+    plain('/usr/lib/trousseau/apparmor-profile', { from: 'packaging/apparmor/trousseau' }),
     plain('/usr/lib/systemd/system/trousseau.service.d/10-apparmor.conf', {
       from: 'packaging/apparmor/10-apparmor.conf',
     }),

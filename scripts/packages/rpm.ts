@@ -57,6 +57,7 @@ async function rpmContents({ selinux }: Material): Promise<readonly Entry[]> {
   const doc = '/usr/share/doc/trousseau';
   return [
     await zshEntry('/usr/share/zsh/site-functions'),
+    { path: '/etc/trousseau/config.yaml', mode: 0o640, content: { from: 'packaging/config.yaml' } },
     plain('/usr/share/selinux/packages/trousseau.pp', { bytes: selinux }),
     plain(`${doc}/CHANGELOG.md`, { from: 'CHANGELOG.md' }),
     plain(`${doc}/examples/apparmor-profile`, { from: 'packaging/apparmor/trousseau' }),

@@ -5,7 +5,7 @@ import type { ResolvedConfig } from '../config/environment.ts';
 import { readConfigFile } from '../config/load.ts';
 import { formatProblems } from '../config/problem.ts';
 import { createKmsClient } from '../kms/client.ts';
-import { createLog, LOG_LEVELS, type LogFormat, type LogLevel } from '../observe/log.ts';
+import { createLog, LOG_LEVELS, type LogFormat, type LogLevel, silentLog } from '../observe/log.ts';
 import { systemClock } from '../system/clock.ts';
 import { askRunning } from './admin-client.ts';
 import {
@@ -53,7 +53,7 @@ export const preflightCommand: Command = {
     'log-level': {
       type: 'string',
       value: 'LEVEL',
-      what: 'what is logged on stderr meanwhile; error without it',
+      what: 'log on stderr meanwhile; nothing without it',
       choices: LOG_LEVELS,
     },
     'log-format': {
@@ -82,10 +82,9 @@ export const preflightCommand: Command = {
       return EXIT.usage;
     }
     const { config } = loaded;
-    const log = createLog({
-      level: (options['log-level'] as LogLevel | undefined) ?? 'error',
-      format: (options['log-format'] as LogFormat | undefined) ?? config.log.format,
-    });
+    const level = options['log-level'] as LogLevel | undefined;
+    const format = (options['log-format'] as LogFormat | undefined) ?? config.log.format;
+    const log = level === undefined ? silentLog : createLog({ level, format });
     const steps: readonly Step[] = [
       { step: 'configuration', ok: true, what: file },
       ...(await prove(config, () => runningKeys(config), {

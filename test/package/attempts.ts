@@ -3,7 +3,7 @@
  * see that it is the sandbox that stops it, as the same user in a unit without one. Perl is in every
  * Debian, and can make any system call.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { journal } from './installation.ts';
@@ -45,6 +45,8 @@ const run = (path: string): string => `exec_ok('${path}')`;
 
 /** Files that everybody on the machine may read, made before the attempts. */
 const PLANTED = ['/home/member.txt', '/tmp/planted.txt', '/var/tmp/planted.txt'] as const;
+/** One like /dev/zero, made before the attempts: rights of other devices depend on the host's udev. */
+const DEVICE = '/dev/planted';
 
 export const ATTEMPTS: readonly Attempt[] = [
   { name: 'write to /etc', perl: write('/etc/planted') },
@@ -56,7 +58,7 @@ export const ATTEMPTS: readonly Attempt[] = [
   { name: "see other users' processes", perl: `opendir(my $d, '/proc/1')` },
   { name: 'read /proc/meminfo', perl: read('/proc/meminfo') },
   { name: 'change a kernel setting', perl: write('/proc/sys/vm/swappiness') },
-  { name: 'open a device', perl: read('/dev/net/tun') },
+  { name: 'open a device', perl: read(DEVICE) },
   { name: 'run another program', perl: run('/usr/bin/id') },
   ...['/var/lib/trousseau', '/run/trousseau', '/tmp', '/var/tmp', '/dev/shm'].map((folder) => ({
     name: `run what it wrote to ${folder}`,
@@ -127,8 +129,13 @@ export type Outcome = { readonly inside: string; readonly outside: string };
 /** Makes all attempts, by their names, in the sandbox of trousseau.service and without one. */
 export async function makeAttempts(machine: Machine): Promise<ReadonlyMap<string, Outcome>> {
   const place = (path: string): string => join(machine.root, path);
-  for (const path of PLANTED) writeFileSync(place(path), 'planted', { mode: 0o644 });
+  for (const path of PLANTED) {
+    writeFileSync(place(path), 'planted');
+    chmodSync(place(path), 0o644); // whatever the umask is
+  }
+  await machine.must(['mknod', '-m', '0666', DEVICE, 'c', '1', '5']);
   writeFileSync(place(SCRIPT_PATH), SCRIPT);
+  chmodSync(place(SCRIPT_PATH), 0o644);
   const unit = readFileSync(place('/usr/lib/systemd/system/trousseau.service'), 'utf8');
   const plain = unit.match(/^(User|Group|\w+Directory\w*)=.*$/gm) ?? [];
   writeFileSync(place(`${UNIT_FOLDER}/inside.service`), sandboxed(unit, SCRIPT_PATH));

@@ -2,10 +2,15 @@
 import assert from 'node:assert/strict';
 import {
   appendFileSync,
+  chmodSync,
+  copyFileSync,
   existsSync,
+  lstatSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -64,16 +69,82 @@ function declare(): void {
       assert.equal(debian.run('systemctl', 'is-enabled', unit).output.trim(), 'enabled');
   });
 
-  test('an upgrade that brings another configuration leaves the changed one, and the new one beside it', (t) => {
+  test('an upgrade that brings another configuration asks nothing, though nobody answers', (t) => {
     const debian = tree(t, 'conffile');
     install(debian, old.file('deb'));
     appendFileSync(debian.path(CONFIG), '# mine\n');
     const other = debian.bring(repackedWithConfig(t, newer.file('deb'), '# theirs\n'));
-    good(debian.run('dpkg', '--force-confold', '--install', other));
+    good(debian.run('sh', '-c', 'dpkg --install "$0" </dev/null', other));
     assert.match(readFileSync(debian.path(CONFIG), 'utf8'), /# mine\n$/);
-    assert.match(readFileSync(debian.path(`${CONFIG}.dpkg-dist`), 'utf8'), /# theirs\n$/);
     good(debian.run('dpkg', '--purge', 'trousseau'));
     assert.ok(!existsSync(debian.path('/etc/trousseau')));
+  });
+
+  test('from a version that had the configuration as a conffile, a changed one stays as it is', (t) => {
+    const debian = tree(t, 'was-conffile');
+    install(debian, withConffile(t, old.file('deb')));
+    appendFileSync(debian.path(CONFIG), '# mine\n');
+    good(debian.run('sh', '-c', 'dpkg --install "$0" </dev/null', debian.bring(newer.file('deb'))));
+    assert.match(readFileSync(debian.path(CONFIG), 'utf8'), /# mine\n$/);
+    assert.equal(owned(debian, CONFIG), '640 root:trousseau');
+  });
+
+  test('what was there before the package keeps its owner and mode, and a purge keeps it', (t) => {
+    const debian = tree(t, 'before');
+    good(debian.run('useradd', '--system', '--user-group', '--uid', '777', 'trousseau'));
+    good(debian.run('install', '-d', '-m', '0755', '/etc/trousseau'));
+    const mine = '/etc/systemd/system/trousseau.service.d/10-notify-main.conf';
+    good(debian.run('install', '-D', '-m', '0644', '/etc/hostname', mine));
+    writeFileSync(debian.path(CONFIG), '# mine\n');
+    install(debian, old.file('deb'));
+    assert.equal(owned(debian, '/etc/trousseau'), '755 root:trousseau');
+    assert.equal(readFileSync(debian.path(CONFIG), 'utf8'), '# mine\n');
+    assert.ok(lstatSync(debian.path(mine)).isFile());
+    good(debian.run('dpkg', '--purge', 'trousseau'));
+    assert.ok(existsSync(debian.path(mine)));
+    assert.match(good(debian.run('getent', 'passwd', 'trousseau')), /^trousseau:x:777:/);
+  });
+
+  test('where the number of its group was given to another one meanwhile, files are handed over', (t) => {
+    const debian = tree(t, 'number');
+    install(debian, old.file('deb'));
+    good(debian.run('dpkg', '--remove', 'trousseau'));
+    const gid = good(debian.run('stat', '--format=%g', '/etc/trousseau')).trim();
+    good(debian.run('userdel', 'trousseau'));
+    debian.run('groupdel', 'trousseau'); // userdel may have taken it along
+    good(debian.run('groupadd', '--gid', gid, 'foreign'));
+    assert.equal(owned(debian, CONFIG), '640 root:foreign');
+    install(debian, newer.file('deb'));
+    assert.equal(owned(debian, CONFIG), '640 root:trousseau');
+    assert.equal(owned(debian, '/etc/trousseau'), '750 root:trousseau');
+  });
+
+  test('a configuration that was deleted is not made again, with whatever dpkg is forced to', (t) => {
+    const debian = tree(t, 'deleted');
+    install(debian, old.file('deb'));
+    rmSync(debian.path(CONFIG));
+    good(debian.run('dpkg', '--force-confmiss', '--install', debian.bring(newer.file('deb'))));
+    assert.ok(!existsSync(debian.path(CONFIG)));
+  });
+
+  test('an upgrade replaces the AppArmor profile, but not one that aa-enforce has edited, and asks nothing', (t) => {
+    const debian = tree(t, 'profile');
+    good(debian.run('mkdir', '-p', '/etc/apparmor.d'));
+    install(debian, old.file('deb'));
+    const profile = debian.path('/etc/apparmor.d/trousseau');
+    assert.match(readFileSync(profile, 'utf8'), /flags=\(complain/);
+    const other = repacked(t, newer.file('deb'), (folder) =>
+      appendFileSync(join(folder, 'usr/lib/trousseau/apparmor-profile'), '# theirs\n'),
+    );
+    const silent = (file: string): string =>
+      good(debian.run('sh', '-c', 'dpkg --install "$0" </dev/null', debian.bring(file)));
+    silent(other);
+    assert.match(readFileSync(profile, 'utf8'), /# theirs\n$/);
+    appendFileSync(profile, '# mine\n');
+    silent(newer.file('deb'));
+    assert.match(readFileSync(profile, 'utf8'), /# mine\n$/);
+    good(debian.run('dpkg', '--purge', 'trousseau'));
+    assert.ok(!existsSync(profile));
   });
 
   test('a removal keeps the configuration', (t) => {
@@ -84,32 +155,40 @@ function declare(): void {
     assert.ok(existsSync(debian.path(CONFIG)));
   });
 
-  test('a purge takes secrets and the links that enabled it along', (t) => {
+  test('a purge leaves what is not its own, names it, and takes the links that enabled it along', (t) => {
     const debian = tree(t, 'purge');
     const before = new Set(files(debian));
     install(debian, old.file('deb'));
-    writeFileSync(debian.path('/etc/trousseau/secret-id'), 'secret');
+    good(debian.run('install', '-d', '-o', 'trousseau', '-m', '0700', '/var/lib/trousseau'));
+    const others = [
+      '/etc/trousseau/kek',
+      '/etc/trousseau/secret-id',
+      '/var/lib/trousseau/ring.json.gz',
+      '/var/lib/trousseau/ring.b64',
+    ];
+    for (const file of others) writeFileSync(debian.path(file), `of somebody else: ${KEYRING}`);
     good(debian.run('systemctl', 'enable', SERVICE));
-    good(debian.run('dpkg', '--purge', 'trousseau'));
+    const output = good(debian.run('dpkg', '--purge', 'trousseau'));
+    assert.match(output, /kept, since the package has not made it/);
+    for (const file of others) assert.ok(output.includes(file), file);
     rmSync(debian.path(`/root/${old.file('deb').split('/').at(-1)}`));
     assert.deepEqual(
       files(debian).filter((file) => !before.has(file)),
-      [],
+      ['/etc/trousseau', '/var/lib/trousseau', ...others].sort(),
     );
+    assert.equal(debian.run('getent', 'passwd', 'trousseau').status, 0);
   });
 
-  test('a purge keeps a keyring of any name, with what seals it and its owner, and says so', (t) => {
-    const debian = tree(t, 'keyring');
+  test('a purge finds what lies behind a link, and leaves the link', (t) => {
+    const debian = tree(t, 'link');
     install(debian, old.file('deb'));
-    good(debian.run('install', '-d', '-o', 'trousseau', '-m', '0700', '/var/lib/trousseau'));
-    writeFileSync(debian.path('/var/lib/trousseau/ring.json'), KEYRING);
-    writeFileSync(debian.path('/etc/trousseau/seal.key'), 'seal');
+    good(debian.run('install', '-d', '/srv/keys'));
+    rmSync(debian.path('/var/lib/trousseau'), { recursive: true, force: true });
+    symlinkSync('/srv/keys', debian.path('/var/lib/trousseau'));
+    writeFileSync(debian.path('/srv/keys/keyring.json'), KEYRING);
     const output = good(debian.run('dpkg', '--purge', 'trousseau'));
-    assert.match(output, /kept, because a cluster may need these keys/);
-    assert.match(output, /\/var\/lib\/trousseau\/ring\.json/);
-    assert.equal(readFileSync(debian.path('/var/lib/trousseau/ring.json'), 'utf8'), KEYRING);
-    assert.ok(existsSync(debian.path('/etc/trousseau/seal.key')));
-    assert.equal(debian.run('getent', 'passwd', 'trousseau').status, 0);
+    assert.match(output, /\/var\/lib\/trousseau\/keyring\.json/);
+    assert.equal(readFileSync(debian.path('/srv/keys/keyring.json'), 'utf8'), KEYRING);
   });
 
   test('rpm installs, verifies and erases it', (t) => {
@@ -152,16 +231,32 @@ function files(tree: Tree): readonly string[] {
     '-c',
     `find / \\( ${logs} \\) -prune -o \\( ${backups} \\) -o -print`,
   );
-  return good(found).trim().split('\n');
+  return good(found).trim().split('\n').sort();
 }
 
 /** The same package with another configuration in it, as a later version may bring. */
 function repackedWithConfig(t: TestContext, file: string, addition: string): string {
+  return repacked(t, file, (folder) =>
+    appendFileSync(join(folder, 'usr/lib/trousseau/config.yaml'), addition),
+  );
+}
+
+/** As versions before were: the configuration is a file of the package that dpkg asks about. */
+function withConffile(t: TestContext, file: string): string {
+  return repacked(t, file, (folder) => {
+    mkdirSync(join(folder, 'etc/trousseau'), { mode: 0o750 });
+    copyFileSync(join(folder, 'usr/lib/trousseau/config.yaml'), join(folder, CONFIG));
+    chmodSync(join(folder, CONFIG), 0o640);
+    appendFileSync(join(folder, 'DEBIAN/conffiles'), `${CONFIG}\n`);
+  });
+}
+
+function repacked(t: TestContext, file: string, change: (folder: string) => void): string {
   const work = mkdtempSync(join(tmpdir(), 'trousseau-repacked-'));
   t.after(() => rmSync(work, { recursive: true, force: true }));
   const folder = join(work, 'contents');
   said('dpkg-deb', ['--raw-extract', file, folder]);
-  appendFileSync(join(folder, CONFIG), addition);
+  change(folder);
   const out = join(work, 'repacked.deb');
   said('dpkg-deb', ['--root-owner-group', '-Znone', '--build', folder, out]);
   return out;

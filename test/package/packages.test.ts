@@ -11,9 +11,9 @@ import { executable, ROOT } from './executable.ts';
 import { ask, needTools, node, type Packages, realPackages, said } from './packages-built.ts';
 
 const SHARED = `
-/etc/trousseau
-/etc/trousseau/config.yaml
+/etc/needrestart/conf.d/trousseau.conf
 /usr/bin/trousseau
+/usr/lib/trousseau/restart
 /usr/lib/systemd/system-preset/50-trousseau.preset
 /usr/lib/systemd/system/trousseau.service
 /usr/lib/systemd/system/trousseau.socket
@@ -53,8 +53,9 @@ test('both packages install the program, units, pages, completions and examples'
   }
   assert.ok(debList(built.file('deb')).has('/usr/share/zsh/vendor-completions/_trousseau'));
   assert.ok(rpmList(built.file('rpm')).has('/usr/share/zsh/site-functions/_trousseau'));
-  assert.ok(debList(built.file('deb')).has('/etc/apparmor.d/trousseau'));
+  assert.ok(debList(built.file('deb')).has('/usr/lib/trousseau/apparmor-profile'));
   assert.ok(rpmList(built.file('rpm')).has('/usr/share/licenses/trousseau/LICENSE'));
+  assert.ok(rpmList(built.file('rpm')).has('/etc/trousseau/config.yaml'));
 });
 
 test('everything is of root, the configuration for the plugin to read and for nobody else', () => {
@@ -62,17 +63,34 @@ test('everything is of root, the configuration for the plugin to read and for no
   for (const [path, { mode, owner }] of listed) {
     const private_ = path.startsWith('/etc/trousseau');
     assert.equal(owner, private_ ? 'root:trousseau' : 'root:root', path);
-    const program = path === '/usr/bin/trousseau' || mode.startsWith('d');
+    const programs = ['/usr/bin/trousseau', '/usr/lib/trousseau/restart'];
+    const program = programs.includes(path) || mode.startsWith('d');
     const file = program ? 'rwxr-xr-x' : 'rw-r--r--';
     if (!private_) assert.equal(mode.slice(1), file, path);
   }
   assert.equal(listed.get('/etc/trousseau')?.mode, 'drwxr-x---');
   assert.equal(listed.get('/etc/trousseau/config.yaml')?.mode, '-rw-r-----');
-  for (const [path, { owner, mode }] of debList(built.file('deb'))) {
-    assert.equal(owner, 'root/root', path); // postinst hands the configuration to the group
-    if (path === '/etc/trousseau/config.yaml') assert.equal(mode, '-rw-r-----');
-    if (path === '/etc/trousseau') assert.equal(mode, 'drwxr-x---');
-  }
+  for (const [path, { owner }] of debList(built.file('deb')))
+    assert.equal(owner, 'root/root', path);
+});
+
+test('dpkg has nothing to ask about: what everybody edits is no conffile', () => {
+  const conffiles = said('dpkg-deb', ['--info', built.file('deb'), 'conffiles'])
+    .trim()
+    .split('\n');
+  const inEtc = [...debList(built.file('deb'))]
+    .filter(([path, { mode }]) => path.startsWith('/etc/') && !mode.startsWith('d'))
+    .map(([path]) => path);
+  assert.deepEqual(conffiles, ['/etc/needrestart/conf.d/trousseau.conf']);
+  assert.deepEqual(inEtc.sort(), conffiles);
+});
+
+test('needrestart, which reads Perl, is told to leave the service alone', () => {
+  const file = join(ROOT, 'packaging/needrestart.conf');
+  const units = ['trousseau.service', 'trousseau.socket', 'other-trousseau.service'];
+  const script = `our %nrconf; do $ARGV[0]; die $@ if $@; shift;
+for my $unit (@ARGV) { print join(',', map { $nrconf{override_rc}{$_} } grep { $unit =~ /$_/ } keys %{$nrconf{override_rc}}), ';' }`;
+  assert.equal(said('perl', ['-we', script, file, ...units]), '0;;;');
 });
 
 test('the package for the other architecture holds the same files', () => {

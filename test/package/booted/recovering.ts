@@ -81,6 +81,22 @@ export function recovering(under: UnderTest): void {
     assert.equal(await property(machine, SERVICE, 'ActiveState'), 'active');
   });
 
+  it('it starts where /var/lib is read-only, and where its folder there is a link', async () => {
+    const { machine } = under;
+    const folder = '/var/lib/trousseau';
+    const starts = async (): Promise<void> => {
+      await systemctl(machine, 'restart', SERVICE);
+      await withClient(machine, ({ v2 }) => v2.encrypt(SEED, 'starts'));
+    };
+    await machine.must(['mount', '--bind', '-o', 'ro', '/var/lib', '/var/lib']);
+    await starts();
+    await machine.must(['umount', '/var/lib']);
+    await machine.must(['sh', '-ec', `mv ${folder} /srv/keys && ln -s /srv/keys ${folder}`]);
+    await starts();
+    await machine.must(['sh', '-ec', `rm ${folder} && mv /srv/keys ${folder}`]);
+    await starts();
+  });
+
   it('it is ordered before whatever starts kube-apiserver', async () => {
     const { machine } = under;
     const stub = '[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n';

@@ -5,15 +5,25 @@ import { makeAttempts } from '../attempts.ts';
 import { hardeningTable } from '../hardening-table.ts';
 import type { UnderTest } from './under-test.ts';
 
+/** Fewer would not show that it is the sandbox that denies; of 30, on an ordinary host 21 do. */
+const LEAST_WORKING = 12;
+
 /** Needs an installed package. */
 export function sandbox(under: UnderTest): void {
-  it('every attempt from inside its sandbox is denied, and outside has the end that docs/hardening.md says', async () => {
+  it('every attempt from inside its sandbox is denied as docs/hardening.md says, and most work outside', async (t) => {
     const seen = await makeAttempts(under.machine);
-    assert.deepEqual(byName(seen), byName(hardeningTable()));
-    assert.ok(seen.size >= 10);
+    const table = hardeningTable();
+    assert.deepEqual([...seen.keys()].sort(), [...table.keys()].sort());
+    let worked = 0;
+    for (const [name, { inside, outside }] of seen) {
+      const expected = table.get(name);
+      assert.notEqual(inside, 'worked', name);
+      // What a host denies everybody proves nothing of the sandbox, nor by which wall it is stopped.
+      if (outside === expected?.outside) assert.equal(inside, expected.inside, name);
+      else
+        t.diagnostic(`${name}: outside ${outside} on this host, ${expected?.outside} in the table`);
+      if (outside === 'worked') worked += 1;
+    }
+    assert.ok(worked >= LEAST_WORKING, `${worked} attempts work outside the sandbox`);
   });
-}
-
-function byName<T>(outcomes: ReadonlyMap<string, T>): readonly (readonly [string, T])[] {
-  return [...outcomes].sort(([a], [b]) => (a < b ? -1 : 1));
 }

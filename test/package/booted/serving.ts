@@ -107,6 +107,30 @@ export function serving(under: UnderTest): void {
     await systemctl(machine, 'reload', SERVICE);
   });
 
+  it('a reload that is refused fails, says why, and shows in the status until one succeeds', async () => {
+    const { machine } = under;
+    const pid = await property(machine, SERVICE, 'MainPID');
+    for (const [text, why] of [
+      ['apiVersion: none\n', 'apiVersion'],
+      [keyringConfig('info').replace('keyring.json', 'none.json'), 'none\\.json'],
+    ] as const) {
+      await writeConfig(machine, text);
+      const { code } = await machine.run(['systemctl', 'reload', SERVICE]);
+      assert.notEqual(code, 0);
+      await saysOfItself(
+        machine,
+        new RegExp(`^ready, .*; the last reload was refused at .*${why}`),
+      );
+      const lines = (await journal(machine, SERVICE)).join('\n');
+      assert.match(lines, /^reload refused: the configuration in use stays/m);
+      await withClient(machine, ({ v2 }) => v2.encrypt(Buffer.alloc(32, 1), 'still'));
+    }
+    await writeConfig(machine, keyringConfig('info'));
+    await systemctl(machine, 'reload', SERVICE);
+    await saysOfItself(machine, /^ready, encrypting with \S+$/);
+    assert.equal(await property(machine, SERVICE, 'MainPID'), pid);
+  });
+
   it('it stops cleanly, leaves the socket, and has written a journal that can be read', async () => {
     const { machine } = under;
     await systemctl(machine, 'stop', SERVICE);

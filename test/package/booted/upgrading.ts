@@ -105,7 +105,7 @@ export function removing(under: UnderTest): void {
       return out + err;
     });
     assert.match(said, /WARNING: [1-9]\d* connection\(s\) to \/run\/trousseau\/kms\.sock are open/);
-    assert.match(said, /kept, because a cluster may need these keys/);
+    assert.match(said, /kept, since the package has not made it/);
     assert.ok(said.includes(KEYRING));
     assert.ok(existsSync(join(machine.root, KEYRING)));
     assert.ok(!existsSync(join(machine.root, '/usr/bin/trousseau')));

@@ -1,0 +1,98 @@
+/**
+ * `install.ts [remove]`, as root: what the packages install, without a package manager, around the program
+ * of `make build`. The scripts of the Debian package make the user, the folders and the configuration, and
+ * restart a service that runs once a new process has proved that it can take over.
+ */
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import { commonContents, plain } from './packages/contents.ts';
+import { editionOf } from './packages/edition.ts';
+import type { Entry } from './packages/stage.ts';
+
+const COMMAND = '/usr/bin/trousseau';
+const FOLDER = '/opt/trousseau';
+const PROGRAM = `${FOLDER}/trousseau`;
+
+const owner = packageThatOwns();
+if (process.getuid?.() !== 0) fail('it installs below /opt, /usr and /etc: run it as root');
+else if (owner !== undefined) fail(`${COMMAND} is of a package: remove it first (${owner})`);
+else if (process.argv[2] === 'remove') remove(await entries());
+else install(await entries());
+
+async function entries(): Promise<readonly Entry[]> {
+  const common = await commonContents('dist/trousseau', editionOf(process.env));
+  return [
+    ...common.filter(({ path }) => path !== COMMAND),
+    plain('/usr/lib/trousseau/config.yaml', { from: 'packaging/config.yaml' }),
+    plain('/usr/lib/trousseau/apparmor-profile', { from: 'packaging/apparmor/trousseau' }),
+    plain('/usr/lib/systemd/system/trousseau.service.d/10-apparmor.conf', {
+      from: 'packaging/apparmor/10-apparmor.conf',
+    }),
+    ...readdirSync('dist/lib').map((name) => ({
+      path: `${FOLDER}/lib/${name}`,
+      mode: name === 'node' ? 0o755 : 0o644,
+      content: { from: `dist/lib/${name}` },
+    })),
+    { path: PROGRAM, mode: 0o755, content: { from: 'dist/trousseau' } },
+  ];
+}
+
+function install(files: readonly Entry[]): void {
+  const before = existsSync(COMMAND) ? ['before'] : [];
+  for (const { path, mode, content } of files) {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+    // In one step: the program may be running.
+    const next = `${path}.new`;
+    if ('from' in content) copyFileSync(content.from, next);
+    else writeFileSync(next, content.bytes);
+    chmodSync(next, mode);
+    renameSync(next, path);
+  }
+  rmSync(COMMAND, { force: true });
+  symlinkSync(PROGRAM, COMMAND);
+  script('postinst', 'configure', ...before);
+  process.stdout.write(
+    'installed. Next: edit /etc/trousseau/config.yaml, then systemctl enable --now trousseau.socket trousseau.service\n',
+  );
+}
+
+function remove(files: readonly Entry[]): void {
+  script('prerm', 'remove');
+  for (const path of [COMMAND, ...files.map((file) => file.path)]) rmSync(path, { force: true });
+  rmSync(`${FOLDER}/lib`, { recursive: true, force: true });
+  script('postrm', 'remove');
+  process.stdout.write('removed; what is in /etc/trousseau and /var/lib/trousseau stays\n');
+}
+
+function script(name: string, ...args: readonly string[]): void {
+  const { status } = spawnSync('/bin/sh', [`packaging/deb/${name}`, ...args], { stdio: 'inherit' });
+  if (status !== 0) throw new Error(`packaging/deb/${name} ended with ${status}`);
+}
+
+/** Two owners of the same files would undo each other's work. */
+function packageThatOwns(): string | undefined {
+  for (const [command, ...args] of [
+    ['dpkg-query', '--search', COMMAND],
+    ['rpm', '-qf', COMMAND],
+  ] as const) {
+    const { status } = spawnSync(command, args, { stdio: 'ignore' });
+    if (status === 0) return command;
+  }
+  return undefined;
+}
+
+function fail(why: string): void {
+  process.stderr.write(`${why}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,3 @@
+import { everyPackageState } from './package-states.ts';
+
+await everyPackageState(import.meta.filename, { suite: 'bookworm', kind: 'deb' });
