@@ -20,6 +20,7 @@ export type Etcd = AsyncDisposable & {
   /** Every key that starts so, in order. */
   rangePrefix(prefix: string): Promise<readonly EtcdEntry[]>;
   put(key: string, value: Uint8Array): Promise<void>;
+  deletePrefix(prefix: string): Promise<void>;
   stop(): Promise<void>;
 };
 
@@ -72,6 +73,9 @@ export async function startEtcd({ dir }: { readonly dir: string }): Promise<Etcd
     },
     put: async (key, value) => {
       await call('put', { key: base64(key), value: base64(value) });
+    },
+    deletePrefix: async (prefix) => {
+      await call('deleterange', { key: base64(prefix), range_end: base64(after(prefix)) });
     },
     stop: running.stop,
     [Symbol.asyncDispose]: running.stop,

@@ -47,8 +47,11 @@ export type KubeApiserver = AsyncDisposable & {
   /** What /healthz/kms-providers answers; `kms-provider-0` is the name where v1 is in use. */
   kmsHealth(check?: string): Promise<JsonReply>;
   stop(): Promise<void>;
-  /** Stops and starts it with the same ports, and with other providers where they are given. */
-  restart(providers?: readonly EncryptionProvider[]): Promise<void>;
+  /** Stops and starts it with the same ports, and with other providers and gates where they are given. */
+  restart(
+    providers?: readonly EncryptionProvider[],
+    featureGates?: KubeApiserverOptions['featureGates'],
+  ): Promise<void>;
 };
 
 /** Secrets with one entry `value`; all but `read` reject for a status >= 300. */
@@ -115,12 +118,15 @@ export async function startKubeApiserver(options: KubeApiserverOptions): Promise
     `--service-account-signing-key-file=${serviceAccountKey}`,
     `--encryption-provider-config=${configFile}`,
     `--encryption-provider-config-automatic-reload=${options.reload ?? false}`,
-    ...featureGates(options.featureGates),
     ...(options.args ?? []),
   ];
-  const launch = (): Promise<RunningProcess> =>
+  const launch = (gates = options.featureGates): Promise<RunningProcess> =>
     startServer(
-      { program: testServers()['kube-apiserver'], args, logFile: join(dir, 'kube-apiserver.log') },
+      {
+        program: testServers()['kube-apiserver'],
+        args: [...args, ...featureGates(gates)],
+        logFile: join(dir, 'kube-apiserver.log'),
+      },
       START_MS,
       async (signal) =>
         (await request('GET', options.waitFor ?? '/readyz', undefined, signal)).status === 200,
@@ -139,10 +145,10 @@ export async function startKubeApiserver(options: KubeApiserverOptions): Promise
     readyz: async () => (await request('GET', '/readyz')).status === 200,
     kmsHealth: (check = 'kms-providers') => request('GET', `/healthz/${check}`),
     stop: () => running.stop(),
-    restart: async (providers) => {
+    restart: async (providers, gates) => {
       await running.stop();
       if (providers !== undefined) writeEncryptionConfiguration(configFile, providers);
-      running = await launch();
+      running = await launch(gates);
     },
     [Symbol.asyncDispose]: () => running.stop(),
   };
