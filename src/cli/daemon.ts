@@ -8,6 +8,7 @@ import { createKeyringSwap } from '../keyring/swap.ts';
 import { acceptConnection } from '../kms/authority/connection.ts';
 import { createKmsServer } from '../kms/server.ts';
 import type { Log } from '../observe/log.ts';
+import { createLoginMemory } from '../providers/vault/auth/login-memory.ts';
 import { systemClock } from '../system/clock.ts';
 import { serveOnInherited } from '../system/inherited-serving.ts';
 import type { InheritedSocket } from '../system/inherited-sockets.ts';
@@ -57,9 +58,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
   const { config: started, env, inherited, live } = options;
   const { log } = live;
   const clock = systemClock;
+  const logins = createLoginMemory(clock);
   let config = started;
   const context = {
-    ...{ env, log, clock },
+    ...{ env, log, clock, logins },
     isAcknowledged: (lost: KeyId): boolean => isAcknowledged(config, lost),
     failures: createFailures(log, clock),
   };

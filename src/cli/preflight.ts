@@ -6,6 +6,7 @@ import { readConfigFile } from '../config/load.ts';
 import { formatProblems } from '../config/problem.ts';
 import { createKmsClient } from '../kms/client.ts';
 import { createLog, LOG_LEVELS, type LogFormat, type LogLevel, silentLog } from '../observe/log.ts';
+import { createLoginMemory } from '../providers/vault/auth/login-memory.ts';
 import { systemClock } from '../system/clock.ts';
 import { askRunning } from './admin-client.ts';
 import {
@@ -92,6 +93,7 @@ export const preflightCommand: Command = {
         log,
         clock: systemClock,
         isAcknowledged: (lost) => isAcknowledged(config, lost),
+        logins: createLoginMemory(systemClock),
         limitMs,
       })),
     ];

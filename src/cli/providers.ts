@@ -7,6 +7,7 @@ import { createKeyring, type Keyring } from '../keyring/keyring.ts';
 import type { Log } from '../observe/log.ts';
 import { createLocalProvider } from '../providers/local/local-provider.ts';
 import type { Provider } from '../providers/provider.ts';
+import type { LoginMemory } from '../providers/vault/auth/login-memory.ts';
 import { createVaultProvider } from '../providers/vault/vault-provider.ts';
 import type { Clock } from '../system/clock.ts';
 import { readSecretFile } from '../system/files.ts';
@@ -26,11 +27,13 @@ export type BuildContext = {
   readonly isAcknowledged: (lost: KeyId) => boolean;
   /** Where calls that fail are counted, across reloads. */
   readonly failures?: Failures;
+  /** One for the whole process. */
+  readonly logins: LoginMemory;
 };
 
 /** Builds what the configuration names, and contacts nobody. */
 export function buildKeyring(config: ResolvedConfig, context: BuildContext): Built {
-  const { env, log, clock, isAcknowledged, failures } = context;
+  const { env, log, clock, isAcknowledged, failures, logins } = context;
   const readers = config.providers.map((provider): Provider => {
     const providerLog = log.with({ provider: provider.name });
     return 'vault' in provider
@@ -39,6 +42,7 @@ export function buildKeyring(config: ResolvedConfig, context: BuildContext): Bui
           env,
           clock,
           readSecret: (place) => readSecretFile(place, env),
+          logins,
         })
       : createLocalProvider(provider.name, provider.local, { log: providerLog, clock, env });
   });

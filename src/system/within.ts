@@ -40,3 +40,23 @@ export async function unlessAborted<T>(
     signal.removeEventListener('abort', leave);
   }
 }
+
+/** Gives the work a signal that aborts after so many milliseconds, or with the lifetime before. */
+export async function withLimit<T>(
+  clock: Clock,
+  ms: number,
+  lifetime: AbortSignal | undefined,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const limit = new AbortController();
+  const abort = (): void => limit.abort();
+  const timeout = clock.setTimer(ms, abort);
+  lifetime?.addEventListener('abort', abort, { once: true });
+  if (lifetime?.aborted) abort();
+  try {
+    return await work(limit.signal);
+  } finally {
+    timeout.cancel();
+    lifetime?.removeEventListener('abort', abort);
+  }
+}

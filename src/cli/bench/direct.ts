@@ -7,6 +7,7 @@ import { silentLog } from '../../observe/log.ts';
 import { fail, type Result, succeed } from '../../providers/errors.ts';
 import { createLocalProvider } from '../../providers/local/local-provider.ts';
 import type { Provider } from '../../providers/provider.ts';
+import { createLoginMemory } from '../../providers/vault/auth/login-memory.ts';
 import { createVaultProvider } from '../../providers/vault/vault-provider.ts';
 import { systemClock } from '../../system/clock.ts';
 import { readSecretFile } from '../../system/files.ts';
@@ -94,6 +95,7 @@ function providerOf(writer: ResolvedProvider, env: Environment): Provider {
     env,
     clock: systemClock,
     readSecret: (place) => readSecretFile(place, env),
+    logins: createLoginMemory(systemClock),
   });
 }
 

@@ -7,6 +7,7 @@ import { fail, type Result } from '../errors.ts';
 import { createHedge, type Outcome } from './hedge.ts';
 import { SILENCE_MS } from './http.ts';
 import { createLatency } from './latency.ts';
+import { notCutOff } from './not-cut-off.ts';
 import { type Choice, createPreference } from './preference.ts';
 import type { VaultReply, VaultRequest } from './reply.ts';
 import type { RetryBudget } from './retry-budget.ts';
@@ -50,7 +51,18 @@ export function createAddresses(options: AddressesOptions): Addresses {
   ): Promise<Outcome> => {
     server.circuit.began();
     const began = clock.now();
-    const result = await server.connection.request(request, limitMs, signal);
+    const { leaves } = request;
+    const { connection } = server;
+    const result =
+      leaves === undefined
+        ? await connection.request(request, limitMs, signal)
+        : await notCutOff(
+            { ...request, leaves },
+            connection.request(request, leaves.limitMs, lifetime.signal),
+            limitMs,
+            signal,
+            clock,
+          );
     const took = clock.now() - began;
     const left = !result.ok && signal.aborted && took < SILENCE_MS;
     if (result.ok && request.hedge === true) latency.saw(took);
@@ -69,10 +81,15 @@ export function createAddresses(options: AddressesOptions): Addresses {
   const hedged = createHedge({ ask, settles, latency, budget, clock });
 
   /** Who is the last to be asked needs to leave no time for the next. */
-  const limitOf = (request: VaultRequest, server: Server, last: boolean): number =>
-    last || request.once === true
+  const limitOf = (request: VaultRequest, server: Server, last: boolean): number => {
+    const isLast = last || request.once === true;
+    // What may leave something behind has a time of its own, which its callers end.
+    if (request.leaves !== undefined)
+      return isLast ? request.leaves.limitMs : (request.failoverMs ?? requestTimeoutMs);
+    return isLast
       ? requestTimeoutMs
       : Math.min(request.failoverMs ?? server.pace.limitMs(), requestTimeoutMs);
+  };
 
   /** One after the other, the most promising first. */
   const inTurn = async (

@@ -18,6 +18,8 @@ export type VaultRequest = {
   readonly holds: Content;
   /** What must not be sent twice: the unwrapping of a token that works once. */
   readonly once?: boolean;
+  /** What may leave something behind in Vault, as a login leaves a token. */
+  readonly leaves?: Leaves;
   /** How long it may take where another server can be asked, in milliseconds; else see pace.ts. */
   readonly failoverMs?: number;
   /** What may be asked of a second server while the first is slow. */
@@ -26,6 +28,17 @@ export type VaultRequest = {
   readonly root?: boolean;
   /** Ask the other servers only: the one in use is behind them, maybe. */
   readonly elsewhere?: boolean;
+};
+
+/**
+ * A request that may leave something behind is never cut off: Vault would do it all the same, and
+ * nobody would know. Its callers leave, another server may be asked, and it goes on by itself.
+ */
+export type Leaves = {
+  /** How long it may go on in all, in milliseconds, whatever limits its callers have. */
+  readonly limitMs: number;
+  /** Called where it is given up, with what will come of it. */
+  givenUp(outcome: Promise<Result<VaultReply>>): void;
 };
 
 export type Content =

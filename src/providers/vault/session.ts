@@ -1,40 +1,46 @@
 /**
  * The life of a token: logging in, renewing, and logging in again when that no longer helps. All
- * callers share one login. Waiting for Vault to come back is the callers' doing, who ask again; the
- * only timer here is the one of the renewal.
+ * callers share one login. At any time the tokens that Vault granted are the one in use, those that
+ * were or will be given back, and what a login under way may bring.
  */
 import { createHash } from 'node:crypto';
 import type { Log } from '../../observe/log.ts';
-import type { Clock, Timer } from '../../system/clock.ts';
-import { within } from '../../system/within.ts';
-import { fail, type ProviderError, type Result, succeed } from '../errors.ts';
-import { loginOf } from './auth/credentials-login.ts';
-import {
-  type AuthMethod,
-  type Credentials,
-  type Login,
-  revocationOf,
-  type Send,
-} from './auth/login.ts';
-import { createRelogins, refusedWait } from './relogin.ts';
-import { renewalDelay, retryDelay, shrinks } from './renewal.ts';
+import type { Clock } from '../../system/clock.ts';
+import { unlessAborted, within, withLimit } from '../../system/within.ts';
+import { fail, type Result, succeed } from '../errors.ts';
+import { adviceFor, countsForLockout } from './auth/advice.ts';
+import type { Asking, AuthMethod, Credentials, Login, LoginFailure, Send } from './auth/login.ts';
+import type { LoginMemory } from './auth/login-memory.ts';
+import { createDenials } from './denials.ts';
+import { type Denied, diagnose, type Standing, standingOf } from './diagnosis.ts';
+import { createRevocations } from './revocations.ts';
+import { createTokenInUse } from './token-in-use.ts';
+
+type Failure = Extract<Result<never>, { ok: false }>;
 
 export type Session = {
   /** The token to use now; logs in where there is none. */
   token(signal: AbortSignal): Promise<Result<string>>;
   /**
-   * Vault did not accept a token: answers another one, from a login that all callers share, or why
-   * there is none. `why` is what Vault said.
+   * Vault denied a request: answers the token to send it with once more, from a login that all
+   * callers share where that can help, or what is wrong and what to do.
    */
-  replace(rejected: string, why: ProviderError, signal: AbortSignal): Promise<Result<string>>;
-  /** What Vault made of the token that `replace` answered. */
-  tried(token: string, accepted: boolean): void;
-  /** Ends the renewal and gives back a token that we made. */
+  replace(rejected: string, denied: Denied, signal: AbortSignal): Promise<Result<string>>;
+  /** Vault denied it to the token of `replace` too: answers what is wrong and what to do. */
+  denied(token: string, denied: Denied): Promise<Failure>;
+  /** Vault did what was asked at this path, with this token. */
+  accepted(token: string, path: string): void;
+  /** Ends the renewal and gives back every token that we made; a login under way has 3 s for that. */
   stop(): Promise<void>;
+  /** After the stop: the logins that have no answer yet; resolves when their tokens are given back. */
+  underWay(): Promise<void> | undefined;
 };
 
 export type SessionOptions = {
   readonly method: AuthMethod;
+  /** Which Vault this is; with the method's identity it names who logs in where. */
+  readonly vault: string;
+  readonly memory: Pick<LoginMemory, 'refusals'>;
   readonly send: Send;
   /** Reads the TLS files anew before a login. */
   readonly refresh: () => Promise<Result<void>>;
@@ -42,228 +48,225 @@ export type SessionOptions = {
   readonly log: Log;
 };
 
-/** A login must not hang for ever on behalf of nobody. */
-const LOGIN_TIMEOUT_MS = 10_000;
+/**
+ * How long a login may take before another one begins, so that few are under way at a time even where
+ * Vault is slow. What it brings later is used or given back.
+ */
+const LOGIN_LIMIT_MS = 30_000;
 /** A network file system may hang for ever. */
 const READ_LIMIT_MS = 2_000;
-const REVOKE_TIMEOUT_MS = 1_000;
+/** How long a stop waits for a login that is under way, to give back its token. */
+const LATE_AT_STOP_MS = 3_000;
 /** Longer than any request may take. */
 const RETIRE_AFTER_MS = 10_000;
+/** A token of this age is never the fault where its policy can be. */
+const FRESH_MS = 10_000;
 
-type Held = {
-  readonly login: Login;
-  readonly expiresAt: number;
-  /** What Vault granted at the login, to compare renewals with. */
-  readonly grantedMs: number;
-};
-type Refused = {
-  readonly credentials: string;
-  readonly failure: Extract<Result<never>, { ok: false }>;
-  readonly until: number;
-  readonly times: number;
-};
+const TOO_LONG = 'logging in to Vault takes too long';
 
 /** A session that has not logged in yet. */
 export function createSession(options: SessionOptions): Session {
   const { method, send, clock, log } = options;
+  const { refusals } = options.memory;
+  const identity = `${options.vault} ${method.identity}`;
   const lifetime = new AbortController();
-  let held: Held | undefined;
+  const denials = createDenials(clock);
+  const revocations = createRevocations({ send, clock, log });
   let pending: Promise<Result<string>> | undefined;
-  let refused: Refused | undefined;
   let lastCredentials: string | undefined;
-  let timer: Timer | undefined;
-  const relogins = createRelogins(clock);
-  /** Tokens of ours that are in use no longer, and are given back once nobody is under way with them. */
-  const replaced = new Map<string, Timer>();
+  /** A session is made at the start and by a reload: a person waits for its first login. */
+  let asked = true;
+  let stopped: Promise<void> | undefined;
+  const late = new Set<Promise<void>>();
+  const standings = new Map<string, Promise<Standing>>();
 
-  /**
-   * A limit of its own, since a login serves more callers than the one that began it. The end of
-   * the session ends what runs then; what is begun afterwards, the revocation, has its time.
-   */
-  const limited = async <T>(ms: number, work: (signal: AbortSignal) => Promise<T>): Promise<T> => {
-    const limit = new AbortController();
-    const abort = (): void => limit.abort();
-    const timeout = clock.setTimer(ms, abort);
-    lifetime.signal.addEventListener('abort', abort, { once: true });
-    try {
-      return await work(limit.signal);
-    } finally {
-      timeout.cancel();
-      lifetime.signal.removeEventListener('abort', abort);
-    }
+  const takeLate = (arriving: Promise<Result<Login>>): void => {
+    const taken = arriving.then((arrived) => {
+      late.delete(taken);
+      if (!arrived.ok) return;
+      if (lifetime.signal.aborted || inUse.current() !== undefined) giveBack(arrived.value);
+      else use(arrived.value);
+    });
+    late.add(taken);
   };
-
-  const revoke = async (token: string): Promise<void> => {
-    replaced.get(token)?.cancel();
-    replaced.delete(token);
-    await limited(REVOKE_TIMEOUT_MS, (signal) => send(revocationOf(token), signal));
+  const giveBack = (login: Login, afterMs = 0): void => {
+    if (login.own) revocations.add(login, afterMs);
   };
 
   const logIn = async (signal: AbortSignal): Promise<Result<string>> => {
     const read = await method.credentials();
     if (!read.ok) return read;
-    const fingerprint = fingerprintOf(read.value);
-    lastCredentials = fingerprint;
-    if (refused?.credentials === fingerprint && clock.now() < refused.until) return refused.failure;
+    const credentials = fingerprintOf(read.value);
+    lastCredentials = credentials;
+    const known = refusals.holds({ identity, credentials }, asked);
+    asked = false;
+    if (known !== undefined) return known;
     const refreshed = await options.refresh();
     if (!refreshed.ok) return refreshed;
-    const login = await method.login(read.value, send, signal);
+    const asking: Asking = { send, signal, late: takeLate, giveBack };
+    const login = await method.login(read.value, asking);
+    if (!login.ok) return refusedFor(login, credentials);
+    refusals.accepted(identity);
     if (signal.aborted) {
-      // Nobody waits for it any more, and nobody would give it back.
-      if (login.ok && login.value.own) await revoke(login.value.token);
-      return fail('unavailable', 'logging in to Vault takes too long');
+      takeLate(Promise.resolve(login));
+      return fail('unavailable', TOO_LONG);
     }
-    if (!login.ok) {
-      if (login.error.kind !== 'denied') return login;
-      const times = refused?.credentials === fingerprint ? refused.times + 1 : 0;
-      const wait = refusedWait(times, method.locksOut);
-      const failure = fail('denied', `${login.error.message}; ${method.advice}`);
-      refused = { credentials: fingerprint, failure, until: clock.now() + wait, times };
-      log.warn?.('login refused', {
-        method: method.name,
-        why: login.error.message,
-        nextTryInMs: wait,
-      });
-      return failure;
-    }
-    refused = undefined;
-    retireHeld(login.value.token);
-    hold(login.value, login.value.ttlMs);
-    log.info?.('logged in', {
-      method: method.name,
-      ttlSeconds: secondsOf(login.value.ttlMs),
-      renewable: login.value.renewable,
-    });
+    use(login.value);
     return succeed(login.value.token);
+  };
+
+  const refusedFor = (
+    { error, refusal }: LoginFailure,
+    credentials: string,
+  ): Extract<Result<never>, { ok: false }> => {
+    if (error.kind !== 'denied') return { ok: false, error };
+    const advice = refusal === undefined ? '' : adviceOf(method, refusal);
+    const failure = refusals.refused({
+      identity,
+      credentials,
+      message: advice === '' ? error.message : `${error.message}: ${advice}`,
+      counts:
+        method.locksOut &&
+        refusal?.step === 'login' &&
+        countsForLockout(refusal.status, refusal.words),
+      place: method.credential.place,
+    });
+    log.warn?.('login refused', { method: method.name, why: failure.error.message });
+    return failure;
   };
 
   const shareLogin = (): Promise<Result<string>> => {
     if (lifetime.signal.aborted)
       return Promise.resolve(fail('unavailable', 'the session has ended'));
-    pending ??= limited(LOGIN_TIMEOUT_MS, (signal) => unlessAborted(logIn(signal), signal)).finally(
-      () => {
-        pending = undefined;
-      },
-    );
+    // A limit of its own, since a login serves more callers than the one that began it.
+    pending ??= withLimit(clock, LOGIN_LIMIT_MS, lifetime.signal, (signal) =>
+      unlessAborted(logIn(signal), signal, () => fail('unavailable', TOO_LONG)),
+    ).finally(() => {
+      pending = undefined;
+    });
     return pending;
   };
 
-  /** Requests that are under way with the token still need it for a moment. */
-  const retireHeld = (next: string): void => {
-    if (held === undefined || !held.login.own || clock.now() >= held.expiresAt) return;
-    const { token } = held.login;
-    if (token !== next) {
-      replaced.set(
-        token,
-        clock.setTimer(RETIRE_AFTER_MS, () => void revoke(token)),
-      );
-    }
+  const inUse = createTokenInUse({ method: method.name, send, clock, log, logIn: shareLogin });
+
+  const use = (login: Login): void => {
+    const before = inUse.last();
+    // Requests that are under way with the one before still need it for a moment.
+    if (
+      before !== undefined &&
+      before.login.token !== login.token &&
+      clock.now() < before.expiresAt
+    )
+      giveBack({ ...before.login, ttlMs: before.expiresAt - clock.now() }, RETIRE_AFTER_MS);
+    inUse.hold(login);
+    if (login.proven) sayLoggedIn(login);
+    else if (before?.login.token !== login.token)
+      log.info?.('token read, which may not look itself up', { method: method.name });
   };
 
-  const hold = (login: Login, grantedMs: number): void => {
-    held = { login, expiresAt: clock.now() + login.ttlMs, grantedMs };
-    timer?.cancel();
-    timer = undefined;
-    const delay = renewalDelay(login.ttlMs, clock.random());
-    if (delay !== undefined && !lifetime.signal.aborted)
-      timer = clock.setTimer(delay, () => void prolong());
-  };
-
-  /** Renews, or logs in again; the token in use stays in use until there is a better one. */
-  const prolong = async (): Promise<void> => {
-    const now = held;
-    if (now === undefined || lifetime.signal.aborted) return;
-    const outcome = now.login.renewable ? await renew(now) : await shareLogin();
-    if (outcome.ok || lifetime.signal.aborted) return;
-    log.warn?.('token not renewed yet', { method: method.name, why: outcome.error.message });
-    const left = now.expiresAt - clock.now();
-    if (left > 0) timer = clock.setTimer(retryDelay(left, clock.random()), () => void prolong());
-  };
-
-  /** https://developer.hashicorp.com/vault/api-docs/auth/token#renew-a-token-self */
-  const renew = async (renewing: Held): Promise<Result<string>> => {
-    const { login, grantedMs } = renewing;
-    const request = {
-      method: 'POST',
-      path: 'auth/token/renew-self',
-      token: login.token,
-      body: {},
-      what: 'renewing the token',
-      holds: 'auth',
-    } as const;
-    const replied = await limited(LOGIN_TIMEOUT_MS, (signal) => send(request, signal));
-    // Another token came into use meanwhile: what became of this one is of no interest any more.
-    if (held !== renewing) return succeed(login.token);
-    if (!replied.ok) return replied;
-    const { failure } = replied.value;
-    if (failure !== undefined) {
-      const { kind } = failure.error;
-      return kind === 'unavailable' || kind === 'throttled' ? failure : await shareLogin();
-    }
-    const renewed = loginOf(replied.value);
-    if (!renewed.ok) return renewed;
-    // Near its greatest life a token is given ever less: from then on only a new login helps.
-    if (!Number.isFinite(renewed.value.ttlMs)) return await shareLogin();
-    const exhausted = shrinks(renewed.value.ttlMs, grantedMs);
-    log.debug?.('token renewed', { ttlSeconds: secondsOf(renewed.value.ttlMs), last: exhausted });
-    const { ttlMs } = renewed.value;
-    hold({ ...login, ttlMs, renewable: !exhausted }, Math.max(grantedMs, ttlMs));
-    return succeed(login.token);
+  const sayLoggedIn = ({ ttlMs, renewable }: Login): void => {
+    const ttlSeconds = Number.isFinite(ttlMs) ? Math.round(ttlMs / 1000) : undefined;
+    log.info?.('logged in', { method: method.name, ttlSeconds, renewable });
   };
 
   /** Whether there are other credentials than those of the last login, so that trying makes sense. */
   const credentialsChanged = async (): Promise<boolean> => {
-    const read = await method.credentials();
-    return read.ok && fingerprintOf(read.value) !== lastCredentials;
+    const changed = method
+      .credentials()
+      .then((read) => read.ok && fingerprintOf(read.value) !== lastCredentials);
+    return await within(clock, READ_LIMIT_MS, changed, () => false);
+  };
+
+  /** All callers whose requests were denied at a path ask Vault once. */
+  const standing = (denied: Denied, token: string): Promise<Standing> => {
+    const key = `${denied.request.path} ${token}`;
+    const known = standings.get(key);
+    if (known !== undefined) return known;
+    const asking = standingOf(denied, token, send, clock).finally(() => standings.delete(key));
+    standings.set(key, asking);
+    return asking;
+  };
+
+  const conclude = (token: string, denied: Denied, found: Standing): Failure => {
+    const held = inUse.last();
+    const isHeld = held?.login.token === token;
+    const age = isHeld ? clock.now() - held.since : 0;
+    const own = isHeld ? held.login.own : method.tokenPlace === undefined;
+    const diagnosis = diagnose(denied, { token, own, fresh: age < FRESH_MS }, found, method);
+    denials.denied(denied.request.path, diagnosis);
+    return diagnosis;
+  };
+
+  const end = async (): Promise<void> => {
+    lifetime.abort();
+    const last = inUse.stop();
+    if (last !== undefined && clock.now() < last.expiresAt)
+      giveBack({ ...last.login, ttlMs: last.expiresAt - clock.now() });
+    await pending;
+    if (late.size > 0) {
+      const arrived = Promise.all(late).then(() => undefined);
+      await within(clock, LATE_AT_STOP_MS, arrived, () =>
+        log.warn?.('a login has no answer yet: the token that it may bring lives until its end'),
+      );
+    }
+    await revocations.stop();
   };
 
   return {
     async token(signal) {
-      if (held !== undefined && clock.now() < held.expiresAt) return succeed(held.login.token);
-      return await unlessAborted(shareLogin(), signal);
+      const held = inUse.current();
+      if (held !== undefined) return succeed(held.login.token);
+      return await unlessAborted(shareLogin(), signal, () => fail('unavailable', TOO_LONG));
     },
-    async replace(rejected, why, signal) {
-      const inUse = held?.login.token;
-      if (inUse !== undefined && inUse !== rejected) return succeed(inUse);
-      const denied = fail('denied', `${why.message}; ${method.advice}`);
-      if (pending === undefined && !relogins.allowed()) {
-        const changed = await within(clock, READ_LIMIT_MS, credentialsChanged(), () => false);
-        if (!changed) return denied;
-      }
-      const again = await unlessAborted(shareLogin(), signal);
-      return again.ok && again.value === rejected ? denied : again;
+    async replace(rejected, denied, signal) {
+      const before = inUse.current();
+      if (before !== undefined && before.login.token !== rejected)
+        return succeed(before.login.token);
+      const known = pending === undefined ? denials.holds(denied.request.path) : undefined;
+      if (known !== undefined && !(await credentialsChanged())) return known;
+      const found = await unlessAborted<Standing>(standing(denied, rejected), signal, () => ({
+        kind: 'not taken',
+      }));
+      if (found.kind === 'allowed') return succeed(rejected);
+      // Another caller may have been quicker.
+      const held = inUse.current();
+      if (held !== undefined && held.login.token !== rejected) return succeed(held.login.token);
+      // Where Vault only seems to mean the policy, a login is tried as well.
+      const isGood = found.kind === 'not allowed' && found.granted !== undefined;
+      const isFresh = held !== undefined && clock.now() - held.since < FRESH_MS;
+      // A login brings the policies that its role has by now; seconds ago it brought them already.
+      if (isGood && isFresh && !(await credentialsChanged()))
+        return conclude(rejected, denied, found);
+      const again = await unlessAborted(shareLogin(), signal, () => fail('unavailable', TOO_LONG));
+      if (!again.ok) return isGood ? conclude(rejected, denied, found) : again;
+      return again.value === rejected ? conclude(rejected, denied, found) : again;
     },
-    tried: relogins.tried,
-    async stop() {
-      lifetime.abort();
-      timer?.cancel();
-      const tokens = [...replaced.keys(), ...(held?.login.own === true ? [held.login.token] : [])];
-      held = undefined;
-      await Promise.all(tokens.map(revoke));
+    async denied(token, denied) {
+      return conclude(token, denied, await standing(denied, token));
     },
+    accepted(token, path) {
+      denials.accepted(path);
+      const held = inUse.last();
+      if (held === undefined || held.login.proven || held.login.token !== token) return;
+      inUse.proven();
+      sayLoggedIn(held.login);
+    },
+    stop() {
+      stopped ??= end();
+      return stopped;
+    },
+    underWay: () =>
+      late.size === 0 ? undefined : Promise.all(late).then(() => revocations.stop()),
   };
+}
+
+function adviceOf(
+  { name, credential }: AuthMethod,
+  refusal: NonNullable<LoginFailure['refusal']>,
+): string {
+  return adviceFor({ ...refusal, capability: 'read', method: name, credential, token: undefined });
 }
 
 function fingerprintOf(credentials: Credentials): string {
   return createHash('sha256').update(JSON.stringify(credentials)).digest('base64');
-}
-
-function secondsOf(ms: number): number | undefined {
-  return Number.isFinite(ms) ? Math.round(ms / 1000) : undefined;
-}
-
-/** A caller that can wait no longer leaves; what it waited for goes on for the others. */
-async function unlessAborted(
-  work: Promise<Result<string>>,
-  signal: AbortSignal,
-): Promise<Result<string>> {
-  const left = Promise.withResolvers<Result<string>>();
-  const leave = (): void => left.resolve(fail('unavailable', 'logging in to Vault takes too long'));
-  signal.addEventListener('abort', leave, { once: true });
-  if (signal.aborted) leave();
-  try {
-    return await Promise.race([work, left.promise]);
-  } finally {
-    signal.removeEventListener('abort', leave);
-  }
 }

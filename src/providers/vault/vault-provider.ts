@@ -5,6 +5,7 @@ import type { Clock } from '../../system/clock.ts';
 import type { Provider } from '../provider.ts';
 import { createAddresses } from './addresses.ts';
 import type { ReadSecret } from './auth/login.ts';
+import type { LoginMemory } from './auth/login-memory.ts';
 import { authMethod } from './auth/method.ts';
 import { createVaultClient } from './client.ts';
 import { createVaultConnection } from './http.ts';
@@ -25,13 +26,15 @@ export type VaultDependencies = {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
   readonly readSecret: ReadSecret;
+  /** What the process knows of its logins; one for all providers of all configurations. */
+  readonly logins: LoginMemory;
 };
 
 /** A provider that has not contacted Vault yet. */
 export function createVaultProvider(
   name: string,
   options: VaultOptions,
-  { log, env, clock, readSecret }: VaultDependencies,
+  { log, env, clock, readSecret, logins }: VaultDependencies,
 ): Provider {
   const budget = createRetryBudget(clock);
   const { addresses: urls, proxy } = options;
@@ -57,7 +60,9 @@ export function createVaultProvider(
     log,
   });
   const session = createSession({
-    method: authMethod(options.auth, readSecret),
+    method: authMethod(options.auth, readSecret, logins.unwrapped),
+    vault: `${[...urls].sort().join(' ')} ${options.namespace ?? ''}`,
+    memory: logins,
     send: addresses.request,
     refresh: addresses.refresh,
     clock,
@@ -70,7 +75,10 @@ export function createVaultProvider(
     start: () => undefined,
     async stop() {
       await session.stop();
-      await addresses.close();
+      const underWay = session.underWay();
+      if (underWay === undefined) await addresses.close();
+      // Where the process lives on, as after a reload, what they bring is given back too.
+      else void underWay.then(addresses.close);
     },
     describe: transit.describe,
     encrypt: transit.encrypt,

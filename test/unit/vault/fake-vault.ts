@@ -35,7 +35,11 @@ export type FakeAnswer =
       readonly text: string;
       readonly headers?: Readonly<Record<string, string>>;
     }
-  | { readonly kind: 'hold'; readonly held: (gone: Promise<void>) => void };
+  | {
+      readonly kind: 'hold';
+      /** Called when the request is there, with the end of its connection, and to answer it late. */
+      readonly held: (gone: Promise<void>, answer: (late: FakeAnswer) => void) => void;
+    };
 
 /** A request as it came in. */
 export type SeenRequest = {
@@ -63,6 +67,7 @@ export type FakeVault = {
 
 export const LOGIN = 'auth/approle/login';
 const LOOKUP = 'auth/token/lookup-self';
+export const REVOKE = 'auth/token/revoke-self';
 export const ENCRYPT = 'transit/encrypt/kubernetes';
 export const DECRYPT = 'transit/decrypt/kubernetes';
 export const KEY = 'transit/keys/kubernetes';
@@ -78,6 +83,10 @@ export const json = (
 /** An answer with these sentences in `errors`. */
 export const refusal = (status: number, ...errors: string[]): FakeAnswer =>
   json(status, { errors });
+
+/** What Vault answers to a good login. */
+export const granting = (token: string, ttl = 3600): FakeAnswer =>
+  json(200, { auth: { client_token: token, lease_duration: ttl, renewable: true } });
 
 export async function startFakeVault(t: TestContext): Promise<FakeVault> {
   const connections = new Map<Socket, number>();
@@ -147,7 +156,9 @@ function give(answer: FakeAnswer, response: ServerResponse, socket: Socket): voi
         .end(answer.text);
       return;
     case 'hold':
-      answer.held(new Promise((resolve) => void socket.once('close', () => resolve())));
+      answer.held(new Promise((resolve) => void socket.once('close', () => resolve())), (late) =>
+        give(late, response, socket),
+      );
       return;
     case 'json':
       response

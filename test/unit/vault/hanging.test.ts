@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { ciphertextOf, DECRYPT, type FakeAnswer, LOGIN, startFakeVault } from './fake-vault.ts';
+import { waitUntil } from '../../servers/wait-until.ts';
+import {
+  ciphertextOf,
+  DECRYPT,
+  type FakeAnswer,
+  granting,
+  LOGIN,
+  REVOKE,
+  startFakeVault,
+} from './fake-vault.ts';
 import { bytes, patient, said, startProvider } from './provider-under-test.ts';
 
 const one = [bytes(ciphertextOf('one'))];
@@ -14,7 +23,7 @@ describe('a server that hangs', () => {
 
   for (const path of [DECRYPT, LOGIN]) {
     it(`lets go of the caller that gives up at ${path}`, async (t) => {
-      const { vault, provider } = await startProvider(t);
+      const { vault, provider, clock } = await startProvider(t);
       const { answer, arrived } = held();
       vault.next(path, answer);
       const caller = new AbortController();
@@ -22,8 +31,13 @@ describe('a server that hangs', () => {
       const { gone } = await arrived;
       caller.abort();
       assert.deepEqual(said(await answered), ['error: unavailable']);
-      // A login serves others too, so that it ends with the session only.
-      if (path === LOGIN) await provider.stop();
+      if (path === LOGIN) {
+        // A login serves others too, and may bring a token after the end of the session.
+        const stopped = provider.stop();
+        await clock.advance(3_000);
+        await stopped;
+        await clock.advance(90_000);
+      }
       await gone;
     });
   }
@@ -66,20 +80,29 @@ describe('a server that hangs', () => {
     });
   }
 
-  it('at a login is given all of requestTimeout, though there is another one', async (t) => {
+  it('at a login is given five seconds where there is another one, whatever requestTimeout is', async (t) => {
     const [first, second] = [await startFakeVault(t), await startFakeVault(t)];
     const addresses = [first.address, second.address];
-    const { provider, clock } = await startProvider(t, { addresses });
-    const { answer, arrived } = held();
-    first.next(LOGIN, answer);
+    const { provider, clock } = await startProvider(t, { addresses, requestTimeout: 500 });
+    const late = Promise.withResolvers<(answer: FakeAnswer) => void>();
+    first.next(LOGIN, { kind: 'hold', held: (_gone, answer) => late.resolve(answer) });
     const answered = provider.decrypt(one, patient());
-    const { gone } = await arrived;
-    await clock.advance(1_999);
+    const answer = await late.promise;
+    await clock.advance(4_999);
     assert.deepEqual(second.seen, []);
     await clock.advance(1);
     assert.deepEqual(said(await answered), ['one']);
-    await gone;
     assert.equal(second.count(LOGIN), 1);
+    // What the first one grants after all is given back.
+    answer(granting('hvs.granted-too-late'));
+    await waitUntil('the revocation', 5_000, () =>
+      [first, second].some(({ seen }) =>
+        seen.some(
+          ({ path, headers }) =>
+            path === REVOKE && headers['x-vault-token'] === 'hvs.granted-too-late',
+        ),
+      ),
+    );
   });
 
   it('is not asked by a caller that has given up before', async (t) => {

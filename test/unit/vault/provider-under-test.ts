@@ -3,6 +3,7 @@ import type { TestContext } from 'node:test';
 import { silentLog } from '../../../src/observe/log.ts';
 import type { Result } from '../../../src/providers/errors.ts';
 import type { Provider } from '../../../src/providers/provider.ts';
+import { createLoginMemory } from '../../../src/providers/vault/auth/login-memory.ts';
 import {
   createVaultProvider,
   type VaultOptions,
@@ -49,6 +50,7 @@ export async function startProvider(
     env: {},
     clock,
     readSecret: async (place) => secrets.get(place) ?? '',
+    logins: createLoginMemory(clock),
   });
   t.after(() => provider.stop());
   return { vault, provider, clock, secrets };

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { fail, succeed } from '../../../src/providers/errors.ts';
+import { succeed } from '../../../src/providers/errors.ts';
 import { settle } from '../driven-clock.ts';
 import {
   broken,
   createSessionUnderTest,
+  deniedAt,
   granted,
   LOGIN,
   patient,
@@ -12,7 +13,7 @@ import {
   refused,
 } from './session-under-test.ts';
 
-const why = fail('unauthenticated', 'Vault answered 403').error;
+const why = deniedAt('transit/encrypt/k');
 
 describe('the renewal of a token', () => {
   for (const [random, at] of [

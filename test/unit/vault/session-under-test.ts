@@ -2,7 +2,9 @@
 import { createLog } from '../../../src/observe/log.ts';
 import { fail, type ProviderErrorKind, succeed } from '../../../src/providers/errors.ts';
 import type { Send } from '../../../src/providers/vault/auth/login.ts';
+import { createLoginMemory } from '../../../src/providers/vault/auth/login-memory.ts';
 import { authMethod } from '../../../src/providers/vault/auth/method.ts';
+import type { Denied } from '../../../src/providers/vault/diagnosis.ts';
 import { createSession, type Session } from '../../../src/providers/vault/session.ts';
 import { createDrivenClock, type DrivenClock } from '../driven-clock.ts';
 import { replyOf } from './reply-of.ts';
@@ -41,8 +43,11 @@ export const granted = (token: string, ttl: number, renewable = true): Reply => 
 };
 
 /** Tokens are named by the count of logins: `token-1` is the first. */
-export function createSessionUnderTest(random = 0): SessionUnderTest {
-  const clock = createDrivenClock(1_800_000_000_000, random);
+export function createSessionUnderTest(
+  random = 0,
+  clock = createDrivenClock(1_800_000_000_000, random),
+  memory = createLoginMemory(clock),
+): SessionUnderTest {
   const requests: Request[] = [];
   const secret = { id: 'first', hangs: false };
   const grant = { ttl: 90, renewable: true };
@@ -69,9 +74,13 @@ export function createSessionUnderTest(random = 0): SessionUnderTest {
   const log = createLog({ level: 'debug', format: 'json', write });
   const approle = { mount: 'approle', roleID: 'role', secretIDWrapped: false };
   const session = createSession({
-    method: authMethod({ appRole: { ...approle, secretIDFile: '/id' } }, () =>
-      secret.hangs ? new Promise(() => undefined) : Promise.resolve(secret.id),
+    method: authMethod(
+      { appRole: { ...approle, secretIDFile: '/id' } },
+      () => (secret.hangs ? new Promise(() => undefined) : Promise.resolve(secret.id)),
+      memory.unwrapped,
     ),
+    vault: 'the Vault of the test',
+    memory,
     send,
     refresh: async () => succeed(undefined),
     clock,
@@ -82,3 +91,11 @@ export function createSessionUnderTest(random = 0): SessionUnderTest {
 
 /** A signal that nobody aborts. */
 export const patient = (): AbortSignal => new AbortController().signal;
+
+/** A 403 to a request of that path, as Vault 1.9 words it: it may be the token or its policy. */
+export const deniedAt = (path: string, words = 'permission denied'): Denied => {
+  const request = { method: 'POST', path, what: 'encrypting', holds: 'data' } as const;
+  const reply = replyOf(request, 403, { errors: [words] });
+  if (!reply.ok || reply.value.kind !== 'refusal') throw new Error('it is a refusal');
+  return { request, refusal: reply.value };
+};

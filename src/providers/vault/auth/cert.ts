@@ -13,10 +13,15 @@ export function cert(
 ): AuthMethod {
   return {
     name: 'cert',
+    identity: `cert ${mount} ${role ?? ''} ${certFile}`,
     locksOut: false,
-    advice: `Vault does not take the certificate in ${certFile}: check its validity and the role's bounds`,
-    credentials: () => readCredentials({ cert: certFile, key: keyFile }, readSecret),
-    login: (_credentials, send, signal) =>
-      postLogin(`${mount}/login`, role === undefined ? {} : { name: role }, send, signal),
+    credential: { what: 'the certificate', place: certFile },
+    credentials: () =>
+      readCredentials(
+        { cert: { place: certFile, form: 'text' }, key: { place: keyFile, form: 'text' } },
+        readSecret,
+      ),
+    login: (_credentials, asking) =>
+      postLogin(`${mount}/login`, role === undefined ? {} : { name: role }, asking),
   };
 }

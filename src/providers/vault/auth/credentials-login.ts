@@ -3,61 +3,113 @@
  * https://developer.hashicorp.com/vault/api-docs/auth
  */
 import { fail, type Result, succeed } from '../../errors.ts';
-import type { VaultReply } from '../reply.ts';
-import type { Credentials, Login, ReadSecret, Send } from './login.ts';
+import type { VaultReply, VaultRequest } from '../reply.ts';
+import type { Step } from './advice.ts';
+import type {
+  Asking,
+  Credentials,
+  Login,
+  LoginFailure,
+  LoginOutcome,
+  ReadSecret,
+} from './login.ts';
 
 /**
  * Passwords are hashed slowly, and others are asked about tokens: a login takes longer than a
- * request, and one that is given up too soon leaves a token behind. Two servers fit into the limit
- * that the session sets.
+ * request. Two servers fit into the limit that the session sets.
  */
 const FAILOVER_MS = 5_000;
+/** Longer than this Vault itself works on no request (max_request_duration is 90 s unless set). */
+export const LATE_LIMIT_MS = 90_000;
 
-/** Reads the named files; the failure says which one cannot be read. */
+/** What stands in a credential's file. */
+export type Form =
+  /** Printable characters without blanks: tokens, ids, JWTs. What stands around them is no part of them. */
+  | 'word'
+  /** Any text but one line feed at its end: passwords, certificates. */
+  | 'text';
+
+export type Places = Readonly<Record<string, { readonly place: string; readonly form: Form }>>;
+
+/** Reads the named files; the failure says which one cannot be read, or holds no such thing. */
 export async function readCredentials(
-  places: Readonly<Record<string, string | undefined>>,
+  places: Places,
   readSecret: ReadSecret,
 ): Promise<Result<Credentials>> {
   const credentials: Record<string, string> = {};
-  for (const [name, place] of Object.entries(places)) {
-    if (place === undefined) continue;
+  for (const [name, { place, form }] of Object.entries(places)) {
     try {
-      credentials[name] = await readSecret(place);
+      const read = wordOrText(await readSecret(place), form);
+      if (read === undefined)
+        return fail('denied', `${WHAT}: ${place} holds more than one word, or what is no text`);
+      credentials[name] = read;
     } catch (error) {
-      return fail(
-        'denied',
-        `logging in to Vault: ${error instanceof Error ? error.message : 'a secret cannot be read'}`,
-      );
+      const why = error instanceof Error ? error.message : 'a secret cannot be read';
+      return fail('denied', `${WHAT}: ${why}`);
     }
-    if (credentials[name] === '') return fail('denied', `logging in to Vault: ${place} is empty`);
+    if (credentials[name] === '') return fail('denied', `${WHAT}: ${place} is empty`);
   }
   return succeed(credentials);
+}
+
+const WHAT = 'logging in to Vault';
+
+/**
+ * Editors and shells leave line feeds and a byte order mark around a token, and neither may be in the
+ * header that carries it. Undefined where something else is wrong with the text.
+ */
+export function wordOrText(text: string, form: Form): string | undefined {
+  if (form === 'text') return text;
+  const word = text.replace(/^\ufeff/, '').trim();
+  return /^[\x21-\x7e]*$/.test(word) ? word : undefined;
 }
 
 /** Logs in at `auth/<path>` and answers the token that Vault made. */
 export async function postLogin(
   path: string,
   body: object,
-  send: Send,
-  signal: AbortSignal,
-): Promise<Result<Login>> {
-  const request = {
+  { send, signal, late }: Asking,
+): Promise<LoginOutcome> {
+  const request: VaultRequest = {
     method: 'POST',
     path: `auth/${path}`,
     body,
-    what: 'logging in to Vault',
+    what: WHAT,
     holds: 'auth',
     failoverMs: FAILOVER_MS,
-  } as const;
+    leaves: {
+      limitMs: LATE_LIMIT_MS,
+      givenUp: (outcome) => late(outcome.then((replied) => loginIn(replied))),
+    },
+  };
   const replied = await send(request, signal);
-  if (!replied.ok) return replied;
-  const { failure } = replied.value;
-  if (failure !== undefined) {
-    // Whatever is wrong with the credentials: sending the same ones again cannot help.
-    const { kind, message } = failure.error;
-    return kind === 'invalid' || kind === 'unauthenticated' ? fail('denied', message) : failure;
+  if (replied.ok && replied.value.kind === 'refusal')
+    return refusedLogin('login', request.path, replied.value);
+  return loginIn(replied);
+}
+
+/** A refusal of Vault in a login; one that may pass by itself has no facts for an advice. */
+export function refusedLogin(
+  step: Step,
+  path: string,
+  reply: Extract<VaultReply, { kind: 'refusal' }>,
+): LoginFailure {
+  const { failure, status, words } = reply;
+  const { kind, message } = failure.error;
+  switch (kind) {
+    case 'unauthenticated':
+    case 'denied':
+    case 'invalid':
+      // Whatever is wrong with the credentials: sending the same ones again cannot help.
+      return { ...fail('denied', message), refusal: { step, path, status, words } };
+    default:
+      return failure;
   }
-  return loginOf(replied.value);
+}
+
+function loginIn(replied: Result<VaultReply>): Result<Login> {
+  if (!replied.ok) return replied;
+  return replied.value.failure ?? loginOf(replied.value);
 }
 
 /** The `auth` part of an answer of login or renew-self. */
@@ -75,8 +127,9 @@ export function loginOf(reply: VaultReply): Result<Login> {
         ttlMs: lease_duration === 0 ? Number.POSITIVE_INFINITY : lease_duration * 1000,
         renewable: renewable === true,
         own: true,
+        proven: true,
       });
     }
   }
-  return fail('internal', 'logging in to Vault: the answer holds no token');
+  return fail('internal', `${WHAT}: the answer holds no token`);
 }

@@ -16,10 +16,11 @@ export function jwt(
 ): AuthMethod {
   return {
     name,
+    identity: `${name} ${mount} ${role}`,
     locksOut: false,
-    advice: `Vault does not take the token in ${tokenFile} for role ${role}: check the role's bounds and whether the file is renewed`,
-    credentials: () => readCredentials({ jwt: tokenFile }, readSecret),
-    login: (credentials, send, signal) =>
-      postLogin(`${mount}/login`, { role, jwt: credentials['jwt'] }, send, signal),
+    credential: { what: 'the token', place: tokenFile },
+    credentials: () => readCredentials({ jwt: { place: tokenFile, form: 'word' } }, readSecret),
+    login: (credentials, asking) =>
+      postLogin(`${mount}/login`, { role, jwt: credentials['jwt'] }, asking),
   };
 }

@@ -1,6 +1,7 @@
 /** What every way of logging in has in common. */
 import type { Result } from '../../errors.ts';
 import type { VaultReply, VaultRequest } from '../reply.ts';
+import type { Step } from './advice.ts';
 
 /** A token and its life, as Vault told it. */
 export type Login = {
@@ -10,6 +11,8 @@ export type Login = {
   readonly renewable: boolean;
   /** Whether we made it by logging in, and may revoke it when we end. */
   readonly own: boolean;
+  /** Whether Vault has taken it already: it granted it now, or answered a look-up with it. */
+  readonly proven: boolean;
 };
 
 /** Sends one request on whichever server works; `token` is in the request where it needs one. */
@@ -18,22 +21,54 @@ export type Send = (request: VaultRequest, signal: AbortSignal) => Promise<Resul
 /** Reads a secret anew: an absolute path, or `credential:NAME`. Throws a sentence that says what to do. */
 export type ReadSecret = (place: string) => Promise<string>;
 
+/** What a login is made with. */
+export type Asking = {
+  readonly send: Send;
+  /** Aborts when nobody waits for the login any more. */
+  readonly signal: AbortSignal;
+  /** Takes a login that was given up, and may bring a token yet: it is then used or given back. */
+  late(login: Promise<Result<Login>>): void;
+  /** Gives back a token of ours that has no use any more. */
+  giveBack(login: Login): void;
+};
+
+/** Vault, or what was read before it was asked, refuses the login: the facts for the advice. */
+export type LoginFailure = {
+  readonly ok: false;
+  readonly error: Extract<Result<never>, { ok: false }>['error'];
+  /** Undefined where trying again can help without anybody's doing. */
+  readonly refusal?: {
+    readonly step: Step;
+    readonly status: number;
+    /** What was asked for. */
+    readonly path: string;
+    /** Vault's own words, as they came. */
+    readonly words: string;
+  };
+};
+
+export type LoginOutcome = { readonly ok: true; readonly value: Login } | LoginFailure;
+
 /**
  * One way of logging in. Credentials are read at each login, so that rotating them needs no restart.
  */
 export type AuthMethod = {
   /** Its name in the configuration, for logs. */
   readonly name: string;
+  /** Who logs in: the mount and the role, never a secret. Refusals are counted by it. */
+  readonly identity: string;
   /** Whether Vault locks the user out where it has refused the credentials a few times. */
   readonly locksOut: boolean;
-  /** What to do where Vault takes the credentials no longer. */
-  readonly advice: string;
+  /** What the credential is called, and where a person writes another one. */
+  readonly credential: { readonly what: string; readonly place: string };
+  /** Where the token itself is kept, where the method does not get one granted. */
+  readonly tokenPlace?: string;
   /**
    * Reads the credentials. They are compared, never logged: those that Vault refused are not sent
    * again and again, since that would lock the user out.
    */
   credentials(): Promise<Result<Credentials>>;
-  login(credentials: Credentials, send: Send, signal: AbortSignal): Promise<Result<Login>>;
+  login(credentials: Credentials, asking: Asking): Promise<LoginOutcome>;
 };
 
 /** https://developer.hashicorp.com/vault/api-docs/auth/token#revoke-a-token-self */

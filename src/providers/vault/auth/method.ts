@@ -6,16 +6,25 @@ import { dedicatedToken } from './dedicated-token.ts';
 import { jwt } from './jwt.ts';
 import type { AuthMethod, ReadSecret } from './login.ts';
 import { token } from './token.ts';
+import type { UnwrappedSecretIDs } from './unwrapped.ts';
 import { userpass } from './userpass.ts';
 
 /** Exactly one method is configured, which the configuration's checks have made sure of. */
-export function authMethod(config: AuthConfig, readSecret: ReadSecret): AuthMethod {
-  const first = firstMethod(config, readSecret);
+export function authMethod(
+  config: AuthConfig,
+  readSecret: ReadSecret,
+  unwrapped: UnwrappedSecretIDs,
+): AuthMethod {
+  const first = firstMethod(config, readSecret, unwrapped);
   return config.dedicatedToken === undefined ? first : dedicatedToken(config.dedicatedToken, first);
 }
 
-function firstMethod(config: AuthConfig, readSecret: ReadSecret): AuthMethod {
-  if (config.appRole !== undefined) return appRole(config.appRole, readSecret);
+function firstMethod(
+  config: AuthConfig,
+  readSecret: ReadSecret,
+  unwrapped: UnwrappedSecretIDs,
+): AuthMethod {
+  if (config.appRole !== undefined) return appRole(config.appRole, readSecret, unwrapped);
   if (config.kubernetes !== undefined) return jwt('kubernetes', config.kubernetes, readSecret);
   if (config.jwt !== undefined) return jwt('jwt', config.jwt, readSecret);
   if (config.cert !== undefined) return cert(config.cert, readSecret);

@@ -3,9 +3,9 @@
  * https://developer.hashicorp.com/vault/api-docs/auth/token#lookup-a-token-self
  */
 import type { AuthConfig } from '../../../config/schema.ts';
-import { fail, type Result, succeed } from '../../errors.ts';
+import { fail, succeed } from '../../errors.ts';
 import { readCredentials } from './credentials-login.ts';
-import type { AuthMethod, Login, ReadSecret, Send } from './login.ts';
+import type { Asking, AuthMethod, Login, LoginOutcome, ReadSecret } from './login.ts';
 
 /** Takes the token as it stands in the file now. */
 export function token(
@@ -14,27 +14,29 @@ export function token(
 ): AuthMethod {
   return {
     name: 'token',
+    identity: `token ${tokenFile}`,
     locksOut: false,
-    advice: `the token in ${tokenFile} was revoked, has expired, or lacks the policy: write a new token to that file`,
-    credentials: () => readCredentials({ token: tokenFile }, readSecret),
-    login: (credentials, send, signal) => lookUp(credentials['token'] ?? '', send, signal),
+    credential: { what: 'the token', place: tokenFile },
+    tokenPlace: tokenFile,
+    credentials: () => readCredentials({ token: { place: tokenFile, form: 'word' } }, readSecret),
+    login: (credentials, asking) => lookUp(credentials['token'] ?? '', asking),
   };
 }
 
 /**
- * The life of a token that we have not made. One that may not look itself up is taken as it is:
- * using it will show whether it is good.
+ * The life of a token that we have not made. One that may not look itself up is taken as it is, and
+ * is not proven: using it will show whether it is good.
  */
 export async function lookUp(
   value: string,
-  send: Send,
-  signal: AbortSignal,
-): Promise<Result<Login>> {
+  { send, signal }: Pick<Asking, 'send' | 'signal'>,
+): Promise<LoginOutcome> {
   const unknown: Login = {
     token: value,
     ttlMs: Number.POSITIVE_INFINITY,
     renewable: false,
     own: false,
+    proven: false,
   };
   const request = {
     method: 'GET',
@@ -65,5 +67,6 @@ export async function lookUp(
     ...unknown,
     ttlMs: expires ? ttl * 1000 : Number.POSITIVE_INFINITY,
     renewable: renewable === true,
+    proven: true,
   });
 }

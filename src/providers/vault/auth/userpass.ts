@@ -10,15 +10,16 @@ export function userpass(
 ): AuthMethod {
   return {
     name: 'userpass',
+    identity: `userpass ${mount} ${username}`,
     locksOut: true,
-    advice: `Vault does not take the password in ${passwordFile} for ${username}`,
-    credentials: () => readCredentials({ password: passwordFile }, readSecret),
-    login: (credentials, send, signal) =>
+    credential: { what: 'the password', place: passwordFile },
+    credentials: () =>
+      readCredentials({ password: { place: passwordFile, form: 'text' } }, readSecret),
+    login: (credentials, asking) =>
       postLogin(
         `${mount}/login/${encodeURIComponent(username)}`,
         { password: credentials['password'] },
-        send,
-        signal,
+        asking,
       ),
   };
 }

@@ -1,0 +1,93 @@
+/**
+ * Logins that Vault refused, by who logs in. Vault 1.13 and newer lock a user out for 15 minutes after
+ * five wrong logins within as long, whoever sends them, and with AppRole the user is the role: a node
+ * with an old secret id must not keep all others from logging in. So the count belongs to the process
+ * and outlives reloads, each of which makes a session of its own.
+ * https://developer.hashicorp.com/vault/docs/concepts/user-lockout
+ */
+import type { Clock } from '../../../system/clock.ts';
+import { fail, type Result } from '../../errors.ts';
+
+type Failure = Extract<Result<never>, { ok: false }>;
+
+/** Who logs in with what; `credentials` is a fingerprint. */
+export type Attempt = { readonly identity: string; readonly credentials: string };
+
+export type Refusal = Attempt & {
+  /** What failed and what to do. */
+  readonly message: string;
+  /** Whether Vault may have counted it as a wrong login. */
+  readonly counts: boolean;
+  /** Where a person writes other credentials. */
+  readonly place: string;
+};
+
+export type Refusals = {
+  /**
+   * Why the same credentials are not sent now; undefined where they may be.
+   *
+   * @param asked whether a person wants a try now, as with SIGHUP, which is given where it cannot lock
+   */
+  holds(attempt: Attempt, asked: boolean): Failure | undefined;
+  /** Vault refused: answers the failure, with the time of the next try. */
+  refused(refusal: Refusal): Failure;
+  /** Vault took the credentials: ends the waits and the count of the identity. */
+  accepted(identity: string): void;
+};
+
+type Entry = {
+  readonly credentials: string;
+  readonly failure: Failure;
+  readonly until: number;
+  /** How often the same credentials were refused in a row. */
+  readonly times: number;
+  /** When Vault may have counted a wrong login. */
+  readonly counted: readonly number[];
+};
+
+/** How long Vault remembers a wrong login, and locks a user out; and a minute more. */
+const LOCKOUT_MS = 16 * 60_000;
+/** The fifth one locks. One of the four is kept for a person who asks for a try. */
+const MOST_BY_ITSELF = 3;
+const MOST_COUNTED = 4;
+const WAITS_MS = [1_000, 2_000, 4_000, 8_000, 16_000, 30_000];
+const WAITS_COUNTED_MS = [5_000, 30_000];
+
+/** Nothing was refused yet. */
+export function createRefusals(clock: Clock): Refusals {
+  const entries = new Map<string, Entry>();
+
+  const countedOf = (identity: string): readonly number[] =>
+    (entries.get(identity)?.counted ?? []).filter((at) => clock.now() - at < LOCKOUT_MS);
+
+  return {
+    holds({ identity, credentials }, asked) {
+      const entry = entries.get(identity);
+      if (entry?.credentials !== credentials || clock.now() >= entry.until) return undefined;
+      return asked && countedOf(identity).length < MOST_COUNTED ? undefined : entry.failure;
+    },
+    refused({ identity, credentials, message, counts, place }) {
+      const before = entries.get(identity);
+      const now = clock.now();
+      const times = before?.credentials === credentials ? before.times + 1 : 1;
+      const counted = counts ? [...countedOf(identity), now] : countedOf(identity);
+      const waits = counts ? WAITS_COUNTED_MS : WAITS_MS;
+      const mayLock = counts && Math.max(counted.length, times) >= MOST_BY_ITSELF;
+      const wait = mayLock ? LOCKOUT_MS : (waits[Math.min(times, waits.length) - 1] ?? 0);
+      const until = now + wait;
+      const spent = counted.length >= MOST_COUNTED;
+      const sighup = spent
+        ? 'SIGHUP tries no sooner, since Vault locks a user out after five wrong logins'
+        : 'at once after SIGHUP (systemctl reload trousseau)';
+      const next = `the next try is at ${timeOf(until)}, at once where ${place} changes, ${sighup}`;
+      const failure = fail('denied', `${message}; ${next}`);
+      entries.set(identity, { credentials, failure, until, times, counted });
+      return failure;
+    },
+    accepted: (identity) => void entries.delete(identity),
+  };
+}
+
+function timeOf(ms: number): string {
+  return new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
+}
