@@ -17,6 +17,8 @@ const EXPLAINED = {
   down: ['Unavailable', 'DeadlineExceeded', 'Canceled', 'none', 'Unhealthy'],
   /** It has just been started: Status says so, until the key has been read. Calls wait. */
   starting: ['Unavailable', 'none', 'Unhealthy'],
+  /** The machine was too busy to run what was to run, by measurement. */
+  slow: ['Unavailable', 'DeadlineExceeded', 'none', 'Unhealthy'],
   /** kube-apiserver asked for Status before a new version was announced, and for a seed after it. */
   rotated: ['none', 'Unhealthy'],
 } as const satisfies Record<string, readonly string[]>;
@@ -28,8 +30,15 @@ const GRACE_MS: Readonly<Record<ReasonKind, number>> = {
   // The back-off of kube-apiserver's gRPC client, after an absence of up to 3 s.
   down: 6_000,
   starting: 3_000,
+  slow: 3_000,
   rotated: 5_000,
 };
+
+/** An upgrade takes 0.3 s where the machine is not busy with other things; a call has 3 s. */
+const SLOW_HANDOVER_MS = 1_500;
+/** The test, or a client, was kept from running for so long. */
+const SLOW_LAG_MS = 400;
+const DEADLINE_MS = 3_000;
 
 /** kube-apiserver asks for a seed once in 10 s; one that has none neither reads nor writes with v2. */
 const SEED_RETRY_MS = 13_000;
@@ -56,6 +65,7 @@ export function troublesOf(history: readonly HistoryEvent[], node: NodeIndex): r
     ...windows(history, isAbsence(node)).map((w) => ({ ...w, kind: 'down' as const })),
     ...crashes(history, node),
     ...starts(history, node),
+    ...slowness(history, node),
     ...windows(history, ({ kind }) => kind === 'key.rotate').map((w) => ({
       ...w,
       kind: 'rotated' as const,
@@ -158,10 +168,32 @@ function crashes(history: readonly HistoryEvent[], node: NodeIndex): readonly Re
   return found;
 }
 
+/** From the start of a process to the end of the fault that brought it, when its socket answers. */
 function starts(history: readonly HistoryEvent[], node: NodeIndex): readonly Reason[] {
-  return history.flatMap((event): readonly Reason[] =>
-    event.e === 'process' && event.node === node && event.what === 'start'
-      ? [{ from: event.t, ended: event.t, kind: 'starting' }]
+  const ends = history.filter((e) => e.e === 'fault' && e.node === node && e.phase === 'end');
+  return history.flatMap((event): readonly Reason[] => {
+    if (event.e !== 'process' || event.node !== node || event.what !== 'start') return [];
+    const { t } = event;
+    const answered = ends.find((end) => end.t >= t && end.e === 'fault' && isRestart(end.kind))?.t;
+    return [{ from: t, ended: answered ?? t, kind: 'starting' }];
+  });
+}
+
+function isRestart(kind: FaultEvent['kind']): boolean {
+  return kind === 'plugin.kill' || kind === 'plugin.stop' || kind === 'plugin.handover';
+}
+
+/** The times at which the machine was too busy for anything to be said of deadlines. */
+function slowness(history: readonly HistoryEvent[], node: NodeIndex): readonly Reason[] {
+  const handovers = windows(history, ({ kind, node: at }) => {
+    return kind === 'plugin.handover' && at === node;
+  });
+  const late = history.flatMap((event): readonly Span[] =>
+    event.e === 'lag' && event.ms >= SLOW_LAG_MS
+      ? [{ from: event.t - event.ms - DEADLINE_MS, ended: event.t }]
       : [],
+  );
+  return [...handovers.filter(({ from, ended }) => ended - from > SLOW_HANDOVER_MS), ...late].map(
+    (span) => ({ ...span, kind: 'slow' }),
   );
 }

@@ -113,6 +113,27 @@ const rows: readonly (readonly [string, string | undefined, ...(readonly At[])[]
     read('a', [4_990, 5_001], UNAVAILABLE),
   ],
   [
+    'an upgrade takes seconds on a busy machine',
+    undefined,
+    fault([5_000, 8_000], 'plugin.handover', { node: 0 }),
+    written('a'),
+    read('a', [4_990, 8_001], UNAVAILABLE),
+  ],
+  [
+    'a call ends late while the machine stands still',
+    undefined,
+    [[7_000, { e: 'lag', ms: 800 }]],
+    written('a'),
+    read('a', [4_990, 7_995], { code: 'DeadlineExceeded' }),
+  ],
+  [
+    'a refusal while the machine stands still',
+    'nothing explains it',
+    [[7_000, { e: 'lag', ms: 800 }]],
+    written('a'),
+    read('a', [4_990, 7_995], DENIED),
+  ],
+  [
     'a damaged object fails, and its neighbour does not',
     undefined,
     written('a'),
