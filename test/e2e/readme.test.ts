@@ -1,7 +1,14 @@
 /** The README's way from a Vault without a key to encrypted Secrets, its commands as they stand there. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
@@ -45,9 +52,9 @@ describe('the steps of the README', { timeout: 360_000 }, () => {
   /** What the README calls by the paths and names of a real node lies in the test's folder. */
   const here = (text: string): string =>
     text
-      .replaceAll('/etc/trousseau', join(dir, 'etc'))
-      .replaceAll('/run/trousseau', join(dir, 'run'))
-      .replaceAll('/opt/trousseau', join(dir, 'opt'))
+      .replaceAll(/\/(?:etc|run|opt)\/trousseau/g, (path) => join(dir, path))
+      .replaceAll('make install', `make install DESTDIR=${dir}`)
+      .replaceAll('chgrp trousseau', `chgrp ${process.getgid?.() ?? 0}`)
       .replaceAll('https://vault.example:8200', vault.address);
 
   const shell = async (script: string): Promise<string> => {
@@ -56,10 +63,10 @@ describe('the steps of the README', { timeout: 360_000 }, () => {
       timeout: COMMAND_MS,
       env: {
         HOME: dir,
-        PATH: `${join(dir, 'bin')}:${process.env['PATH']}`,
+        PATH: `${join(dir, 'bin')}:${join(dir, 'usr/local/bin')}:${process.env['PATH']}`,
         VAULT_ADDR: vault.address,
         VAULT_TOKEN: vault.admin.token,
-        VAULT_CACERT: join(dir, 'etc/ca.pem'),
+        VAULT_CACERT: join(dir, 'ca.crt'),
         KUBECONFIG: join(dir, 'kubeconfig'),
       },
     });
@@ -67,7 +74,8 @@ describe('the steps of the README', { timeout: 360_000 }, () => {
   };
 
   before(async () => {
-    for (const name of ['bin', 'run']) mkdirSync(join(dir, name), { mode: 0o750 });
+    for (const name of ['bin', 'run/trousseau'])
+      mkdirSync(join(dir, name), { mode: 0o750, recursive: true });
     symlinkSync(testServers()['vault-newest'], join(dir, 'bin/vault'));
     symlinkSync(testServers().kubectl, join(dir, 'bin/kubectl'));
     const authority = await createAuthority(dir);
@@ -92,22 +100,41 @@ describe('the steps of the README', { timeout: 360_000 }, () => {
     folder.remove();
   });
 
-  it('install it', async () => {
-    assert.match(await shell(block('sh', /install -d/)), /^trousseau 3/);
-    writeFileSync(join(dir, 'etc/ca.pem'), readFileSync(join(dir, 'ca.crt')));
+  it('install it, again as an upgrade too, with units that start what was installed', async () => {
+    const install = block('sh', /^make install$/m);
+    await shell(install);
+    assert.match(await shell('trousseau version'), /^trousseau 3/);
+    const config = join(dir, 'etc/trousseau/config.yaml');
+    writeFileSync(config, '# edited');
+    await shell(install);
+    assert.equal(readFileSync(config, 'utf8'), '# edited');
+    assert.deepEqual(readdirSync(join(dir, 'opt/trousseau')).sort(), [
+      'lib',
+      'restart',
+      'trousseau',
+    ]);
+    for (const unit of ['trousseau.service', 'trousseau.socket'])
+      assert.doesNotMatch(
+        readFileSync(join(dir, 'etc/systemd/system', unit), 'utf8'),
+        /=\/usr\/bin\/trousseau/,
+      );
   });
 
   it('make the key, the policy and the identity', async () => {
-    for (const script of blocks('sh').filter((text) => /^vault /m.test(text))) await shell(script);
+    for (const script of blocks('sh').filter((text) => /^(?:vault|umask) /m.test(text)))
+      await shell(script);
   });
 
-  it('start the plugin', async () => {
-    writeFileSync(join(dir, 'etc/config.yaml'), here(block('yaml', /KMSPluginConfiguration/)));
-    const [check = '', serve = ''] = block('sh', /config check/)
-      .trim()
-      .split('\n');
-    await shell(check);
-    const [program = '', ...args] = here(serve).split(' ');
+  it('start the plugin, as the installed unit does, with one rule on modes', async () => {
+    const etc = join(dir, 'etc/trousseau');
+    writeFileSync(join(etc, 'config.yaml'), here(block('yaml', /KMSPluginConfiguration/)));
+    const commands = block('sh', /config check/);
+    assert.match(commands, /^systemctl enable --now trousseau\.socket trousseau\.service$/m);
+    await shell(commands.replace(/^systemctl .*$/m, ''));
+    for (const name of ['config.yaml', 'role-id', 'secret-id', 'ca.pem'])
+      assert.equal(statSync(join(etc, name)).mode & 0o777, 0o640, name);
+    const unit = readFileSync(join(dir, 'etc/systemd/system/trousseau.service'), 'utf8');
+    const [program = '', ...args] = here(/^ExecStart=(.*)$/m.exec(unit)?.[1] ?? '').split(' ');
     plugin = await startServer(
       { program, args, logFile: join(dir, 'plugin.log') },
       START_MS,
