@@ -1,6 +1,7 @@
 /** What a reload does with a configuration: tries its keyring, and takes it or says why not. */
 import { isDeepStrictEqual } from 'node:util';
 import type { ResolvedConfig } from '../config/environment.ts';
+import type { KeyId } from '../keyring/key-id.ts';
 import type { KeyringState } from '../keyring/state.ts';
 import { type KeyringSwap, mayReplace } from '../keyring/swap.ts';
 import type { Log } from '../observe/log.ts';
@@ -35,12 +36,18 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
     const { clock, log } = context;
     // Its lines must not be taken for those of the keyring in use.
     const live = createLiveLog(log.with({ trial: true }));
-    const built = buildKeyring(config, { ...context, log: live.log });
     const inUse = (): KeyringState => swap.keyring.state();
+    const acknowledged = (lost: KeyId): boolean =>
+      isAcknowledged(config, lost) || context.isAcknowledged(lost);
+    const built = buildKeyring(config, {
+      ...{ ...context, log: live.log, isAcknowledged: acknowledged },
+      // What one that works has announced, it says itself.
+      remembered: (of) => (inUse().kind === 'starting' ? context.remembered?.(of) : undefined),
+    });
     const tried = await tryOut({
       ...{ built, inUse, clock, signal },
       sameWriter: isDeepStrictEqual(writerOf(config), writerOf(current())),
-      isAcknowledged: (lost) => isAcknowledged(config, lost),
+      isAcknowledged: acknowledged,
     });
     const discard = (): Promise<void> => built.keyring.stop();
     if (signal.aborted || !mayReplace(inUse(), tried)) {

@@ -13,12 +13,14 @@ import { systemClock } from '../system/clock.ts';
 import { serveOnInherited } from '../system/inherited-serving.ts';
 import type { InheritedSocket } from '../system/inherited-sockets.ts';
 import type { SocketRefusal } from '../system/socket-rights.ts';
+import { stateFile } from '../system/state-file.ts';
 import { type SocketOptions, serveOnSocket } from '../system/unix-socket.ts';
 import { watchFile } from '../system/watch-file.ts';
 import { VERSION } from '../version.ts';
 import { startAdminEndpoint } from './admin-endpoint.ts';
 import { createAttempt } from './candidate.ts';
 import type { ConfigSource } from './config-source.ts';
+import { HANDOVER_FILE, openHandover } from './handover.ts';
 import type { LiveLog } from './live-log.ts';
 import { methodsOf } from './methods.ts';
 import { buildKeyring, isAcknowledged } from './providers.ts';
@@ -60,8 +62,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
   const clock = systemClock;
   const logins = createLoginMemory(clock);
   let config = started;
+  const handover = await openHandover({ file: await stateFile(HANDOVER_FILE, env), clock, log });
   const context = {
     ...{ env, log, clock, logins },
+    remembered: handover.announcedFor,
     isAcknowledged: (lost: KeyId): boolean => isAcknowledged(config, lost),
     failures: createFailures(log, clock),
   };
@@ -102,6 +106,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
     log,
   });
   keyring.start();
+  handover.follow(keyring.state, () => config);
   manager.ready();
   // After the socket for kube-apiserver, which does not wait for it.
   const admin = startAdminEndpoint({
@@ -136,6 +141,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
     async stop() {
       const told = manager.stopping();
       watch.stop();
+      handover.stop();
       const reloading = reloader.stop();
       const closing = served.close();
       await kms.drain(DRAIN_LIMIT_MS);

@@ -4,6 +4,7 @@ import type { Environment, ResolvedConfig } from '../config/environment.ts';
 import type { Failures } from '../keyring/failures.ts';
 import type { KeyId } from '../keyring/key-id.ts';
 import { createKeyring, type Keyring } from '../keyring/keyring.ts';
+import type { AnnouncedKey } from '../keyring/state.ts';
 import type { Log } from '../observe/log.ts';
 import { createLocalProvider } from '../providers/local/local-provider.ts';
 import type { Provider } from '../providers/provider.ts';
@@ -25,6 +26,8 @@ export type BuildContext = {
   readonly clock: Clock;
   /** Whether an operator has said that this announced key is lost for good. */
   readonly isAcknowledged: (lost: KeyId) => boolean;
+  /** What the process before this one has announced of the key that the configuration names. */
+  readonly remembered?: (config: ResolvedConfig) => AnnouncedKey | undefined;
   /** Where calls that fail are counted, across reloads. */
   readonly failures?: Failures;
   /** One for the whole process. */
@@ -58,6 +61,7 @@ export function buildKeyring(config: ResolvedConfig, context: BuildContext): Bui
       maxAgeMs: config.decryptCache.maxAge,
     },
     isAcknowledged,
+    remembered: context.remembered?.(config),
     ...(failures === undefined ? {} : { failures }),
     clock,
     log,

@@ -24,23 +24,35 @@ export function healthOf(
   outageGraceMs: number | undefined,
 ): Result<Health> {
   switch (state.kind) {
-    case 'starting':
-      return fail('unavailable', startingText(state.why?.message));
+    case 'starting': {
+      const text = startingText(state.why?.message);
+      return state.key === undefined
+        ? fail('unavailable', text)
+        : withinGrace(state.key.keyId, text, now - state.since, outageGraceMs);
+    }
     case 'ready':
       return succeed({ healthz: 'ok', keyId: state.key.keyId });
     case 'outage': {
       const lasted = now - state.since;
       const text = `provider unavailable for ${Math.round(lasted / 1000)} s: ${state.why.message}`;
-      if (outageGraceMs !== undefined && lasted > outageGraceMs) {
-        return fail('unavailable', `${text} (longer than outageGrace)`);
-      }
-      return succeed({ healthz: text, keyId: state.key.keyId });
+      return withinGrace(state.key.keyId, text, lasted, outageGraceMs);
     }
     // Writing on under a key that is lost would lose what is written.
     case 'lost':
     case 'refused':
       return { ok: false, error: state.why };
   }
+}
+
+function withinGrace(
+  keyId: KeyId,
+  healthz: string,
+  lasted: number,
+  outageGraceMs: number | undefined,
+): Result<Health> {
+  return outageGraceMs !== undefined && lasted > outageGraceMs
+    ? fail('unavailable', `${healthz} (longer than outageGrace)`)
+    : succeed({ healthz, keyId });
 }
 
 function startingText(why: string | undefined): string {

@@ -72,6 +72,8 @@ export type KeyringOptions = {
   readonly cache?: CacheLimits | undefined;
   /** Whether an operator has said that this announced key is lost for good; asked at each look. */
   readonly isAcknowledged?: (lost: KeyId) => boolean;
+  /** What the process before this one has announced of the same key. */
+  readonly remembered?: AnnouncedKey | undefined;
   /** Where calls that fail are counted; its own where it is not given. */
   readonly failures?: Failures;
   readonly clock: Clock;
@@ -87,7 +89,12 @@ const MOST_WAITING: Readonly<Record<Lane, number>> = {
 /** A keyring that has not started yet. */
 export function createKeyring(options: KeyringOptions): Keyring {
   const { writer, readers, clock, log } = options;
-  let state: KeyringState = { kind: 'starting', since: clock.now(), why: undefined };
+  let state: KeyringState = {
+    kind: 'starting',
+    ...(options.remembered === undefined ? {} : { key: options.remembered }),
+    since: clock.now(),
+    why: undefined,
+  };
   let abandoned = false;
   /** The look that a failed request has led to, until it has ended. */
   let confirming: Promise<void> | undefined;
@@ -164,7 +171,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     if (waiters.size >= MOST_WAITING[lane])
       return fail('overloaded', `${waiters.size} calls wait for ${writer.name} already`);
     while (state.kind === 'starting' && !signal.aborted && !abandoned) await waiters.wait(signal);
-    const key = knownKey(state);
+    const key = state.kind === 'starting' ? undefined : knownKey(state);
     if (key !== undefined) return succeed(key);
     switch (state.kind) {
       case 'refused':

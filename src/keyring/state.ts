@@ -27,8 +27,13 @@ export type Seen =
 
 /** Times are milliseconds since the epoch. */
 export type KeyringState =
-  /** The provider has not answered yet. */
-  | { readonly kind: 'starting'; readonly since: number; readonly why: ProviderError | undefined }
+  /** The provider has not answered yet. The key is the one that the process before this announced. */
+  | {
+      readonly kind: 'starting';
+      readonly key?: AnnouncedKey;
+      readonly since: number;
+      readonly why: ProviderError | undefined;
+    }
   | { readonly kind: 'ready'; readonly key: AnnouncedKey }
   /** A transient outage: the key is known and nobody has said that it must not be used. */
   | {
@@ -83,7 +88,7 @@ export function announce(description: KeyDescription): AnnouncedKey {
 
 /** The key that a state still stands for, if any. */
 export function knownKey(state: KeyringState): AnnouncedKey | undefined {
-  return state.kind === 'starting' ? undefined : state.key;
+  return state.key;
 }
 
 /** The state after one look at the provider. */

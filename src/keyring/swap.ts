@@ -103,6 +103,6 @@ function seatOf(keyring: Keyring): Seat {
  */
 export function mayReplace(inUse: KeyringState, tried: Result<unknown>): boolean {
   if (tried.ok) return true;
-  if (knownKey(inUse) !== undefined) return false;
+  if (inUse.kind !== 'starting' && knownKey(inUse) !== undefined) return false;
   return inUse.kind === 'refused' || isTransient(tried.error.kind);
 }

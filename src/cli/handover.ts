@@ -1,0 +1,151 @@
+/**
+ * What a process hands over to the one after it, so that a restart in an outage of the provider stops
+ * no writes: the announced key. key_id and description are public; docs/decisions/0012-handover.md
+ */
+import { isDeepStrictEqual } from 'node:util';
+import * as v from 'valibot';
+import type { ResolvedConfig } from '../config/environment.ts';
+import { type AnnouncedKey, announce, type KeyringState } from '../keyring/state.ts';
+import type { Log } from '../observe/log.ts';
+import type { KeyDescription } from '../providers/provider.ts';
+import type { Clock, Timer } from '../system/clock.ts';
+import { readStateFile, writeStateFile } from '../system/state-file.ts';
+
+export type Handover = {
+  /** What was announced last for the key that the configuration names; undefined where it is not known. */
+  announcedFor(config: ResolvedConfig): AnnouncedKey | undefined;
+  /** Keeps the file up to date with what is announced, until it is stopped. */
+  follow(state: () => KeyringState, config: () => ResolvedConfig): void;
+  stop(): void;
+};
+
+export type HandoverOptions = {
+  /** Undefined where there is no directory for it: then nothing is handed over. */
+  readonly file: string | undefined;
+  readonly clock: Clock;
+  readonly log: Log;
+};
+
+/** The name of the file in the directory that the unit gives. */
+export const HANDOVER_FILE = 'announced-key.json';
+
+const KIND = 'trousseau-announced-key';
+const MOST_BYTES = 1 << 20;
+/** How often the state is compared with what was written. */
+const FOLLOW_MS = 1_000;
+
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+const version = v.strictObject({
+  version: count,
+  createdAt: v.number(),
+  checkValue: v.optional(v.string()),
+});
+const schema = v.strictObject({
+  kind: v.literal(KIND),
+  version: v.literal(1),
+  /** What the configuration named: another key under the same file is not taken for this one. */
+  provider: v.array(v.string()),
+  keyId: v.string(),
+  description: v.strictObject({
+    path: v.pipe(v.array(v.string()), v.minLength(1)),
+    versions: v.pipe(v.array(version), v.minLength(1)),
+    current: version,
+    minDecryptionVersion: count,
+    facts: v.strictObject({ type: v.string(), deletable: v.boolean(), exportable: v.boolean() }),
+  }),
+});
+
+/** Reads what was handed over; a file that is missing, damaged or not to be trusted is none. */
+export async function openHandover({ file, clock, log }: HandoverOptions): Promise<Handover> {
+  const read = file === undefined ? undefined : await readHandover(file, clock, log);
+  let timer: Timer | undefined;
+  let written: unknown = read;
+  let writing = false;
+  let hasFailed = false;
+
+  const write = async (path: string, content: object): Promise<void> => {
+    writing = true;
+    try {
+      await writeStateFile(path, `${JSON.stringify(content)}\n`, clock);
+      written = content;
+      hasFailed = false;
+    } catch (error) {
+      if (!hasFailed)
+        log.warn?.('announced key not handed over', { file: path, why: reason(error) });
+      hasFailed = true;
+    } finally {
+      writing = false;
+    }
+  };
+
+  const follow: Handover['follow'] = (state, config) => {
+    if (file === undefined) return;
+    const now = state();
+    if (now.kind === 'ready' && !writing) {
+      const content = contentOf(now.key, config());
+      if (!isDeepStrictEqual(content, written)) void write(file, content);
+    }
+    timer = clock.setTimer(FOLLOW_MS, () => follow(state, config));
+  };
+
+  return {
+    announcedFor(config) {
+      if (read === undefined || !isDeepStrictEqual(read.provider, providerOf(config)))
+        return undefined;
+      return announce(read.description);
+    },
+    follow,
+    stop: () => timer?.cancel(),
+  };
+}
+
+type Content = {
+  readonly kind: typeof KIND;
+  readonly version: 1;
+  readonly provider: readonly string[];
+  readonly keyId: string;
+  readonly description: KeyDescription;
+};
+
+function contentOf({ keyId, description }: AnnouncedKey, config: ResolvedConfig): Content {
+  return { kind: KIND, version: 1, provider: providerOf(config), keyId, description };
+}
+
+async function readHandover(file: string, clock: Clock, log: Log): Promise<Content | undefined> {
+  try {
+    const text = await readStateFile(file, MOST_BYTES, clock);
+    if (text === undefined) return undefined;
+    const parsed = v.safeParse(schema, JSON.parse(text));
+    if (!parsed.success) throw new Error('it is not of this form');
+    const content = withoutUndefined(parsed.output);
+    const { description, keyId } = content;
+    const { versions, current } = description;
+    const isWhole = versions.some((one) => isDeepStrictEqual(one, current));
+    if (!isWhole || announce(description).keyId !== keyId)
+      throw new Error('its key_id is not the one of its description');
+    return content;
+  } catch (error) {
+    log.warn?.('handed over key not taken', { file, why: reason(error) });
+    return undefined;
+  }
+}
+
+/** As JSON has it, so that it compares equal to what was written. */
+function withoutUndefined(parsed: v.InferOutput<typeof schema>): Content {
+  return JSON.parse(JSON.stringify(parsed)) as Content;
+}
+
+/** What names the key in the configuration, and none of the addresses. */
+function providerOf({ providers, write }: ResolvedConfig): readonly string[] {
+  const writer = providers.find(({ name }) => name === write[0]);
+  if (writer === undefined) return [];
+  return 'vault' in writer
+    ? ['vault', writer.vault.namespace ?? '', writer.vault.mount, writer.vault.key]
+    : ['local', writer.local.keyringFile];
+}
+
+function reason(error: unknown): string {
+  if (error instanceof SyntaxError) return 'it is not JSON';
+  const { code, message } = error as NodeJS.ErrnoException;
+  return code ?? message;
+}

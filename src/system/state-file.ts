@@ -1,0 +1,77 @@
+/** A small file in a directory of the process's own, which what comes after a restart reads. */
+import { constants } from 'node:fs';
+import { access, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from './clock.ts';
+import { ifMissing, writeFileAtomically } from './files.ts';
+import { within } from './within.ts';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const MODE = 0o600;
+const OTHERS = 0o077;
+const LIMIT_MS = 1_000;
+
+/**
+ * The path of a file that outlives the process: in the unit's StateDirectory=, which a reboot leaves,
+ * else in its RuntimeDirectory= (systemd.exec(5)), in the first that can be written to; undefined where
+ * the process was given neither.
+ */
+export async function stateFile(name: string, env: Environment): Promise<string | undefined> {
+  const directories = ['STATE_DIRECTORY', 'RUNTIME_DIRECTORY'].flatMap((variable) => {
+    const [directory] = env[variable]?.split(':') ?? [];
+    return directory?.startsWith('/') ? [directory] : [];
+  });
+  for (const directory of directories) {
+    if (await isWritable(directory)) return join(directory, name);
+  }
+  return undefined;
+}
+
+function isWritable(directory: string): Promise<boolean> {
+  return access(directory, constants.W_OK | constants.X_OK).then(
+    () => true,
+    () => false,
+  );
+}
+
+/**
+ * The text of a file that only this user, or root, can have written; undefined where there is none.
+ *
+ * @throws a sentence where it is not to be trusted, too large, or not read in time
+ */
+export async function readStateFile(
+  path: string,
+  mostBytes: number,
+  clock: Clock,
+): Promise<string | undefined> {
+  return await within(clock, LIMIT_MS, readOwn(path, mostBytes), () => {
+    throw new Error('reading it takes too long');
+  });
+}
+
+async function readOwn(path: string, mostBytes: number): Promise<string | undefined> {
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  const file = await open(path, flags).catch(ifMissing);
+  if (file === undefined) return undefined;
+  try {
+    const { mode, uid, size } = await file.stat().then((stats) => {
+      if (!stats.isFile()) throw new Error('it is not a regular file');
+      return stats;
+    });
+    const user = process.getuid?.() ?? uid;
+    if (uid !== user && uid !== 0) throw new Error(`it belongs to the user with id ${uid}`);
+    if ((mode & OTHERS) !== 0) throw new Error('others may read or change it');
+    if (size > mostBytes) throw new Error(`it is larger than ${mostBytes} bytes`);
+    return await file.readFile('utf8');
+  } finally {
+    await file.close();
+  }
+}
+
+/** Replaces the file as a whole, for its owner alone; a write that hangs ends for its caller. */
+export async function writeStateFile(path: string, text: string, clock: Clock): Promise<void> {
+  await within(clock, LIMIT_MS, writeFileAtomically(path, text, MODE), () => {
+    throw new Error('writing it takes too long');
+  });
+}

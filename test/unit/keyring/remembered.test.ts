@@ -1,0 +1,103 @@
+/** A keyring that starts with what the process before it has announced. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { healthOf } from '../../../src/keyring/health.ts';
+import { createKeyring } from '../../../src/keyring/keyring.ts';
+import { type AnnouncedKey, knownKey } from '../../../src/keyring/state.ts';
+import { mayReplace } from '../../../src/keyring/swap.ts';
+import { silentLog } from '../../../src/observe/log.ts';
+import { fail } from '../../../src/providers/errors.ts';
+import { createDrivenClock, settle } from '../driven-clock.ts';
+import { createFakeProvider, type FakeProvider } from '../fake-provider.ts';
+
+const MINUTE = 60_000;
+const SEED = Buffer.alloc(32, 7);
+
+async function start(provider: FakeProvider, remembered?: AnnouncedKey) {
+  const clock = createDrivenClock(1_000_000);
+  const keyring = createKeyring({
+    ...{ writer: provider, readers: [provider], watchIntervalMs: 30_000, remembered },
+    ...{ clock, log: silentLog },
+  });
+  keyring.start();
+  await settle();
+  const status = (graceMs?: number) => healthOf(keyring.state(), clock.now(), graceMs);
+  return { clock, keyring, status };
+}
+
+/** What a process has announced under version 2, and its provider. */
+async function announced() {
+  const provider = createFakeProvider();
+  provider.rotate(2_000);
+  const { keyring } = await start(provider);
+  const key = knownKey(keyring.state());
+  assert.ok(key !== undefined);
+  await keyring.stop();
+  return { provider, key };
+}
+
+describe('a keyring that starts while its provider is away', () => {
+  it('announces the key_id from before, and healthz says what is wrong', async () => {
+    const { provider, key } = await announced();
+    provider.failing.all = 'unavailable';
+    const { clock, keyring, status } = await start(provider, key);
+    await clock.advance(60 * MINUTE);
+    const now = status();
+    assert.ok(now.ok);
+    assert.equal(now.value.keyId, key.keyId);
+    assert.match(now.value.healthz, /the provider has not been reached yet: .*unavailable/);
+    assert.equal(status(30 * MINUTE).ok, false, 'outageGrace holds from the start');
+    delete provider.failing.all;
+    await clock.advance(2_000);
+    assert.deepEqual(status(), { ok: true, value: { healthz: 'ok', keyId: key.keyId } });
+    await keyring.stop();
+  });
+
+  it('encrypts nothing before the provider has confirmed the key', async () => {
+    const { provider, key } = await announced();
+    provider.failing.describe = 'unavailable';
+    const { clock, keyring } = await start(provider, key);
+    const caller = new AbortController();
+    const asked = keyring.encrypt(SEED, 'seed', caller.signal);
+    await clock.advance(2_900);
+    assert.equal(provider.calls.encrypt, 1, 'as before the restart');
+    caller.abort();
+    const outcome = await asked;
+    assert.ok(!outcome.ok && outcome.error.kind === 'unavailable');
+    await keyring.stop();
+  });
+
+  it('may be replaced by another configuration that is not reached either', async () => {
+    const { provider, key } = await announced();
+    provider.failing.all = 'unavailable';
+    const { keyring } = await start(provider, key);
+    assert.equal(mayReplace(keyring.state(), fail('unavailable', 'not reached')), true);
+    assert.equal(mayReplace(keyring.state(), fail('denied', 'refused')), false);
+    await keyring.stop();
+  });
+});
+
+describe('a keyring that starts and finds', () => {
+  type Row = readonly [string, (provider: FakeProvider) => void, RegExp];
+  const rows: readonly Row[] = [
+    ['the same key: it is announced', () => undefined, /^ok fake:v2:/],
+    ['a rotated key: the new version is announced', (p) => p.rotate(3_000), /^ok fake:v3:/],
+    ['a refusal: it is one', (p) => Object.assign(p.failing, { all: 'denied' }), /^denied /],
+    ['an older backup: the key is lost', (p) => p.restore(1), /^denied .*has lost version 2/],
+    ['a key made again: the key is lost', (p) => p.recreate(9_000), /^denied .*is another key/],
+  ];
+  for (const [what, change, expected] of rows) {
+    it(what, async () => {
+      const { provider, key } = await announced();
+      change(provider);
+      const { clock, keyring, status } = await start(provider, key);
+      await clock.advance(2 * MINUTE);
+      const now = status();
+      const text = now.ok
+        ? `${now.value.healthz} ${now.value.keyId}`
+        : `${now.error.kind} ${now.error.message}`;
+      assert.match(text, expected);
+      await keyring.stop();
+    });
+  }
+});
