@@ -1,4 +1,6 @@
 /** Connections to one server, direct or through an HTTP CONNECT proxy, as undici makes them. */
+
+import { existsSync } from 'node:fs';
 import type { LookupFunction } from 'node:net';
 import { getCACertificates } from 'node:tls';
 import { type Dispatcher, Pool } from 'undici';
@@ -69,7 +71,9 @@ function authoritiesOfProxies(ca: string | undefined): readonly string[] {
 }
 
 function systemAuthorities(): string[] {
-  const ofMachine = getCACertificates('system');
+  // Where OpenSSL's folder is not there, Node would write a line of its own to stderr.
+  const folder = process.env['SSL_CERT_DIR'] ?? '/etc/ssl/certs';
+  const ofMachine = existsSync(folder) ? getCACertificates('system') : [];
   return ofMachine.length > 0 ? ofMachine : getCACertificates('bundled');
 }
 

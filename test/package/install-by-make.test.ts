@@ -1,0 +1,93 @@
+/** `make install` and `make uninstall`, in a Debian tree that sees this checkout. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { type TestContext, test } from 'node:test';
+import { ROOT } from './executable.ts';
+import { CONFIG, SERVICE } from './installation.ts';
+import { inOwnNamespaces } from './own-namespaces.ts';
+import { needTools, realPackages } from './packages-built.ts';
+import { debianTree, type Ran, type Tree } from './packages-tree.ts';
+import { baseTree } from './trees.ts';
+
+const PACKAGES = ['passwd', 'rpm', 'systemd'];
+const VERSION = '3.1.0';
+const CHECKOUT = '/srv/checkout';
+const SECRET = '/etc/trousseau/secret-id';
+
+if (await inOwnNamespaces(import.meta.filename, prepare)) declare();
+
+function prepare(): void {
+  needTools();
+  baseTree({ suite: 'trixie', packages: PACKAGES });
+  realPackages(VERSION);
+}
+
+function tree(t: TestContext, name: string): Tree {
+  const debian = debianTree(t, name, PACKAGES);
+  mkdirSync(debian.path(CHECKOUT));
+  execFileSync('mount', ['--rbind', ROOT, debian.path(CHECKOUT)]);
+  return debian;
+}
+
+/** As the Makefile runs it. */
+function script(debian: Tree, ...args: readonly string[]): Ran {
+  const command = `cd ${CHECKOUT} && exec node_modules/.bin/node scripts/install.ts "$@"`;
+  return debian.run('sh', '-c', command, 'sh', ...args);
+}
+
+function good({ status, output }: Ran): string {
+  assert.equal(status, 0, output);
+  return output;
+}
+
+function declare(): void {
+  test('make install lays out what the packages have, and make uninstall takes it away', (t) => {
+    const debian = tree(t, 'by-make');
+    assert.match(good(script(debian)), /^installed\. Next: edit \/etc\/trousseau\/config\.yaml/m);
+    assert.match(good(debian.run('trousseau', 'version')), /^trousseau \d/);
+    assert.equal(readlinkSync(debian.path('/usr/bin/trousseau')), '/opt/trousseau/trousseau');
+    const owner = debian.run('stat', '--format=%a %U:%G', CONFIG);
+    assert.equal(good(owner).trim(), '640 root:trousseau');
+    assert.equal(debian.run('systemctl', 'is-enabled', SERVICE).output.trim(), 'disabled');
+    assert.equal(lstatSync(debian.path('/usr/lib/trousseau/restart')).mode & 0o777, 0o755);
+    writeFileSync(debian.path(CONFIG), '# mine\n');
+    writeFileSync(debian.path(SECRET), 'secret');
+    good(script(debian));
+    assert.equal(readFileSync(debian.path(CONFIG), 'utf8'), '# mine\n');
+    good(script(debian, 'remove'));
+    for (const path of ['/usr/bin/trousseau', '/opt/trousseau/lib', '/usr/lib/trousseau/restart'])
+      assert.ok(!existsSync(debian.path(path)), path);
+    for (const path of [CONFIG, SECRET]) assert.ok(existsSync(debian.path(path)), path);
+  });
+
+  test('make install refuses to overwrite the program of a package', (t) => {
+    const debian = tree(t, 'beside-package');
+    const file = debian.bring(realPackages(VERSION).file('deb'));
+    good(debian.run('dpkg', '--install', file));
+    const refused = script(debian);
+    assert.equal(refused.status, 1);
+    assert.match(refused.output, /\/usr\/bin\/trousseau is of a package: remove it first/);
+  });
+
+  test('without certificates on the machine nothing but lines of our own is on stderr', (t) => {
+    const debian = tree(t, 'no-certificates');
+    assert.ok(!existsSync(debian.path('/etc/ssl/certs')));
+    good(script(debian));
+    const vault =
+      "{addresses: ['https://127.0.0.1:9'], key: k, auth: {token: {tokenFile: /token}}}";
+    writeFileSync(debian.path('/token'), 't', { mode: 0o600 });
+    const kind = 'apiVersion: trousseau.io/v1\nkind: KMSPluginConfiguration\n';
+    writeFileSync(debian.path(CONFIG), `${kind}providers: [{name: v, vault: ${vault}}]\n`);
+    const { status, output } = debian.run('trousseau', 'preflight', '--time-limit', '2s');
+    assert.equal(status, 1, output);
+    assert.match(output, /^(proved: .*\n|NOT PROVED: .*\n)+$/);
+  });
+}
