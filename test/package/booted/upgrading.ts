@@ -95,6 +95,20 @@ export function removing(under: UnderTest): void {
     await saysOfItself(machine, /^ready/);
   });
 
+  it('a removal warns of a client in another network namespace', async () => {
+    const { machine } = under;
+    const connect = `use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new('${SOCKET}') or die $!; sleep 60`;
+    const apart = ['systemd-run', '--quiet', '--unit=client', '--property=PrivateNetwork=yes'];
+    await machine.must([...apart, 'perl', '-e', connect]);
+    const { code, out, err } = await machine.run(['apt-get', 'remove', '--yes', 'trousseau']);
+    assert.equal(code, 0, out + err);
+    assert.match(out + err, /WARNING: 1 connection\(s\) to/);
+    await systemctl(machine, 'stop', 'client.service');
+    await aptInstall(machine, OLD_VERSION);
+    await systemctl(machine, 'enable', '--now', SOCKET_UNIT, SERVICE);
+    await saysOfItself(machine, /^ready/);
+  });
+
   it('a purge while somebody is connected warns, and keeps the keys without which the cluster is lost', async () => {
     const { machine } = under;
     const [purge = ''] = commandsOf('## Removing it');
