@@ -98,6 +98,9 @@ export function createBatcher(options: BatcherOptions): Batcher {
   let scheduled = false;
   let abandoned = false;
   let idle: PromiseWithResolvers<void> | undefined;
+  /** Since when nothing was answered; undefined where the last request was. */
+  let silentSince: number | undefined;
+  let lastLeftAt = Number.NEGATIVE_INFINITY;
 
   const schedule = (): void => {
     if (scheduled || queued() === 0 || backoff.holds()) return;
@@ -150,7 +153,8 @@ export function createBatcher(options: BatcherOptions): Batcher {
     const took = clock.now() - began;
     slots.give(took, results[0]?.ok === true);
     // What was given up says nothing about the provider, unless it was silent for long.
-    if (!batch.abort.signal.aborted || took >= SILENCE_MS) {
+    if (!batch.abort.signal.aborted || isSilent(began)) {
+      silentSince = undefined;
       backoff.saw(results, began);
       saw?.(results);
     }
@@ -159,6 +163,14 @@ export function createBatcher(options: BatcherOptions): Batcher {
     }
     schedule();
     if (idle !== undefined) tellIdle();
+  };
+
+  /** Whether nothing was answered for long; also to callers who left, one soon after the other. */
+  const isSilent = (began: number): boolean => {
+    const now = clock.now();
+    if (silentSince === undefined || began - lastLeftAt >= SILENCE_MS) silentSince = began;
+    lastLeftAt = now;
+    return now - silentSince >= SILENCE_MS;
   };
 
   const forget = (entry: Entry): void => {

@@ -13,7 +13,15 @@ import type { VaultReply, VaultRequest } from './reply.ts';
 import type { RetryBudget } from './retry-budget.ts';
 import { nameOf, type Server } from './server.ts';
 import { createServerSet, type ServerSetOptions } from './server-set.ts';
-import { asksToWait, bestOf, isDown, isElsewhere, refuses, withoutWait } from './verdict.ts';
+import {
+  asksToWait,
+  bestOf,
+  isDown,
+  isElsewhere,
+  mayHaveArrived,
+  refuses,
+  withoutWait,
+} from './verdict.ts';
 
 export type Addresses = {
   /** The best reply of the servers, asked until one of them is final. */
@@ -115,7 +123,7 @@ export function createAddresses(options: AddressesOptions): Addresses {
         return { good: outcome, outcomes: [] };
       }
       outcomes.push(outcome);
-      if (request.once === true && !outcome.result.ok) break;
+      if (request.once === true && mayHaveArrived(outcome.result)) break;
     }
     return { good: undefined, outcomes };
   };

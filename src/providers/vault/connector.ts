@@ -4,7 +4,7 @@ import { type PeerCertificate, type TLSSocket, connect as tlsConnect } from 'nod
 import type { buildConnector } from 'undici';
 import type { Clock } from '../../system/clock.ts';
 import { certificateFault } from './certificate.ts';
-import { explained } from './errors.ts';
+import { explained, unsent } from './errors.ts';
 import { shownProxy } from './proxy.ts';
 import { openTunnel } from './tunnel.ts';
 
@@ -93,7 +93,8 @@ export function createConnector(options: ConnectorOptions): buildConnector.conne
           socket.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_PROBE_MS);
           callback(null, socket);
         },
-        (error: unknown) => callback(abort.signal.aborted ? abort.signal.reason : error, null),
+        (error: Error) =>
+          callback(unsent(abort.signal.aborted ? abort.signal.reason : error), null),
       );
   };
 }

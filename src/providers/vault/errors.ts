@@ -286,7 +286,7 @@ const BASE64_OF_A_KEY =
 export function connectionErrorOf(what: string, address: string, error: unknown): Failure {
   const told = `${what}: cannot reach ${address}`;
   if (error instanceof Error && error.name === EXPLAINED)
-    return fail('unavailable', `${told}: ${error.message}`, { cause: error.cause });
+    return fail('unavailable', `${told}: ${error.message}`, { cause: error });
   const code = codeOf(error);
   const [kind, advice] = BY_CODE[code] ?? (OF_OURS.test(code) ? OUR_INPUT : UNKNOWN_CODE);
   return fail(kind, `${told}: ${code}${advice === '' ? '' : `: ${advice}`}`, { cause: error });
@@ -300,6 +300,17 @@ export function explained(message: string, cause?: unknown): Error {
 }
 
 const EXPLAINED = 'Explained';
+
+/** Marks an error as one before anything was sent, so that even what works once can be sent again. */
+export function unsent<E extends Error>(error: E): E {
+  return Object.assign(error, { unsent: true });
+}
+
+/** Whether it is certain that Vault has not seen the request that failed so. */
+export function isUnsent(error: unknown): boolean {
+  return error instanceof Error && 'unsent' in error && error.unsent === true;
+}
+
 /** What Node and undici say of arguments, which a network cannot cause. */
 const OF_OURS = /^(?:UND_ERR_INVALID_ARG|ERR_INVALID_.*|ERR_OUT_OF_RANGE|TypeError|RangeError)$/;
 const OUR_INPUT = [

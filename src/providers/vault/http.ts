@@ -4,7 +4,7 @@ import type { Dispatcher } from 'undici';
 import type { VaultConfig } from '../../config/schema.ts';
 import { sleep } from '../../system/clock.ts';
 import type { Result } from '../errors.ts';
-import { createDispatcher, type DispatcherOptions } from './dispatcher.ts';
+import type { DispatcherOptions } from './dispatcher.ts';
 import { codeOf, connectionErrorOf } from './errors.ts';
 import { proxyFor, shownProxy } from './proxy.ts';
 import { type Response, readReply, type VaultReply, type VaultRequest } from './reply.ts';
@@ -24,6 +24,8 @@ export type ConnectionOptions = DispatcherOptions & {
   readonly config: Pick<VaultConfig, 'namespace' | 'tls' | 'proxy' | 'requestTimeout'>;
   /** Whether one more request is all right now; see retry-budget.ts. */
   readonly mayRetry: () => boolean;
+  /** Makes what sends requests. */
+  readonly open: (options: DispatcherOptions) => Dispatcher;
 };
 
 /** A caller who leaves says nothing about the server, unless it was silent for so long. */
@@ -38,7 +40,7 @@ const LATE = 'TimeoutError';
 /** Connections to one server; nothing is opened before the first request. */
 export function createVaultConnection(options: ConnectionOptions): VaultConnection {
   const { target, config, clock, mayRetry } = options;
-  let dispatcher = createDispatcher(options);
+  let dispatcher = options.open(options);
   const replaced = new Set<Dispatcher>();
   let closed = false;
   const { origin, pathname } = new URL(target.url);
@@ -70,7 +72,7 @@ export function createVaultConnection(options: ConnectionOptions): VaultConnecti
    */
   const replace = (silent: Dispatcher): void => {
     if (closed || silent !== dispatcher) return;
-    dispatcher = createDispatcher(options);
+    dispatcher = options.open(options);
     replaced.add(silent);
     void silent.close().finally(() => replaced.delete(silent));
   };

@@ -3,7 +3,15 @@
  * are read: everything behind decides from the class.
  */
 import { fail, type Result, succeed } from '../errors.ts';
-import { type Failure, quote, type Reach, refusalOf, retryAfterMs } from './errors.ts';
+import {
+  explained,
+  type Failure,
+  quote,
+  type Reach,
+  refusalOf,
+  retryAfterMs,
+  unsent,
+} from './errors.ts';
 
 export type VaultRequest = {
   readonly method: 'GET' | 'POST';
@@ -48,7 +56,7 @@ export type Content =
   | 'data'
   /** What the server says of itself, with a status of its own: sys/health. */
   | 'health'
-  /** Nothing: what is done leaves no content. */
+  /** Nothing: 204, or a request_id with warnings alone. */
   | 'nothing'
   /** One result for each item of a batch: this field, or an `error`. */
   | { readonly field: 'ciphertext' | 'plaintext'; readonly items: number };
@@ -106,7 +114,7 @@ export function readReply(
   // A standby that cannot forward sends its clients to the active node, without a body.
   if (status === TEMPORARY_REDIRECT) return succeed(refused(request, response, {}, [], now));
   if (status > 300 && status < 400) return stranger(redirectOf(response));
-  if (response.text === '' && status < 300 && request.holds === 'nothing')
+  if (response.text === '' && status === 204 && request.holds === 'nothing')
     return succeed({ kind: 'answer', status, body: {}, failure: undefined });
   const parsed = parseBody(response);
   if (!parsed.ok) return stranger(parsed.why);
@@ -134,7 +142,7 @@ function mayAnswer(holds: Content, status: number): boolean {
 function lacksOf(holds: Content, body: VaultReply['body']): string | undefined {
   switch (holds) {
     case 'nothing':
-      return undefined;
+      return typeof body['request_id'] === 'string' ? undefined : 'there is no request_id in it';
     case 'health':
       return typeof body['sealed'] === 'boolean'
         ? undefined
@@ -191,8 +199,18 @@ function notVault(
   return fail(
     status === 429 ? 'throttled' : 'unavailable',
     `${what}: ${server} answers ${status}, but not as Vault does: ${why}`,
-    wait === undefined ? {} : { retryAfterMs: wait },
+    {
+      ...(wait === undefined ? {} : { retryAfterMs: wait }),
+      ...(isNotForwarded(status) ? { cause: NOT_FORWARDED } : {}),
+    },
   );
+}
+
+const NOT_FORWARDED = unsent(explained('something in between has answered by itself'));
+
+/** What answers so has not asked Vault first: 408 and 5xx may come after Vault has done its work. */
+function isNotForwarded(status: number): boolean {
+  return status >= 300 && status < 500 && status !== 408;
 }
 
 function redirectOf({ location }: Response): string {

@@ -8,6 +8,7 @@ import type { ReadSecret } from './auth/login.ts';
 import type { LoginMemory } from './auth/login-memory.ts';
 import { authMethod } from './auth/method.ts';
 import { createVaultClient } from './client.ts';
+import { createDispatcher } from './dispatcher.ts';
 import { createVaultConnection } from './http.ts';
 import { createNames, systemLookup } from './names.ts';
 import { resolveTargets } from './resolve.ts';
@@ -28,13 +29,15 @@ export type VaultDependencies = {
   readonly readSecret: ReadSecret;
   /** What the process knows of its logins; one for all providers of all configurations. */
   readonly logins: LoginMemory;
+  /** Sockets, unless a test has servers of its own. */
+  readonly open?: typeof createDispatcher;
 };
 
 /** A provider that has not contacted Vault yet. */
 export function createVaultProvider(
   name: string,
   options: VaultOptions,
-  { log, env, clock, readSecret, logins }: VaultDependencies,
+  { log, env, clock, readSecret, logins, open = createDispatcher }: VaultDependencies,
 ): Provider {
   const budget = createRetryBudget(clock);
   const { addresses: urls, proxy } = options;
@@ -52,6 +55,7 @@ export function createVaultProvider(
         names,
         clock,
         mayRetry: budget.take,
+        open,
       }),
     requestTimeoutMs: options.requestTimeout,
     hedge: options.hedge,

@@ -1,5 +1,6 @@
 /** What an outcome says of the server that was asked, and which of several outcomes is the best. */
 import { fail, type Result, succeed } from '../errors.ts';
+import { isUnsent } from './errors.ts';
 import type { VaultReply } from './reply.ts';
 
 /** Whether another server may do better: this one is away, sealed, behind, in trouble, or not Vault. */
@@ -17,6 +18,11 @@ export function isDown(result: Result<VaultReply>): boolean {
 /** No answer of Vault came; an error of our own input is the same everywhere. */
 function mayBeServers(kind: string): boolean {
   return kind === 'unavailable' || kind === 'throttled';
+}
+
+/** Whether Vault may have done what was asked, without saying so. */
+export function mayHaveArrived(result: Result<VaultReply>): boolean {
+  return !result.ok && !isUnsent(result.error.cause);
 }
 
 /** Whether it says no, or nothing at all. */

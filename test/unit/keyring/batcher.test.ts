@@ -393,6 +393,41 @@ describe('a request that nobody waits for any more', () => {
   });
 });
 
+describe('callers who leave one after the other, each before the provider counts as silent', () => {
+  /** One caller after the other leaves after so long, `pauseMs` apart; how many of them counted. */
+  async function counted(
+    waits: readonly (number | 'answered')[],
+    pauseMs: number,
+  ): Promise<number> {
+    const { batcher, sent, seen, clock } = underTest();
+    for (const [i, wait] of waits.entries()) {
+      const caller = new AbortController();
+      void batcher.submit(item(`${i}`), caller.signal);
+      await turn();
+      if (wait === 'answered') {
+        sent[i]?.answer([fail('denied', 'no')]);
+      } else {
+        await clock.advance(wait);
+        caller.abort();
+        sent[i]?.answer([fail('unavailable', 'aborted')]);
+      }
+      await turn();
+      await clock.advance(pauseMs);
+    }
+    return seen.filter(([result]) => result?.ok === false && result.error.kind === 'unavailable')
+      .length;
+  }
+
+  it('have found it silent together', async () => {
+    assert.equal(await counted([900, 900, 900], 100), 1);
+  });
+
+  it('have not where one of them had an answer, or where nobody asked for long', async () => {
+    assert.equal(await counted([900, 900, 'answered', 900, 900], 0), 0);
+    assert.equal(await counted([900, 900, 900], 3_000), 0);
+  });
+});
+
 describe('a batcher that is abandoned', () => {
   it('ends what waits and what comes, and lets what is under way end', async () => {
     const test = underTest();

@@ -40,7 +40,8 @@ export const reply = (
     retryAfter === undefined ? {} : { 'retry-after': retryAfter },
   );
 
-export const OK = replyOf(ENCRYPT, 200, { sealed: false });
+/** Good for every request that is made here, also for sys/health. */
+export const OK = replyOf(ENCRYPT, 200, { request_id: 'x', sealed: false });
 export const UNREACHABLE = fail('unavailable', 'cannot reach it: ECONNREFUSED');
 
 /** A signal that nobody aborts. */

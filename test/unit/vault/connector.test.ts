@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
-import type { TlsMaterial } from '../../../src/providers/vault/dispatcher.ts';
+import { createDispatcher, type TlsMaterial } from '../../../src/providers/vault/dispatcher.ts';
 import { createVaultConnection, type VaultConnection } from '../../../src/providers/vault/http.ts';
 import { createNames, type Lookup } from '../../../src/providers/vault/names.ts';
 import type { VaultRequest } from '../../../src/providers/vault/reply.ts';
@@ -33,6 +33,7 @@ function connectionTo(
     names: createNames(lookup, clock),
     clock,
     mayRetry: () => true,
+    open: createDispatcher,
   });
   t.after(() => connection.close());
   const ask = async (): Promise<string> => {

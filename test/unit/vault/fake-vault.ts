@@ -104,7 +104,7 @@ export async function startFakeVault(t: TestContext): Promise<FakeVault> {
     const items = body['batch_input'];
     if (path === ENCRYPT && Array.isArray(items)) return encrypted(items);
     if (path === DECRYPT && Array.isArray(items)) return decrypted(items);
-    return json(200, {});
+    return { kind: 'raw', status: 204, type: 'application/json', text: '' };
   };
 
   const vault: FakeVault = {
