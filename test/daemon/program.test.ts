@@ -48,12 +48,17 @@ providers:
 
   it('being no text at all ends with 2 and the name of the file', async (t) => {
     const file = join(temporaryFolder(t), 'config.yaml');
-    writeFileSync(file, Buffer.from([0xff, 0xfe, 0x00]));
-    assert.deepEqual(await trousseau('config', 'check', file), {
-      code: 2,
-      out: '',
-      err: `${file}: it is not UTF-8 text\n`,
-    });
+    for (const [bytes, said] of [
+      [[0x61, 0xff, 0x00], 'it is not UTF-8 text'],
+      [[0xff, 0xfe, 0x61, 0x00], 'it is UTF-16: save it as UTF-8'],
+    ] as const) {
+      writeFileSync(file, Buffer.from(bytes));
+      assert.deepEqual(await trousseau('config', 'check', file), {
+        code: 2,
+        out: '',
+        err: `${file}: ${said}\n`,
+      });
+    }
   });
 });
 
