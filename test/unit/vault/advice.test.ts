@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import {
   ADVICE,
@@ -219,6 +220,16 @@ describe('the advice', () => {
     const lines = ADVICE.map(({ situation }) => situation);
     assert.equal(new Set(lines).size, lines.length);
     assert.deepEqual([...new Set(TABLE.map(([, , situation]) => situation))].sort(), lines.sort());
+  });
+
+  it('has each line in docs/authentication.md, and the document no other', () => {
+    const path = new URL('../../../docs/authentication.md', import.meta.url);
+    const [, section = ''] = readFileSync(path, 'utf8').split(
+      '### What is said where Vault refuses',
+    );
+    const rows = [...(section.split('\n## ')[0] ?? '').matchAll(/^\| (?!situation)([^|]+?) \|/gm)];
+    const lines = ADVICE.map(({ situation }) => situation);
+    assert.deepEqual(rows.map(([, situation]) => situation).sort(), lines.sort());
   });
 
   it('never blames credentials for a token that is good or seconds old', () => {

@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { AuthConfig } from '../../../src/config/schema.ts';
+import { createLog } from '../../../src/observe/log.ts';
+import { fail, type Result, succeed } from '../../../src/providers/errors.ts';
+import { createLoginMemory } from '../../../src/providers/vault/auth/login-memory.ts';
+import { authMethod } from '../../../src/providers/vault/auth/method.ts';
+import { createSession } from '../../../src/providers/vault/session.ts';
+import { createDrivenClock, settle } from '../driven-clock.ts';
+import { type CountingVault, createCountingVault } from './counting-vault.ts';
+import { deniedAt, patient } from './session-under-test.ts';
+
+const INVALID = '2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n';
+const UNWRAP = 'sys/wrapping/unwrap';
+const LOOKUP = 'auth/token/lookup-self';
+const PATH = 'transit/encrypt/k';
+const wrappedAuth = {
+  appRole: { mount: 'approle', roleID: 'role', secretIDFile: '/wrapped', secretIDWrapped: true },
+};
+
+/** Sessions of one process, one after the other, on one Vault; `file` is what their secret's file holds. */
+function processOn(auth: AuthConfig, file: { content: string | undefined }) {
+  const clock = createDrivenClock(1_800_000_000_000);
+  const vault = createCountingVault(clock);
+  const memory = createLoginMemory(clock);
+  const lines: string[] = [];
+  const log = createLog({ level: 'debug', format: 'json', write: (line) => void lines.push(line) });
+  const readSecret = async (place: string): Promise<string> => {
+    if (file.content === undefined) throw new Error(`cannot read ${place}: it does not exist`);
+    return file.content;
+  };
+  const start = (send: CountingVault['send'] = vault.send) =>
+    createSession({
+      method: authMethod(auth, readSecret, memory.unwrapped),
+      vault: 'https://vault.example',
+      memory,
+      send,
+      refresh: async () => succeed(undefined),
+      clock,
+      log,
+    });
+  const count = (path: string): number => vault.asked.filter((asked) => asked === path).length;
+  return { clock, vault, lines, start, count };
+}
+
+const said = (outcome: Result<string>): string =>
+  outcome.ok ? outcome.value : outcome.error.message;
+
+describe('a response-wrapped secret id', () => {
+  it('counts when Vault answers late: it is unwrapped once, and nobody is accused', async () => {
+    const { clock, vault, start, count } = processOn(wrappedAuth, { content: 'hvs.wrapping' });
+    vault.takes.set(UNWRAP, 40_000);
+    const session = start();
+    const first = session.token(patient());
+    await clock.advance(30_000);
+    assert.doesNotMatch(said(await first), /theft/);
+    const second = session.token(patient());
+    await clock.advance(10_000);
+    assert.equal(said(await second), 'hvs.granted-1');
+    assert.equal(count(UNWRAP), 1);
+  });
+
+  for (const [what, content] of [
+    ['the file is gone', undefined],
+    ['the file is empty', ''],
+    ['the file holds a wrapping token that Vault does not open', 'hvs.used-by-somebody'],
+    ['the file is what it was', 'hvs.wrapping'],
+  ] as const) {
+    it(`is used from memory where ${what}: for the next login, and after a reload`, async () => {
+      const file: { content: string | undefined } = { content: 'hvs.wrapping' };
+      const { vault, start } = processOn(wrappedAuth, file);
+      const session = start();
+      assert.equal(said(await session.token(patient())), 'hvs.granted-1');
+      file.content = content;
+      vault.revoke('hvs.granted-1');
+      const again = await session.replace('hvs.granted-1', deniedAt(PATH, INVALID), patient());
+      assert.equal(said(again), 'hvs.granted-2');
+      await session.stop();
+      assert.equal(said(await start().token(patient())), 'hvs.granted-3');
+    });
+  }
+
+  it('is a sign of theft only where no try of our own can have used it', async () => {
+    const used = processOn(wrappedAuth, { content: 'hvs.used-by-somebody' });
+    assert.match(said(await used.start().token(patient())), /look for theft/);
+    const cut = processOn(wrappedAuth, { content: 'hvs.wrapping' });
+    // The connection breaks after Vault has opened it.
+    const session = cut.start(async (request, signal) => {
+      const replied = await cut.vault.send(request, signal);
+      return request.path === UNWRAP && cut.count(UNWRAP) === 1
+        ? fail('unavailable', 'the connection was cut')
+        : replied;
+    });
+    assert.match(said(await session.token(patient())), /was cut/);
+    const second = said(await session.token(patient()));
+    assert.match(second, /an earlier try of this plugin, which got no answer, has used it: write/);
+    assert.doesNotMatch(second, /theft/);
+  });
+});
+
+describe('a token in a file', () => {
+  const auth = { token: { tokenFile: '/token' } };
+  for (const [what, content, expected] of [
+    ['as it is', 'hvs.x', 'hvs.x'],
+    ['with two line feeds', 'hvs.x\n\n', 'hvs.x'],
+    ['with a byte order mark', '\ufeffhvs.x\n', 'hvs.x'],
+    ['between blanks', ' \thvs.x\r\n ', 'hvs.x'],
+    ['with another one below it', 'hvs.x\nhvs.y\n', /\/token holds more than one word/],
+    ['with an invisible character in it', 'hvs.\u200bx', /\/token holds more than one word/],
+    ['of nothing but blanks', ' \n', /\/token is empty/],
+  ] as const) {
+    it(`${what} is ${typeof expected === 'string' ? 'taken without what is around it' : 'an error that names the file'}`, async () => {
+      const { start } = processOn(auth, { content });
+      const outcome = said(await start().token(patient()));
+      if (typeof expected === 'string') assert.equal(outcome, expected);
+      else assert.match(outcome, expected);
+    });
+  }
+
+  it('is looked up a few times in its last seconds, not with every call', async () => {
+    const { clock, vault, start, count } = processOn(auth, { content: 'hvs.dedicated' });
+    const ends = clock.now() + 5_000;
+    const session = start(async (request, signal) => {
+      const replied = await vault.send(request, signal);
+      if (request.path !== LOOKUP || !replied.ok || replied.value.kind !== 'answer') return replied;
+      const ttl = Math.max(0, Math.floor((ends - clock.now()) / 1_000));
+      const data = { ttl, renewable: false, num_uses: 0, expire_time: '2027-01-15T08:00:05Z' };
+      return succeed({ ...replied.value, body: { data } });
+    });
+    for (let call = 0; call < 600; call += 1) {
+      await session.token(patient());
+      await clock.advance(10);
+    }
+    assert.ok(count(LOOKUP) <= 10, `${count(LOOKUP)} look-ups in 6 s`);
+    await session.stop();
+    await settle();
+    assert.equal(clock.pending, 0);
+  });
+
+  it('that Vault refuses is not called logged in, and is read again now and then', async () => {
+    const { clock, lines, start, count } = processOn(auth, { content: 'hvs.revoked' });
+    const session = start();
+    for (let call = 0; call < 200; call += 1) {
+      const token = await session.token(patient());
+      assert.ok(token.ok);
+      const replaced = await session.replace(token.value, deniedAt(PATH, INVALID), patient());
+      assert.match(said(replaced), /\/token was revoked or has expired: write a new token there/);
+      await clock.advance(50);
+    }
+    assert.ok(count(LOOKUP) <= 3, `${count(LOOKUP)} look-ups in 10 s`);
+    assert.doesNotMatch(lines.join(''), /"logged in"/);
+  });
+});
+
+describe('a secret that cannot be read as a short token ends', () => {
+  it('is said once, and tried at most once a second', async () => {
+    const file: { content: string | undefined } = { content: 'secret' };
+    const auth = {
+      appRole: { mount: 'approle', roleID: 'role', secretIDFile: '/id', secretIDWrapped: false },
+    };
+    const { clock, vault, lines, start } = processOn(auth, file);
+    vault.renewable.yes = false;
+    const session = start();
+    assert.ok((await session.token(patient())).ok);
+    file.content = '';
+    await clock.advance(3_600_000);
+    const warned = lines.filter((line) => line.includes('token not renewed yet'));
+    assert.equal(warned.filter((line) => line.includes('"warn"')).length, 1);
+    assert.ok(warned.length > 2, 'it is tried again');
+    await session.stop();
+  });
+});
