@@ -91,7 +91,7 @@ test-machine: node_modules/.installed ## Install the tools that the package test
 test: test-machine lint dist/trousseau $(BINARIES) dist/packages/.made ## Everything: real Vault, etcd, kube-apiserver (needs Go), packages and units (needs root)
 	$(NODE) scripts/build-test-servers.ts
 	$(NODE) scripts/test.ts unit
-	$(NODE) scripts/test.ts vault e2e
+	$(NODE) scripts/test.ts robustness vault e2e
 	$(NODE) scripts/test.ts daemon faults package
 
 .PHONY: test-packages

@@ -25,10 +25,10 @@ const EXPLAINED = {
 
 /** For how long after the end of a trouble calls may still fail. The aim is 2 s on a quiet machine. */
 const GRACE_MS: Readonly<Record<ReasonKind, number>> = {
-  unreachable: 5_000,
-  denied: 5_000,
+  unreachable: 3_000,
+  denied: 3_000,
   // The back-off of kube-apiserver's gRPC client, after an absence of up to 3 s.
-  down: 6_000,
+  down: 5_000,
   starting: 3_000,
   slow: 3_000,
   rotated: 5_000,
