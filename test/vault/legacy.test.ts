@@ -45,6 +45,29 @@ for (const release of RELEASES) {
       assert.deepEqual(Buffer.from((await plugin.client.v1.decrypt(stored)).plain), PLAIN);
     });
 
+    const line = (text: string): Buffer => Buffer.from(text, 'latin1');
+    const encoded = (bytes: Buffer): string => bytes.toString('base64');
+    const older: readonly [string, (transit: Buffer) => Buffer][] = [
+      ["Oracle's plugin", (transit) => line(`${KEY}${transit.toString().slice('vault'.length)}`)],
+      ['Trousseau 2 alpha, the socket for Vault', (transit) => line(encoded(transit))],
+      ['Trousseau 2 alpha, the proxy', (transit) => line(`vault:-:${encoded(transit)}\n`)],
+      [
+        'Trousseau 2 alpha, the proxy with other providers',
+        (transit) => line(`awskms:-:QUJD\nazurekms:-:QUJD\nvault:-:${encoded(transit)}\n`),
+      ],
+      [
+        'Trousseau 2 alpha, the proxy, the payload not encoded',
+        (transit) => line(`debug:-:QUJD\nvault:-:${transit.toString()}\n`),
+      ],
+    ];
+    for (const [name, form] of older) {
+      it(`${name}, KMS v1: decrypts, and what was cut does not`, async () => {
+        const cipher = form(stored);
+        assert.deepEqual(Buffer.from((await plugin.client.v1.decrypt(cipher)).plain), PLAIN);
+        await assert.rejects(plugin.client.v1.decrypt(cipher.subarray(0, -9)), /INVALID_ARGUMENT/);
+      });
+    }
+
     const rows: [string, string, ReadonlyMap<string, Uint8Array>][] = [
       ['vault-kubernetes-kms, key_id the decimal version', '1', NONE],
       ['vault-kubernetes-kms 0.x, key_id an epoch time', '1700000000', NONE],

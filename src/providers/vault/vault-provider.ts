@@ -11,6 +11,7 @@ import { createVaultClient } from './client.ts';
 import { createDispatcher } from './dispatcher.ts';
 import { createVaultConnection } from './http.ts';
 import { createNames, systemLookup } from './names.ts';
+import { transitCiphertextIn } from './predecessors.ts';
 import { resolveTargets } from './resolve.ts';
 import { createRetryBudget } from './retry-budget.ts';
 import { createSession } from './session.ts';
@@ -73,6 +74,7 @@ export function createVaultProvider(
     log,
   });
   const transit = createTransit(createVaultClient(addresses, session), options);
+  const whole = (stored: Uint8Array): Uint8Array => transitCiphertextIn(stored, options.key);
   return {
     name,
     // The watcher's first look logs in; nothing needs to be done before it.
@@ -86,7 +88,7 @@ export function createVaultProvider(
     },
     describe: transit.describe,
     encrypt: transit.encrypt,
-    decrypt: transit.decrypt,
-    versionOf: transitForm.versionOf,
+    decrypt: (ciphertexts, signal) => transit.decrypt(ciphertexts.map(whole), signal),
+    versionOf: (ciphertext) => transitForm.versionOf(whole(ciphertext)),
   };
 }
