@@ -146,10 +146,10 @@ const BY_STATUS: Readonly<Record<number, Meaning>> = {
   504: { kind: 'unavailable', advice: 'Vault had no answer in time', down: true },
 };
 
-/** Vault in recovery mode answers 403 without a word to every request (vault/http/logical.go). */
-const RECOVERY_MODE: Meaning = {
+/** A token or a policy is always named; only a server in recovery mode denies so (vault/http/logical.go). */
+const WITHOUT_A_WORD: Meaning = {
   kind: 'unavailable',
-  advice: 'this Vault gives no reason, as one in recovery mode does: start it without -recovery',
+  advice: 'it gives no reason: a Vault in recovery mode does so',
   down: true,
 };
 const SERVER_FAULT: Meaning = {
@@ -200,7 +200,7 @@ export function refusalOf(
 }
 
 function meaningOf(status: number, words: string): Meaning {
-  if (status === 403 && words === '') return RECOVERY_MODE;
+  if (status === 403 && words === '') return WITHOUT_A_WORD;
   const bySentence =
     find(BY_STATE, words) ?? (isBySentence(status, words) ? find(BY_MESSAGE, words) : undefined);
   return bySentence ?? BY_STATUS[status] ?? (status >= 500 ? SERVER_FAULT : UNEXPECTED);

@@ -231,7 +231,8 @@ type Parsed =
 
 /** The body as an object, or in words why it is nothing that Vault sends. */
 function parseBody({ text, contentType }: Response): Parsed {
-  if (SPEAKS_TLS.test(text)) return { ok: false, why: 'it speaks TLS: is the address https?' };
+  const known = KNOWN_PAGES.find(([pattern]) => pattern.test(text));
+  if (known !== undefined) return { ok: false, why: known[1] };
   if (text === '') return { ok: false, why: 'the answer is empty' };
   if (!contentType.startsWith('application/json')) {
     const type = quote(contentType.slice(0, 60)) || 'missing';
@@ -249,5 +250,14 @@ function parseBody({ text, contentType }: Response): Parsed {
     : { ok: false, why: 'what it sent is no JSON object' };
 }
 
-/** Go's net/http, which Vault's listener is made of, and nginx, to plain HTTP on a port for TLS. */
-const SPEAKS_TLS = /HTTP request to an HTTPS server|plain HTTP request was sent to HTTPS port/;
+/** Pages of Go's net/http, which Vault's listener is made of, and of nginx. */
+const KNOWN_PAGES: readonly (readonly [RegExp, string])[] = [
+  [
+    /HTTP request to an HTTPS server|plain HTTP request was sent to HTTPS port/,
+    'it speaks TLS: is the address https?',
+  ],
+  [
+    /^404 page not found\n$/,
+    'it serves no such path: a Vault in recovery mode answers so, and many other programs',
+  ],
+];

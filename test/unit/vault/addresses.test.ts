@@ -29,7 +29,7 @@ describe('several servers', () => {
       'is a disaster recovery secondary',
       reply(400, ['path disabled in replication DR secondary mode']),
     ],
-    ['is in recovery mode', reply(403)],
+    ['denies without a word', reply(403)],
     ['redirects elsewhere', replyOf(ENCRYPT, 302, undefined, { location: 'https://portal' })],
     ['is no Vault', replyOf({ ...ENCRYPT, holds: 'data' }, 200, { status: 'ok' })],
     ['has a proxy before it that answers 429', replyOf(ENCRYPT, 429, { message: 'slow down' })],

@@ -33,7 +33,12 @@ export const KINDS: readonly Kind[] = [
   kind('server', 'a server that hangs', 'silence', 'hang'),
 
   kind('server', '1.21.1, 1.9.3', 'a sealed server', errorsOf(503, 'Vault is sealed')),
-  kind('server', '1.21.1', 'recovery mode', errorsOf(403)),
+  kind('server', '1.21.1, 1.9.3', 'recovery mode', {
+    status: 404,
+    text: '404 page not found\n',
+    headers: { 'content-type': 'text/plain; charset=utf-8' },
+  }),
+  kind('server', 'logical.go', 'a denial without a word', errorsOf(403)),
   kind('server', 'handler.go', 'a server that is not active', errorsOf(503, 'node is not active')),
   kind(
     'server',

@@ -30,7 +30,7 @@ describe('a reply is known by its form', () => {
     [BATCH, 400, { errors: 'no' }, 'not Vault: unavailable'],
     [BATCH, 400, { message: 'no' }, 'not Vault: unavailable'],
     [BATCH, 403, { errors: ['permission denied'] }, 'refusal of the request'],
-    // Recovery mode.
+    // Vault always names a token or a policy.
     [BATCH, 403, { errors: [] }, 'refusal of the server'],
     [BATCH, 403, {}, 'not Vault: unavailable'],
     [BATCH, 429, { message: 'slow down' }, 'not Vault: throttled'],
