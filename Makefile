@@ -61,10 +61,6 @@ install: dist/trousseau ## Install it below /opt with units and user, without a 
 uninstall: node_modules/.installed
 	$(NODE) scripts/install.ts remove
 
-.PHONY: install
-install: dist/trousseau ## Install the program in /opt/trousseau with its units (needs root); DESTDIR=/other/root
-	DESTDIR='$(DESTDIR)' scripts/install.sh
-
 .PHONY: demo
 demo: dist/trousseau ## See it work with a local keyring, in seconds
 	@$(NODE) scripts/demo.ts

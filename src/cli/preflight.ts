@@ -29,11 +29,12 @@ export const preflightCommand: Command = {
   summary: 'prove that a new process could take over from the one that runs',
   usage: ['trousseau preflight [--config FILE] [--time-limit DURATION] [--output FORMAT]'],
   description:
-    'Does what serve would do, beside the process that runs: reads the configuration and its secret files,\n' +
-    'loads the keyring or logs in to Vault, reads the key, encrypts and decrypts a sample. Then it compares\n' +
-    'the key versions with those of the running process, which it asks at the admin endpoint. It opens no\n' +
-    'socket, changes nothing, and gives back the token that it was granted. Run it as the user of the\n' +
-    'service; /usr/lib/trousseau/restart does so, with the credentials of the unit, before it restarts.',
+    'Does what serve would do, beside the process that runs: reads the configuration and its secret\n' +
+    'files, loads the keyring or logs in to Vault, reads the key, encrypts and decrypts a sample. Then\n' +
+    'it compares the key versions with those of the running process, which it asks at the admin\n' +
+    'endpoint. It opens no socket, changes nothing, and gives back the token that it was granted. Run\n' +
+    'it as the user of the service; /usr/lib/trousseau/restart does so, with the credentials of the\n' +
+    'unit, before it restarts.',
   examples: [
     { command: 'trousseau preflight', what: `would a restart with ${DEFAULT_CONFIG} succeed?` },
     { command: 'trousseau preflight -c /etc/trousseau/new.yaml -o json', what: 'in a script' },

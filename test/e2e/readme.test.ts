@@ -1,14 +1,7 @@
 /** The README's way from a Vault without a key to encrypted Secrets, its commands as they stand there. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import {
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
@@ -17,6 +10,7 @@ import { createAuthority } from '../servers/certificates.ts';
 import { type Etcd, startEtcd } from '../servers/etcd.ts';
 import { type KubeApiserver, startKubeApiserver } from '../servers/kube-apiserver.ts';
 import { writeKubeconfig } from '../servers/kubeconfig.ts';
+import { PROGRAM } from '../servers/plugin.ts';
 import { type RunningProcess, startServer } from '../servers/process.ts';
 import { startSealableVault, type Vault } from '../servers/vault.ts';
 import { testFolder } from '../vault/vault-under-test.ts';
@@ -52,8 +46,7 @@ describe('the steps of the README', { timeout: 360_000 }, () => {
   /** What the README calls by the paths and names of a real node lies in the test's folder. */
   const here = (text: string): string =>
     text
-      .replaceAll(/\/(?:etc|run|opt)\/trousseau/g, (path) => join(dir, path))
-      .replaceAll('make install', `make install DESTDIR=${dir}`)
+      .replaceAll(/\/(?:etc|run)\/trousseau/g, (path) => join(dir, path))
       .replaceAll('chgrp trousseau', `chgrp ${process.getgid?.() ?? 0}`)
       .replaceAll('https://vault.example:8200', vault.address);
 
@@ -63,7 +56,7 @@ describe('the steps of the README', { timeout: 360_000 }, () => {
       timeout: COMMAND_MS,
       env: {
         HOME: dir,
-        PATH: `${join(dir, 'bin')}:${join(dir, 'usr/local/bin')}:${process.env['PATH']}`,
+        PATH: `${join(dir, 'bin')}:${process.env['PATH']}`,
         VAULT_ADDR: vault.address,
         VAULT_TOKEN: vault.admin.token,
         VAULT_CACERT: join(dir, 'ca.crt'),
@@ -100,24 +93,12 @@ describe('the steps of the README', { timeout: 360_000 }, () => {
     folder.remove();
   });
 
-  it('install it, again as an upgrade too, with units that start what was installed', async () => {
-    const install = block('sh', /^make install$/m);
-    await shell(install);
+  it('install it with one command, which test/package runs in a Debian tree', async () => {
+    assert.equal(block('sh', /^make install$/m), 'make install\n');
+    // What it lays out, in the folder of the test.
+    mkdirSync(join(dir, 'etc/trousseau'), { mode: 0o750, recursive: true });
+    symlinkSync(PROGRAM, join(dir, 'bin/trousseau'));
     assert.match(await shell('trousseau version'), /^trousseau 3/);
-    const config = join(dir, 'etc/trousseau/config.yaml');
-    writeFileSync(config, '# edited');
-    await shell(install);
-    assert.equal(readFileSync(config, 'utf8'), '# edited');
-    assert.deepEqual(readdirSync(join(dir, 'opt/trousseau')).sort(), [
-      'lib',
-      'restart',
-      'trousseau',
-    ]);
-    for (const unit of ['trousseau.service', 'trousseau.socket'])
-      assert.doesNotMatch(
-        readFileSync(join(dir, 'etc/systemd/system', unit), 'utf8'),
-        /=\/usr\/bin\/trousseau/,
-      );
   });
 
   it('make the key, the policy and the identity', async () => {
@@ -125,7 +106,7 @@ describe('the steps of the README', { timeout: 360_000 }, () => {
       await shell(script);
   });
 
-  it('start the plugin, as the installed unit does, with one rule on modes', async () => {
+  it('start the plugin, as its unit does, with one rule on modes', async () => {
     const etc = join(dir, 'etc/trousseau');
     writeFileSync(join(etc, 'config.yaml'), here(block('yaml', /KMSPluginConfiguration/)));
     const commands = block('sh', /config check/);
@@ -133,10 +114,11 @@ describe('the steps of the README', { timeout: 360_000 }, () => {
     await shell(commands.replace(/^systemctl .*$/m, ''));
     for (const name of ['config.yaml', 'role-id', 'secret-id', 'ca.pem'])
       assert.equal(statSync(join(etc, name)).mode & 0o777, 0o640, name);
-    const unit = readFileSync(join(dir, 'etc/systemd/system/trousseau.service'), 'utf8');
-    const [program = '', ...args] = here(/^ExecStart=(.*)$/m.exec(unit)?.[1] ?? '').split(' ');
+    const unit = readFileSync(join(ROOT, 'systemd/trousseau.service'), 'utf8');
+    const start = /^ExecStart=\/usr\/bin\/trousseau (.*)$/m.exec(unit)?.[1] ?? '';
+    const args = here(start).split(' ');
     plugin = await startServer(
-      { program, args, logFile: join(dir, 'plugin.log') },
+      { program: PROGRAM, args, logFile: join(dir, 'plugin.log') },
       START_MS,
       async () => (await shell(block('sh', /^curl/))).includes('"status":"ok"'),
     );

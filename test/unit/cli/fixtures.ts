@@ -4,6 +4,9 @@ import type { Command } from '../../../src/cli/command.ts';
 import { completionCommand } from '../../../src/cli/completion.ts';
 import { configCommand } from '../../../src/cli/config.ts';
 import { keyringCommand } from '../../../src/cli/keyring.ts';
+import { licensesCommand } from '../../../src/cli/licenses.ts';
+import { preflightCommand } from '../../../src/cli/preflight.ts';
+import { reloadCommand } from '../../../src/cli/reload-command.ts';
 import { runProgram } from '../../../src/cli/run.ts';
 import { serveCommand } from '../../../src/cli/serve.ts';
 import { versionCommand } from '../../../src/cli/version.ts';
@@ -12,7 +15,10 @@ export const COMMANDS: readonly Command[] = [
   serveCommand,
   configCommand,
   keyringCommand,
+  preflightCommand,
+  reloadCommand,
   benchCommand,
+  licensesCommand,
   completionCommand,
   versionCommand,
 ];
