@@ -6,8 +6,9 @@ import type { Trouble } from './reasons.ts';
 /** So long, and so often, calls fail before Status must have said so. */
 const SILENT_MS = 6_000;
 const SILENT_CALLS = 8;
-/** Status must have noticed by then. */
+/** Status must have noticed by then, and is asked so often before anything is concluded. */
 const NOTICE_MS = 3_000;
+const LEAST_STATUSES = 5;
 
 /** Checks one node. */
 export function checkStatus(
@@ -82,7 +83,7 @@ function silence(own: readonly Call[], statuses: readonly Call[]): readonly Viol
       ({ begin, end }) => begin.t > first.begin.t + NOTICE_MS && end.t < last.end.t,
     );
     const silent = meanwhile.every(({ end }) => end.code === 'OK' && end.healthz === 'ok');
-    if (meanwhile.length > 0 && silent) {
+    if (meanwhile.length >= LEAST_STATUSES && silent) {
       const sentence = `${count} calls failed in ${Math.round(last.end.t - first.begin.t)} ms and none was served, and Status was ok: ${nameOf(first)}`;
       found.push({ t: last.end.t, sentence });
     }

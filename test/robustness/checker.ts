@@ -41,7 +41,7 @@ export function checkHistory(history: readonly HistoryEvent[]): Report {
     const sentence = wrongWith(call, of(call), excused);
     if (sentence !== undefined) violations.push({ t: call.end.t, sentence });
   }
-  const recoveryMs = recoveryOf(history, calls);
+  const recoveryMs = recoveryOf(history, calls, of);
   if (recoveryMs > RECOVERY_LIMIT_MS)
     violations.push({ t: 0, sentence: `calls failed until ${recoveryMs} ms after the last fault` });
   violations.push(
@@ -139,12 +139,20 @@ function isOwn({ begin }: Call): boolean {
   return begin.op !== 'healthz' && !(begin.api === 'v2' && begin.through === 'envelope');
 }
 
-function recoveryOf(history: readonly HistoryEvent[], calls: readonly Call[]): number {
+/** Failures by what began only after the last fault, as an election on a busy machine, do not count. */
+function recoveryOf(
+  history: readonly HistoryEvent[],
+  calls: readonly Call[],
+  troublesOfCall: (call: Call) => readonly Trouble[],
+): number {
   const calm = phaseAt(history, 'calm');
   if (calm === undefined) return 0;
-  const late = calls.filter(
-    (call) => isOwn(call) && !call.damaged && call.end.code !== 'OK' && call.end.t > calm,
-  );
+  const late = calls.filter((call) => {
+    const { begin, end, damaged } = call;
+    if (!isOwn(call) || damaged || end.code === 'OK' || end.t <= calm) return false;
+    const reason = explanation(troublesOfCall(call), begin, end.t, end.code);
+    return reason === undefined || reason.from <= calm;
+  });
   return Math.round(late.reduce((most, { end }) => Math.max(most, end.t - calm), 0));
 }
 

@@ -25,7 +25,8 @@ type Client = {
 export type Kube = AsyncDisposable & {
   readonly clients: readonly KubernetesClient[];
   write(api: 'v1' | 'v2', through: Through): Promise<void>;
-  read(object: Stored): Promise<void>;
+  /** Resolves with whether it was read; the history tells why not. */
+  read(object: Stored): Promise<boolean>;
   status(): Promise<void>;
   healthz(): Promise<void>;
   /** As kube-apiserver after a restart: it knows no data key. */
@@ -59,12 +60,14 @@ export async function startKube(
     { release, gate }: Client,
     call: Pick<CallBegin, 'api' | 'through' | 'op' | 'object'>,
     request: () => Promise<Partial<CallEnd>>,
-  ): Promise<void> => {
+  ): Promise<boolean> => {
+    let succeeded = false;
     const make = async (): Promise<void> => {
       const id = recorder.nextId();
       recorder.record({ e: 'call', id, node, client: release, ...call });
       try {
         recorder.record({ e: 'end', id, code: 'OK', ...(await request()) });
+        succeeded = true;
       } catch (error) {
         const { code, message } = error as Error & { code?: string };
         const text = message.slice(0, ERROR_LENGTH);
@@ -72,6 +75,7 @@ export async function startKube(
       }
     };
     await (call.op === 'load' ? gate.alone(make) : gate.pass(make));
+    return succeeded;
   };
 
   return {
@@ -98,7 +102,7 @@ export async function startKube(
     async read(object) {
       const { name, api, through } = object;
       const one = clients[api === 'v1' && object.client === old ? 'v1' : 'v2'];
-      await recorded(one, { api, through, op: 'read', object: name }, async () => {
+      return await recorded(one, { api, through, op: 'read', object: name }, async () => {
         // Only now: it may have been damaged, or put back, since it was chosen.
         const { value } = store.get(name);
         const data = isSealed(value)

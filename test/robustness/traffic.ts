@@ -1,4 +1,5 @@
 /** What the kube-apiservers of a run do all the time, and how every object is read from every node at its end. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { startCallers } from '../load/callers.ts';
 import type { Kube } from './kube.ts';
 import { randomOf } from './schedule.ts';
@@ -17,6 +18,9 @@ const SHARE_OF_DAMAGED = 0.15;
 /** Reads go to one of the newest objects as often as to one of any age. */
 const NEWEST = 50;
 const SWEEPERS = 8;
+/** A busy machine may elect another leader even then. */
+const SWEEP_RETRY_MS = 120_000;
+const RETRY_PAUSE_MS = 1_000;
 
 export type Traffic = { stop(): Promise<void> };
 
@@ -28,9 +32,9 @@ export function startTraffic(kubes: readonly Kube[], store: Store, seed: number)
     return [
       startCallers({ count: CALLERS, pauseMs: PAUSE_MS }, async () => {
         const object = random() < SHARE_OF_WRITES ? undefined : any();
-        if (object !== undefined) return await kube.read(object);
         const api = random() < 0.5 ? 'v1' : 'v2';
-        await kube.write(api, random() < 0.5 ? 'envelope' : 'service');
+        if (object !== undefined) await kube.read(object);
+        else await kube.write(api, random() < 0.5 ? 'envelope' : 'service');
       }),
       startCallers({ count: 1, pauseMs: BURST_PAUSE_MS }, async () => {
         const objects = Array.from({ length: BURST }, any).filter((o) => o !== undefined);
@@ -48,8 +52,9 @@ export function startTraffic(kubes: readonly Kube[], store: Store, seed: number)
   };
 }
 
-/** Every object from every node, by kube-apiservers that have just started. */
+/** Every object from every node, again where that fails, by kube-apiservers that have just started. */
 export async function sweep(kubes: readonly Kube[], store: Store): Promise<void> {
+  const began = performance.now();
   await Promise.all(kubes.map((kube) => kube.restart()));
   await Promise.all(
     kubes.map(async (kube) => {
@@ -57,7 +62,10 @@ export async function sweep(kubes: readonly Kube[], store: Store): Promise<void>
       const reader = async (): Promise<void> => {
         for (let i = next++; i < store.names.length; i = next++) {
           const name = store.names[i];
-          if (name !== undefined) await kube.read(store.get(name));
+          while (name !== undefined && !(await kube.read(store.get(name)))) {
+            if (performance.now() - began > SWEEP_RETRY_MS) break;
+            await sleep(RETRY_PAUSE_MS);
+          }
         }
       };
       await Promise.all(Array.from({ length: SWEEPERS }, reader));
