@@ -88,7 +88,7 @@ test: test-machine lint dist/trousseau $(BINARIES) dist/packages/.made ## Everyt
 	$(NODE) scripts/build-test-servers.ts
 	$(NODE) scripts/test.ts unit
 	$(NODE) scripts/test.ts robustness vault e2e
-	$(NODE) scripts/test.ts daemon faults package
+	$(NODE) scripts/test.ts daemon races faults package
 
 .PHONY: test-packages
 test-packages: test-machine dist/trousseau $(BINARIES) dist/packages/.made ## Executables, packages and units in real Debian trees (needs root and Go)
@@ -119,6 +119,10 @@ soak: dist/trousseau ## Drive it for MINUTES=10 on a real Vault, and fail where 
 robustness: dist/trousseau ## Three plugins on a Vault of three servers under faults for MINUTES=30, chosen by SEED; the history is checked
 	$(NODE) scripts/build-test-servers.ts vault-newest toxiproxy kms-client-1.36 kms-client-1.27
 	$(NODE) test/robustness/main.ts --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
+
+.PHONY: races
+races: dist/trousseau ## Starts, stops and kills of many processes on one socket for ROUNDS=1000, chosen by SEED
+	$(NODE) test/races/main.ts --rounds $(or $(ROUNDS),1000) $(if $(SEED),--seed $(SEED))
 
 dist/packages/.made: $(BINARIES) $(PACKAGING)
 	$(NODE) scripts/build-packages.ts

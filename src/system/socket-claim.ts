@@ -82,16 +82,26 @@ async function listeningBeside({ path, bound }: Claim): Promise<readonly Other[]
 
 function namesBeside(path: string): string[] {
   const prefix = `.${basename(path)}.`;
-  return readdirSync(dirname(path))
+  return namesIn(dirname(path))
     .filter((name) => name.startsWith(prefix) && ID.test(name.slice(prefix.length)))
     .map((name) => join(dirname(path), name));
+}
+
+/** None where the directory was removed: then our own name is gone too. */
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
 }
 
 /** Why a socket that answers in this way is not replaced. */
 export function inUse(path: string, answer: string): string {
   return LISTENING.includes(answer)
     ? `another process listens on ${path}: stop it first`
-    : `cannot tell whether another process listens on ${path} (${answer}): stop it and remove the socket`;
+    : `cannot tell whether another process listens on ${path} (${answer}): if none does, rm ${path}`;
 }
 
 function contested(path: string): string {

@@ -58,9 +58,15 @@ export async function occupantOf(path: string): Promise<Occupant> {
 
 /** Removes only what is on our inode; while we listen, its number is nobody else's. */
 export function withdraw(server: Server, claim: Claim): Promise<void> {
-  if (isSame(statsOf(claim.path), claim.inode)) removeName(claim.path);
-  removeName(nextName(claim));
-  removeName(claim.bound);
+  const { path, bound, inode } = claim;
+  const ours = isSame(statsOf(path), inode) ? [path] : [];
+  for (const name of [...ours, nextName(claim), bound]) {
+    try {
+      removeName(name);
+    } catch {
+      // A directory that cannot be written any more: the next start removes what nobody listens on.
+    }
+  }
   return new Promise((resolve) => server.close(() => resolve()));
 }
 

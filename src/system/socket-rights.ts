@@ -83,7 +83,8 @@ export function directoryRefusal(directory: string, shared: boolean): SocketRefu
 /** Directories whose rights keep the group of a socket from reaching it, each with what to do. */
 export function shutOut(directory: string, gid: number): readonly string[] {
   const directories = inspected(directory);
-  if ('problem' in directories) return [];
+  // In a user namespace all other groups have one number.
+  if ('problem' in directories || isUnmapped(gid)) return [];
   return directories
     .filter(({ stats }) => (stats.mode & (stats.gid === gid ? PASS.group : PASS.others)) === 0)
     .map(
@@ -123,12 +124,12 @@ function advice(path: string, { mode }: Stats): string {
 }
 
 const ALL_USERS = /^\s*0\s+0\s+4294967295\s*$/;
-/** What Linux shows for a user that has no number in this user namespace; user_namespaces(7). */
-const OVERFLOW_UID = 65_534;
+/** What Linux shows for a user or group without a number in this user namespace; user_namespaces(7). */
+const OVERFLOW_ID = 65_534;
 
-/** In a user namespace the machine's root may have no number. */
-function isUnmapped(uid: number): boolean {
-  if (uid !== OVERFLOW_UID) return false;
+/** In a user namespace the machine's root, and most groups, may have no number. */
+function isUnmapped(id: number): boolean {
+  if (id !== OVERFLOW_ID) return false;
   try {
     return !ALL_USERS.test(readFileSync('/proc/self/uid_map', 'utf8'));
   } catch {

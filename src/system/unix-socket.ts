@@ -8,7 +8,7 @@ import type { Server } from 'node:net';
 import { dirname } from 'node:path';
 import type { Clock } from './clock.ts';
 import { watchPath } from './path-watch.ts';
-import { type Claim, claimName, decide, isSame, statsOf } from './socket-claim.ts';
+import { type Claim, claimName, decide, isSame, type Outcome, statsOf } from './socket-claim.ts';
 import { occupantOf, publish, withdraw } from './socket-publish.ts';
 import { directoryRefusal, type SocketRefusal, shutOut } from './socket-rights.ts';
 
@@ -113,14 +113,16 @@ async function openSocket(
     };
   }
   const directory = dirname(path);
-  const refusal = makeDirectory(directory, gid) ?? directoryRefusal(directory, options.shared);
-  if (refusal !== undefined) return refusal;
   for (let tries = 0; tries < TRIES; tries += 1) {
+    const refusal = makeDirectory(directory, gid) ?? directoryRefusal(directory, options.shared);
+    if (refusal !== undefined) return refusal;
     const server = createServer();
     const claim = await bind(server, path, mode, gid);
     if (claim === 'taken') continue;
     if ('problem' in claim) return claim;
-    const outcome = await decide(claim, clock);
+    const outcome = await decide(claim, clock).catch(
+      (error): Outcome => ({ problem: `cannot inspect ${directory}: ${describe(error)}` }),
+    );
     const problem = outcome === 'won' ? await publish(claim) : undefined;
     if (outcome === 'won' && problem === undefined) {
       server.on('error', (error) => options.failed(describe(error)));
@@ -176,7 +178,8 @@ async function bind(
     process.umask(umask);
   }
   const failed = await listening;
-  if (failed?.code === 'EADDRINUSE') return 'taken';
+  // ENOENT: somebody has removed the directory just now.
+  if (failed?.code === 'EADDRINUSE' || failed?.code === 'ENOENT') return 'taken';
   if (failed !== undefined) return { problem: `cannot listen on ${path}: ${describe(failed)}` };
   try {
     if (gid !== undefined) chownSync(bound, -1, gid);

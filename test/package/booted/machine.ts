@@ -14,6 +14,7 @@ import { recovering } from './recovering.ts';
 import { rpm } from './rpm.ts';
 import { sandbox } from './sandbox.ts';
 import { serving } from './serving.ts';
+import { socketUnit } from './socket-unit.ts';
 import { NEWER_VERSION, OLD_VERSION, STICK, type UnderTest } from './under-test.ts';
 import { removing, upgrading } from './upgrading.ts';
 
@@ -62,6 +63,7 @@ export function bootedMachine(suite: Suite): void {
       serving(under);
     });
     describe('in its sandbox', () => sandbox(under));
+    describe('with its socket unit restarted, failed and removed', () => socketUnit(under));
     describe('hanging, killed and rebooted', () => recovering(under));
     describe('upgraded and downgraded by apt', () => upgrading(under));
     describe('purged with keys', () => removing(under));

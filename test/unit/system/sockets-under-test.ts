@@ -23,7 +23,9 @@ export function answerOf(path: string): Promise<string> {
         text += data.toString();
       })
       .on('end', () => resolve(text))
-      .on('error', reject);
+      .on('error', reject)
+      // Also where a process that was killed had it in its queue.
+      .on('close', () => resolve(text));
   });
 }
 

@@ -192,6 +192,20 @@ describe('two that serve one path', () => {
     });
   }
 
+  it('make a directory again that is removed while they begin, and end with nothing thrown', async (t) => {
+    const directory = join(temporaryFolder(t), 'run');
+    const path = join(directory, 'kms.sock');
+    for (let round = 0; round < 20; round += 1) {
+      const serving = serveOnSocket(answering('served'), options(path, { clock: systemClock }));
+      for (let turn = 0; turn < round % 4; turn += 1) await Promise.resolve();
+      rmSync(directory, { recursive: true, force: true });
+      const served = await serving;
+      assert.ok(!('problem' in served), 'problem' in served ? served.problem : '');
+      assert.equal(await answerOf(path), 'served');
+      await served.close();
+    }
+  });
+
   it('are one also while the path of the first is removed', async (t) => {
     const path = join(temporaryFolder(t), 'kms.sock');
     await serve(t, path, 'first');
