@@ -3,6 +3,7 @@
  * https://developer.hashicorp.com/vault/docs/commands#environment-variables
  */
 import * as v from 'valibot';
+import { proxyChoice, shownProxy } from '../system/proxy.ts';
 import { type Config, environmentSchemas, type LocalConfig, type VaultConfig } from './schema.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -83,7 +84,7 @@ function inEnvironment(name: Variable, env: Environment): string | undefined {
   return parsed?.success === true ? parsed.output : undefined;
 }
 
-/** What of the environment has no effect here although people expect one. */
+/** What of the environment has no effect here although people expect one, or one that they may not expect. */
 export function environmentWarnings(config: Config, env: Environment): readonly string[] {
   if (!config.providers.some(({ vault }) => vault !== undefined)) return [];
   return [
@@ -96,7 +97,20 @@ export function environmentWarnings(config: Config, env: Environment): readonly 
     ...(set(env['NODE_EXTRA_CA_CERTS'])
       ? ['NODE_EXTRA_CA_CERTS is ignored: name the authorities of Vault in tls.caFile']
       : []),
+    ...proxiesOf(config, env),
   ];
+}
+
+/** A proxy that the file does not name is easily forgotten, and hard to guess where it is in trouble. */
+function proxiesOf(config: Config, env: Environment): readonly string[] {
+  return config.providers.flatMap(({ vault }) =>
+    (vault?.addresses ?? []).flatMap((address) => {
+      const proxy = vault?.proxy === undefined ? proxyChoice(address, undefined, env) : undefined;
+      return proxy === undefined
+        ? []
+        : [`${proxy.from} is in use: ${address} is reached through ${shownProxy(proxy.url)}`];
+    }),
+  );
 }
 
 /** The same configuration, as the daemon needs it. Its relations have been checked. */

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
-import { createServer, type Server } from 'node:http';
+import { readFileSync } from 'node:fs';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { after, describe, it } from 'node:test';
 import { createAuthority } from '../servers/certificates.ts';
@@ -177,7 +179,7 @@ describe('TLS to Vault', { timeout: 120_000 }, () => {
 });
 
 /** An HTTP CONNECT proxy as RFC 9110, section 9.3.6, has it; remembers where it was asked to connect to. */
-async function startConnectProxy(): Promise<{
+async function startConnectProxy(tls?: { readonly cert: Buffer; readonly key: Buffer }): Promise<{
   url: string;
   asked: string[];
   server: Server;
@@ -185,7 +187,8 @@ async function startConnectProxy(): Promise<{
 }> {
   const asked: string[] = [];
   const tunnels = new Set<Socket>();
-  const server = createServer((_request, response) => response.writeHead(405).end());
+  const answer: RequestListener = (_request, response) => void response.writeHead(405).end();
+  const server = tls === undefined ? createServer(answer) : createSecureServer(tls, answer);
   server.on('connect', (request, client: Socket, head) => {
     asked.push(request.url ?? '');
     const [host, port] = (request.url ?? '').split(':');
@@ -201,7 +204,7 @@ async function startConnectProxy(): Promise<{
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${(server.address() as AddressInfo).port}`,
     asked,
     server,
     async [Symbol.asyncDispose]() {
@@ -211,9 +214,9 @@ async function startConnectProxy(): Promise<{
   };
 }
 
-describe('an HTTP CONNECT proxy', { timeout: 120_000 }, () => {
-  it('that is configured is the way to Vault, and TLS goes through it to Vault itself', async () => {
-    const dir = folder.sub('proxied-vault');
+describe('the authorities that are listed', { timeout: 120_000 }, () => {
+  it('are trusted as they are, without the root above them too', async () => {
+    const dir = folder.sub('intermediate');
     const authority = await createAuthority(dir);
     const server = await authority.issue('server', { commonName: 'vault', hosts: ['127.0.0.1'] });
     await using vault = await startSealableVault({
@@ -222,18 +225,45 @@ describe('an HTTP CONNECT proxy', { timeout: 120_000 }, () => {
       tls: { ...server, caFile: authority.caFile },
     });
     await prepareTransit(vault.admin);
-    await using proxy = await startConnectProxy();
+    // The end of the chain alone, which is no root; an intermediate is trusted in the same way.
     await using plugin = await startWithToken(
       vault.admin,
       vault.address,
-      folder.sub('proxied'),
+      folder.sub('intermediate-plugin'),
       {},
-      {
-        proxy: proxy.url,
-        tls: { caFile: authority.caFile },
-      },
+      { tls: { caFile: server.certFile } },
     );
     await roundTrip(plugin);
-    assert.deepEqual([...new Set(proxy.asked)], [`127.0.0.1:${vault.port}`]);
+  });
+});
+
+describe('an HTTP CONNECT proxy', { timeout: 120_000 }, () => {
+  it('that is configured is the way to Vault, by TLS or not, and TLS goes through it to Vault itself', async () => {
+    const dir = folder.sub('proxied-vault');
+    const authority = await createAuthority(dir);
+    const server = await authority.issue('server', { commonName: 'vault', hosts: ['127.0.0.1'] });
+    // Of the same private authority, which the system does not know.
+    const pair = { cert: readFileSync(server.certFile), key: readFileSync(server.keyFile) };
+    await using vault = await startSealableVault({
+      release: 'newest',
+      dir,
+      tls: { ...server, caFile: authority.caFile },
+    });
+    await prepareTransit(vault.admin);
+    for (const secure of [false, true]) {
+      await using proxy = await startConnectProxy(secure ? pair : undefined);
+      await using plugin = await startWithToken(
+        vault.admin,
+        vault.address,
+        folder.sub(`proxied-${secure}`),
+        {},
+        {
+          proxy: proxy.url,
+          tls: { caFile: authority.caFile },
+        },
+      );
+      await roundTrip(plugin);
+      assert.deepEqual([...new Set(proxy.asked)], [`127.0.0.1:${vault.port}`]);
+    }
   });
 });

@@ -3,9 +3,9 @@ import { isIP, type LookupFunction, connect as netConnect, type Socket } from 'n
 import { type PeerCertificate, type TLSSocket, connect as tlsConnect } from 'node:tls';
 import type { buildConnector } from 'undici';
 import type { Clock } from '../../system/clock.ts';
+import { shownProxy } from '../../system/proxy.ts';
 import { certificateFault } from './certificate.ts';
 import { explained, unsent } from './errors.ts';
-import { shownProxy } from './proxy.ts';
 import { openTunnel } from './tunnel.ts';
 
 export type ConnectorOptions = {

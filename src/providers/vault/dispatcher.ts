@@ -6,9 +6,9 @@ import { getCACertificates } from 'node:tls';
 import { type Dispatcher, Pool } from 'undici';
 import type { VaultConfig } from '../../config/schema.ts';
 import type { Clock } from '../../system/clock.ts';
+import { proxyFor } from '../../system/proxy.ts';
 import { createConnector } from './connector.ts';
 import type { Names } from './names.ts';
-import { proxyFor } from './proxy.ts';
 
 /** PEM, as read from the files of the configuration. */
 export type TlsMaterial = { readonly ca?: string; readonly cert?: string; readonly key?: string };

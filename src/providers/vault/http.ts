@@ -3,10 +3,10 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
 import type { VaultConfig } from '../../config/schema.ts';
 import { sleep } from '../../system/clock.ts';
+import { proxyFor, shownProxy } from '../../system/proxy.ts';
 import type { Result } from '../errors.ts';
 import type { DispatcherOptions } from './dispatcher.ts';
 import { codeOf, connectionErrorOf } from './errors.ts';
-import { proxyFor, shownProxy } from './proxy.ts';
 import { type Response, readReply, type VaultReply, type VaultRequest } from './reply.ts';
 import { nameOf } from './server.ts';
 

@@ -1,10 +1,10 @@
 /** The addresses behind the names of the configuration: a name with several is several servers. */
 import { isIP } from 'node:net';
 import type { Clock } from '../../system/clock.ts';
+import { proxyFor } from '../../system/proxy.ts';
 import { within } from '../../system/within.ts';
 import type { Target } from './dispatcher.ts';
 import type { Lookup } from './names.ts';
-import { proxyFor } from './proxy.ts';
 
 export type Resolution = {
   /** The servers, most preferred first. */

@@ -2,8 +2,8 @@
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import type { LookupFunction, Socket } from 'node:net';
+import { shownProxy } from '../../system/proxy.ts';
 import { explained } from './errors.ts';
-import { shownProxy } from './proxy.ts';
 
 export type TunnelOptions = {
   /** The proxy's URL, with its user and password where it wants them. */

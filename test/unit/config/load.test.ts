@@ -87,6 +87,18 @@ describe('a configuration that is right', () => {
     );
   });
 
+  it('names the proxy that comes from the environment, without its password', () => {
+    const env = { HTTPS_PROXY: 'http://user:secret@proxy.example:3128' };
+    const warned = (more: Readonly<Record<string, string>>): string =>
+      formatProblems(load(vault(ADDRESS + TOKEN), { ...env, ...more }).warnings);
+    assert.match(
+      warned({}),
+      /HTTPS_PROXY is in use: https:\/\/vault\.example:8200 is reached through http:\/\/proxy\.example:3128/,
+    );
+    assert.doesNotMatch(warned({}), /secret/);
+    assert.equal(warned({ NO_PROXY: 'localhost vault.example' }), '');
+  });
+
   it('may speak plain http to loopback, and elsewhere only where it says so', () => {
     load(
       vault(

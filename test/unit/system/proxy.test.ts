@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { proxyFor, shownProxy } from '../../../src/providers/vault/proxy.ts';
+import { proxyFor, shownProxy } from '../../../src/system/proxy.ts';
 
 const PROXY = 'http://proxy.example:3128';
 const VAULT = 'https://vault.example:8200';
