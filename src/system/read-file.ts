@@ -22,6 +22,8 @@ export type FileReader = {
    * @throws an error with the `code` of the system call, or a sentence where there is none
    */
   read(path: string, mostBytes: number): Promise<Buffer>;
+  /** Another kind of read of a file, with the same limits: `what` and the path name it. */
+  share<T>(what: string, path: string, work: () => Promise<T>): Promise<T>;
   /** The files whose read takes longer than the limit and has not ended yet. */
   hanging(): readonly string[];
 };
@@ -34,34 +36,39 @@ const CHUNK_BYTES = 64 * 1024;
 
 /** A reader with a bound of its own. The process has one, {@link readRegularFile}. */
 export function createFileReader(clock: Clock, readOnce: ReadOnce): FileReader {
-  const reads = new Map<string, Promise<Buffer>>();
+  const reads = new Map<string, Promise<unknown>>();
   const running = new Set<string>();
-  const late = new Set<string>();
+  const late = new Map<string, string>();
   const queue: (() => void)[] = [];
 
-  const inTurn = async (path: string, mostBytes: number): Promise<Buffer> => {
+  const inTurn = async <T>(key: string, work: () => Promise<T>): Promise<T> => {
     if (running.size >= MOST_AT_ONCE) await new Promise<void>((resolve) => queue.push(resolve));
-    running.add(path);
+    running.add(key);
     try {
-      return await readOnce(path, mostBytes);
+      return await work();
     } finally {
-      running.delete(path);
-      late.delete(path);
-      reads.delete(path);
+      running.delete(key);
+      late.delete(key);
+      reads.delete(key);
       queue.shift()?.();
     }
   };
 
+  const share: FileReader['share'] = <T>(what: string, path: string, work: () => Promise<T>) => {
+    const key = `${what} ${path}`;
+    // One key always means one kind of work.
+    const read = (reads.get(key) as Promise<T> | undefined) ?? inTurn(key, work);
+    reads.set(key, read);
+    return within(clock, READ_LIMIT_MS, read, () => {
+      if (running.has(key)) late.set(key, path);
+      throw new Error(lateSentence(running.has(key), [...late.values()]));
+    });
+  };
+
   return {
-    read(path, mostBytes) {
-      const read = reads.get(path) ?? inTurn(path, mostBytes);
-      reads.set(path, read);
-      return within(clock, READ_LIMIT_MS, read, () => {
-        if (running.has(path)) late.add(path);
-        throw new Error(lateSentence(running.has(path), [...late]));
-      });
-    },
-    hanging: () => [...late],
+    share,
+    read: (path, mostBytes) => share('read', path, () => readOnce(path, mostBytes)),
+    hanging: () => [...late.values()],
   };
 }
 
@@ -99,4 +106,7 @@ async function readAtMost(file: FileHandle, most: number): Promise<Buffer> {
 }
 
 /** Reads a whole regular file within {@link READ_LIMIT_MS}; see {@link FileReader.read}. */
-export const { read: readRegularFile } = createFileReader(systemClock, readRegular);
+export const { read: readRegularFile, share: shareRead } = createFileReader(
+  systemClock,
+  readRegular,
+);

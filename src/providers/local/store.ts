@@ -3,6 +3,7 @@ import { constants, type Stats } from 'node:fs';
 import { type FileHandle, lstat, open } from 'node:fs/promises';
 import { ifMissing, readSecretBytes, writeFileAtomically } from '../../system/files.ts';
 import { withLockFile } from '../../system/lock-file.ts';
+import { shareRead } from '../../system/read-file.ts';
 import {
   type Keyring,
   type KeyringProblem,
@@ -29,9 +30,12 @@ const MAX_BYTES = 4 << 20;
 /** A keyring and the state of its file, by which a change is noticed. */
 export type LoadedKeyring = { readonly keyring: Keyring; readonly stamp: string };
 
-/** Whether the file is another one than it was; undefined where there is none. */
+/**
+ * Whether the file is another one than it was; undefined where there is none. It comes before every
+ * load, so that a file system that does not answer has one read of each keyring at most.
+ */
 export async function stampOf({ keyringFile }: KeyringPlace): Promise<string | undefined> {
-  const stats = await lstat(keyringFile).catch(ifMissing);
+  const stats = await shareRead('lstat', keyringFile, () => lstat(keyringFile).catch(ifMissing));
   return stats === undefined ? undefined : stampOfStats(stats);
 }
 

@@ -3,18 +3,24 @@
  * callers share one login. At any time the tokens that Vault granted are the one in use, those that
  * were or will be given back, and what a login under way may bring.
  */
-import { createHash } from 'node:crypto';
 import type { Log } from '../../observe/log.ts';
 import type { Clock } from '../../system/clock.ts';
 import { unlessAborted, within, withLimit } from '../../system/within.ts';
 import { fail, type Result, succeed } from '../errors.ts';
 import { adviceFor, countsForLockout } from './auth/advice.ts';
-import type { Asking, AuthMethod, Credentials, Login, LoginFailure, Send } from './auth/login.ts';
+import {
+  type Asking,
+  type AuthMethod,
+  fingerprintOf,
+  type Login,
+  type LoginFailure,
+  type Send,
+} from './auth/login.ts';
 import type { LoginMemory } from './auth/login-memory.ts';
-import { createDenials } from './denials.ts';
-import { type Denied, diagnose, type Standing, standingOf } from './diagnosis.ts';
+import { createDeniedRequests, FRESH_MS } from './denied-requests.ts';
+import type { Denied, Standing } from './diagnosis.ts';
 import { createRevocations } from './revocations.ts';
-import { createTokenInUse } from './token-in-use.ts';
+import { createTokenInUse, type TokenInUse } from './token-in-use.ts';
 
 type Failure = Extract<Result<never>, { ok: false }>;
 
@@ -59,8 +65,6 @@ const READ_LIMIT_MS = 2_000;
 const LATE_AT_STOP_MS = 3_000;
 /** Longer than any request may take. */
 const RETIRE_AFTER_MS = 10_000;
-/** A token of this age is never the fault where its policy can be. */
-const FRESH_MS = 10_000;
 
 const TOO_LONG = 'logging in to Vault takes too long';
 
@@ -70,7 +74,6 @@ export function createSession(options: SessionOptions): Session {
   const { refusals } = options.memory;
   const identity = `${options.vault} ${method.identity}`;
   const lifetime = new AbortController();
-  const denials = createDenials(clock);
   const revocations = createRevocations({ send, clock, log });
   let pending: Promise<Result<string>> | undefined;
   let lastCredentials: string | undefined;
@@ -78,7 +81,6 @@ export function createSession(options: SessionOptions): Session {
   let asked = true;
   let stopped: Promise<void> | undefined;
   const late = new Set<Promise<void>>();
-  const standings = new Map<string, Promise<Standing>>();
 
   const takeLate = (arriving: Promise<Result<Login>>): void => {
     const taken = arriving.then((arrived) => {
@@ -147,7 +149,15 @@ export function createSession(options: SessionOptions): Session {
     return pending;
   };
 
-  const inUse = createTokenInUse({ method: method.name, send, clock, log, logIn: shareLogin });
+  const inUse: TokenInUse = createTokenInUse({
+    method: method.name,
+    send,
+    clock,
+    log,
+    logIn: shareLogin,
+  });
+
+  const denials = createDeniedRequests({ method, send, clock, inUse });
 
   const use = (login: Login): void => {
     const before = inUse.last();
@@ -177,26 +187,6 @@ export function createSession(options: SessionOptions): Session {
     return await within(clock, READ_LIMIT_MS, changed, () => false);
   };
 
-  /** All callers whose requests were denied at a path ask Vault once. */
-  const standing = (denied: Denied, token: string): Promise<Standing> => {
-    const key = `${denied.request.path} ${token}`;
-    const known = standings.get(key);
-    if (known !== undefined) return known;
-    const asking = standingOf(denied, token, send, clock).finally(() => standings.delete(key));
-    standings.set(key, asking);
-    return asking;
-  };
-
-  const conclude = (token: string, denied: Denied, found: Standing): Failure => {
-    const held = inUse.last();
-    const isHeld = held?.login.token === token;
-    const age = isHeld ? clock.now() - held.since : 0;
-    const own = isHeld ? held.login.own : method.tokenPlace === undefined;
-    const diagnosis = diagnose(denied, { token, own, fresh: age < FRESH_MS }, found, method);
-    denials.denied(denied.request.path, diagnosis);
-    return diagnosis;
-  };
-
   const end = async (): Promise<void> => {
     lifetime.abort();
     const last = inUse.stop();
@@ -222,11 +212,15 @@ export function createSession(options: SessionOptions): Session {
       const before = inUse.current();
       if (before !== undefined && before.login.token !== rejected)
         return succeed(before.login.token);
-      const known = pending === undefined ? denials.holds(denied.request.path) : undefined;
+      const known = pending === undefined ? denials.known(denied.request.path) : undefined;
       if (known !== undefined && !(await credentialsChanged())) return known;
-      const found = await unlessAborted<Standing>(standing(denied, rejected), signal, () => ({
-        kind: 'not taken',
-      }));
+      const found = await unlessAborted<Standing>(
+        denials.standing(denied, rejected),
+        signal,
+        () => ({
+          kind: 'not taken',
+        }),
+      );
       if (found.kind === 'allowed') return succeed(rejected);
       // Another caller may have been quicker.
       const held = inUse.current();
@@ -236,13 +230,13 @@ export function createSession(options: SessionOptions): Session {
       const isFresh = held !== undefined && clock.now() - held.since < FRESH_MS;
       // A login brings the policies that its role has by now; seconds ago it brought them already.
       if (isGood && isFresh && !(await credentialsChanged()))
-        return conclude(rejected, denied, found);
+        return denials.conclude(rejected, denied, found);
       const again = await unlessAborted(shareLogin(), signal, () => fail('unavailable', TOO_LONG));
-      if (!again.ok) return isGood ? conclude(rejected, denied, found) : again;
-      return again.value === rejected ? conclude(rejected, denied, found) : again;
+      if (!again.ok) return isGood ? denials.conclude(rejected, denied, found) : again;
+      return again.value === rejected ? denials.conclude(rejected, denied, found) : again;
     },
     async denied(token, denied) {
-      return conclude(token, denied, await standing(denied, token));
+      return denials.conclude(token, denied, await denials.standing(denied, token));
     },
     accepted(token, path) {
       denials.accepted(path);
@@ -265,8 +259,4 @@ function adviceOf(
   refusal: NonNullable<LoginFailure['refusal']>,
 ): string {
   return adviceFor({ ...refusal, capability: 'read', method: name, credential, token: undefined });
-}
-
-function fingerprintOf(credentials: Credentials): string {
-  return createHash('sha256').update(JSON.stringify(credentials)).digest('base64');
 }

@@ -1,4 +1,5 @@
 /** What every way of logging in has in common. */
+import { createHash } from 'node:crypto';
 import type { Result } from '../../errors.ts';
 import type { VaultReply, VaultRequest } from '../reply.ts';
 import type { Step } from './advice.ts';
@@ -88,3 +89,8 @@ export function revocationOf(token: string): VaultRequest {
 }
 
 export type Credentials = Readonly<Record<string, string>>;
+
+/** The same for the same credentials, and nothing that could be one. */
+export function fingerprintOf(credentials: Credentials): string {
+  return createHash('sha256').update(JSON.stringify(credentials)).digest('base64');
+}
