@@ -1,6 +1,6 @@
 /** The pages of docs/migration, each from a cluster with the earlier plugin to its end, as it stands there. */
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { createAuthority } from '../servers/certificates.ts';
@@ -98,36 +98,41 @@ let ca: string;
 let etcd: Etcd;
 let api: KubeApiserver;
 
+async function startServers(): Promise<void> {
+  const dir = mkdtempSync(join(folder.path, 'servers-'));
+  const authority = await createAuthority(dir);
+  const certificate = await authority.issue('vault', {
+    commonName: 'vault',
+    hosts: ['127.0.0.1'],
+  });
+  ca = authority.ca;
+  vault = await startSealableVault({
+    release: 'newest',
+    dir,
+    tls: { ...certificate, caFile: authority.caFile },
+  });
+  const { admin } = vault;
+  await admin.enableSecrets('transit');
+  etcd = await startEtcd({ dir });
+  api = await startKubeApiserver({
+    dir,
+    etcd: etcd.endpoint,
+    featureGates: { KMSv1: true },
+    providers: [IDENTITY],
+  });
+}
+
+async function stopServers(): Promise<void> {
+  await api?.stop();
+  await etcd?.stop();
+  await vault?.stop();
+}
+
+after(() => folder.remove());
+
 describe('the pages on leaving another plugin', { timeout: 600_000 }, () => {
-  before(async () => {
-    const dir = folder.sub('servers');
-    const authority = await createAuthority(dir);
-    const certificate = await authority.issue('vault', {
-      commonName: 'vault',
-      hosts: ['127.0.0.1'],
-    });
-    ca = authority.ca;
-    vault = await startSealableVault({
-      release: 'newest',
-      dir,
-      tls: { ...certificate, caFile: authority.caFile },
-    });
-    const { admin } = vault;
-    await admin.enableSecrets('transit');
-    etcd = await startEtcd({ dir });
-    api = await startKubeApiserver({
-      dir,
-      etcd: etcd.endpoint,
-      featureGates: { KMSv1: true },
-      providers: [IDENTITY],
-    });
-  });
-  after(async () => {
-    await api?.stop();
-    await etcd?.stop();
-    await vault?.stop();
-    folder.remove();
-  });
+  before(startServers);
+  after(stopServers);
 
   for (const [i, page] of PAGES.entries()) {
     it(`leads through with every Secret readable at each step: ${page.file}`, async (t) => {
@@ -154,6 +159,46 @@ describe('the pages on leaving another plugin', { timeout: 600_000 }, () => {
       }
     });
   }
+});
+
+describe('the way back', { timeout: 300_000 }, () => {
+  before(startServers);
+  after(stopServers);
+
+  // The strictest of them: it decrypts nothing that another plugin has written.
+  it('from step 5 leads to the earlier plugin, as the page says', async (t) => {
+    const page = PAGES.find(({ kind }) => kind === 'kleidi');
+    assert.ok(page);
+    const node = await prepared(page, 'back');
+    const socket = node.here(page.socket);
+    const earlier = await startEarlierPlugin(page.kind, socket, vault.admin, page.key);
+    t.after(() => earlier.stop());
+    const [third = '', fourth = ''] = documentBlocks(`docs/migration/${page.file}`)
+      .map(({ text }) => text)
+      .filter((text) => text.includes('kind: EncryptionConfiguration'));
+    const scripts = documentBlocks(`docs/migration/${page.file}`).map(({ text }) => text);
+    const rewrite = scripts.find((text) => text.startsWith('kubectl get secrets')) ?? '';
+    for (const text of scripts.filter((one) => /^umask|kind: KMSPlugin/.test(one))) {
+      if (text.startsWith('umask')) await node.shell(text);
+      else writeFileSync(join(node.dir, 'etc/config.yaml'), text);
+    }
+    const plugin = await started(node);
+    t.after(() => plugin.stop());
+    const use = async (text: string): Promise<void> => {
+      writeFileSync(api.configFile, node.here(text));
+      await api.restart();
+    };
+    await use(fourth);
+    await api.secrets.create('forth', 'and back');
+    assert.match(await stored('forth'), /^k8s:enc:kms:v2:trousseau:/);
+    await use(third);
+    assert.equal(await api.secrets.read('forth'), 'and back');
+    await node.shell(rewrite);
+    assert.match(await stored('forth'), new RegExp(`^k8s:enc:kms:${page.api}:${page.name}:`));
+    await plugin.stop();
+    await api.restart([entryOf(page, socket), IDENTITY]);
+    assert.equal(await api.secrets.read('forth'), 'and back');
+  });
 });
 
 /** A node with what the earlier plugin has there, and a key and a token of its own in Vault. */

@@ -44,7 +44,8 @@ export const SECRET_FILES = {
 
 /** The new configuration, and what is left to do. */
 export function converted({ predecessor, vault, top = {}, socket, byHand }: Old): Converted {
-  const { address, namespace, mount, key, tls, auth } = vault;
+  const { namespace, mount, key, tls, auth } = vault;
+  const address = withoutCredentials(vault.address);
   const plain = address !== undefined && isPlainToAnotherHost(address);
   const configuration = {
     apiVersion: 'trousseau.io/v1',
@@ -76,6 +77,11 @@ export function converted({ predecessor, vault, top = {}, socket, byHand }: Old)
           'Vault is reached by plain http, which shows the token and every data key to the network: change the address to https, and remove allowPlainHTTP.',
         ]
       : []),
+    ...(address === vault.address
+      ? []
+      : [
+          'The address had a user or a password in it, which Vault does not use: they are left out.',
+        ]),
     ...byHand,
     `The socket is a new one, /run/trousseau/kms.sock${socket === undefined ? '' : `, and not ${socket}`}: both plugins run side by side until kube-apiserver has moved.`,
     'Then: trousseau config check FILE.',
@@ -111,6 +117,11 @@ export function isRecord(data: unknown): data is Readonly<Record<string, unknown
 export function lowered(data: unknown): Readonly<Record<string, unknown>> {
   if (!isRecord(data)) return {};
   return Object.fromEntries(Object.entries(data).map(([key, value]) => [key.toLowerCase(), value]));
+}
+
+/** A password in an address would be printed with it. */
+function withoutCredentials(address: string | undefined): string | undefined {
+  return address?.replace(/^([a-z]+:\/\/)[^/]*@/i, '$1');
 }
 
 function isPlainToAnotherHost(address: string): boolean {

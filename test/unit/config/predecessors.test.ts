@@ -107,6 +107,17 @@ vault:
     byHand: [/no "read" on the key/],
   },
   {
+    what: 'an address with a password',
+    text: TROUSSEAU_1.replace('https://', `https://user:${SECRET}@`),
+    predecessor: 'Trousseau 1.x',
+    vault: {
+      ...ADDRESS,
+      key: 'vault-kms-demo',
+      auth: { token: { tokenFile: '/etc/trousseau/vault-token' } },
+    },
+    byHand: [/had a user or a password in it/],
+  },
+  {
     what: 'the same fields at the top',
     text: `keyNames: [k]\naddress: https://vault.example:8200\ntoken: ${SECRET}\n`,
     predecessor: 'Trousseau 2.0 alpha',
