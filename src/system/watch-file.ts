@@ -3,7 +3,8 @@
  * tools replace files instead of writing them, and the kubelet swaps the link `..data` beside them
  * (ConfigMaps and Secrets as volumes), so that a watch on the file itself would lose sight of it.
  */
-import { type FSWatcher, statSync, watch } from 'node:fs';
+import { type FSWatcher, type Stats, statSync, watch } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import type { Clock, Timer } from './clock.ts';
 
@@ -31,6 +32,7 @@ export function watchFile(file: string, options: FileWatchOptions): FileWatch {
   let watcher: FSWatcher | undefined;
   let timer: Timer | undefined;
   let place: string | undefined;
+  let comparing: 'no' | 'yes' | 'and again' = 'no';
 
   const stop = (): void => {
     timer?.cancel();
@@ -41,13 +43,24 @@ export function watchFile(file: string, options: FileWatchOptions): FileWatch {
     stop();
     options.lost(`${directory}: ${why}`);
   };
+  /** One at a time, and never on the event loop: a file system may hang. */
+  const compare = async (): Promise<void> => {
+    if (comparing !== 'no') {
+      comparing = 'and again';
+      return;
+    }
+    do {
+      comparing = 'yes';
+      const now = await stat(directory).then(placeOf, () => undefined);
+      if (watcher !== undefined && now !== place) lose('it was removed or replaced');
+    } while (isWantedAgain());
+    comparing = 'no';
+  };
+  const isWantedAgain = (): boolean => comparing === 'and again';
   const onEvent = (_event: string, name: string | null): void => {
     if (watcher === undefined) return;
     // What happens to the directory itself comes under its own name.
-    if ((name === null || name === basename(directory)) && placeOf(directory) !== place) {
-      lose('it was removed or replaced');
-      return;
-    }
+    if (name === null || name === basename(directory)) void compare();
     if (name !== null && !names.has(name)) return;
     timer?.cancel();
     timer = clock.setTimer(settleMs, changed);
@@ -55,7 +68,7 @@ export function watchFile(file: string, options: FileWatchOptions): FileWatch {
   try {
     watcher = watch(directory, onEvent);
     watcher.on('error', (error: NodeJS.ErrnoException) => lose(error.code ?? error.message));
-    place = placeOf(directory);
+    place = placeOf(statSync(directory));
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     lose(code ?? message);
@@ -64,11 +77,6 @@ export function watchFile(file: string, options: FileWatchOptions): FileWatch {
 }
 
 /** Names one directory for as long as it lives, whatever its path leads to later. */
-function placeOf(directory: string): string | undefined {
-  try {
-    const { dev, ino } = statSync(directory);
-    return `${dev}:${ino}`;
-  } catch {
-    return undefined;
-  }
+function placeOf({ dev, ino }: Stats): string {
+  return `${dev}:${ino}`;
 }

@@ -73,7 +73,9 @@ function disturb(what: Disturbance, path: string): void {
       mkdirSync(directory, { mode: 0o700 });
       break;
     case 'remove directory':
-      rmSync(directory, { recursive: true });
+      // Away by its name first: nobody can put anything into it while it is removed.
+      renameSync(directory, `${directory}.gone`);
+      rmSync(`${directory}.gone`, { recursive: true });
       break;
   }
 }

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import {
+  chmodSync,
+  chownSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -104,6 +107,48 @@ describe('listening on a unix socket', () => {
     t.after(() => process.umask(umask));
     await serve(t, join(directory, 'kms.sock'));
     assert.equal(lstatSync(directory).mode & 0o777, 0o750);
+  });
+
+  it('gives the group a directory that it makes, so that a member can use the socket', async (t) => {
+    // Root can give it to any group, another user to its own.
+    const asRoot = process.getuid?.() === 0;
+    const gid = asRoot ? 4_711 : (process.getgid?.() ?? 0);
+    const folder = temporaryFolder(t);
+    chmodSync(folder, 0o755);
+    const path = join(folder, 'run', 'kms.sock');
+    const group = String(gid);
+    const { socket } = await serve(t, path, 'served', { mode: 0o660, group });
+    assert.deepEqual(socket.warnings, []);
+    assert.deepEqual([lstatSync(join(folder, 'run')).gid, lstatSync(path).gid], [gid, gid]);
+    if (!asRoot) return;
+    for (const [groups, code] of [
+      ['--groups=4711', 0],
+      ['--clear-groups', 1],
+    ] as const) {
+      // Writing is what connect(2) asks the path for.
+      const as = ['--reuid=65534', '--regid=65534', groups, '/bin/sh', '-c', 'test -w "$0"', path];
+      assert.equal(spawnSync('setpriv', as).status, code, groups);
+    }
+  });
+
+  it('takes a directory of trusted containers where that is configured, as an emptyDir of a pod', async (t) => {
+    const gid = process.getuid?.() === 0 ? 4_711 : (process.getgid?.() ?? 0);
+    const volume = join(temporaryFolder(t), 'volume');
+    mkdirSync(volume);
+    // With fsGroup the kubelet gives it the group, and new files inherit it.
+    chownSync(volume, -1, gid);
+    chmodSync(volume, 0o2777);
+    for (const path of [join(volume, 'kms.sock'), join(volume, 'sub', 'kms.sock')]) {
+      assert.match(await refused(path), /listen\.sharedDirectory: true/);
+      const more = { mode: 0o660, group: String(gid), shared: true };
+      const { socket } = await serve(t, path, 'served', more);
+      assert.equal(await answerOf(path), 'served');
+      assert.equal(lstatSync(path).gid, gid);
+      assert.deepEqual(
+        socket.warnings.filter((why) => why.includes(volume)),
+        [],
+      );
+    }
   });
 
   for (const [where, folderOf] of FOLDERS) {
