@@ -1,0 +1,157 @@
+/**
+ * systemd/restart against a systemctl of the test, which copies of the real one: `show --value`, `cat` with
+ * all drop-ins in their order, and the exit code of starting a oneshot unit. With the real one it runs in
+ * the booted machines.
+ */
+import assert from 'node:assert/strict';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { ROOT } from './executable.ts';
+import { inOwnNamespaces } from './own-namespaces.ts';
+import { needTools } from './packages-built.ts';
+import { debianTree, type Tree } from './packages-tree.ts';
+import { baseTree } from './trees.ts';
+
+const PACKAGES = ['passwd', 'rpm', 'systemd'];
+const SERVE = 'ExecStart=/usr/bin/trousseau serve --config /etc/trousseau/config.yaml';
+
+/** Keeps the unit of the proof, and says that it failed where the test wants that. */
+const SYSTEMCTL = `#!/bin/sh
+echo "$*" >>/root/asked
+case "$*" in
+*--property=ActiveState*) cat /root/active ;;
+*--property=LoadState*) cat /root/load ;;
+*' cat '*) cat /root/unit ;;
+start\\ trousseau-preflight-*)
+  cp "/run/systemd/system/$2" /root/proof
+  echo 'NOT PROVED: keys: of the test' >"$(sed -n 's/^StandardOutput=truncate://p' /root/proof)"
+  exit "$(cat /root/proved)"
+  ;;
+esac
+`;
+
+type World = {
+  readonly unit?: string;
+  readonly active?: string;
+  readonly load?: string;
+  readonly proved?: boolean;
+};
+
+type Came = { readonly said: string; readonly restarted: boolean; readonly proof: string };
+
+if (await inOwnNamespaces(import.meta.filename, prepare)) declare();
+
+function prepare(): void {
+  needTools();
+  baseTree({ suite: 'trixie', packages: PACKAGES });
+}
+
+function restart(debian: Tree, world: World): Came {
+  const {
+    unit = `[Service]\n${SERVE}\n`,
+    active = 'active',
+    load = 'loaded',
+    proved = true,
+  } = world;
+  mkdirSync(debian.path('/run/systemd/system'), { recursive: true });
+  writeFileSync(debian.path('/usr/bin/systemctl'), SYSTEMCTL);
+  chmodSync(debian.path('/usr/bin/systemctl'), 0o755);
+  copyFileSync(join(ROOT, 'systemd/restart'), debian.path('/root/restart'));
+  const answers = { unit, active, load, proved: proved ? '0' : '1', asked: '', proof: '' };
+  for (const [name, text] of Object.entries(answers))
+    writeFileSync(debian.path(`/root/${name}`), text);
+  const { status, output } = debian.run('sh', '/root/restart');
+  assert.equal(status, 0, output);
+  const left = debian.run('sh', '-c', 'ls /run/*.said /run/systemd/system/trousseau-preflight-*');
+  assert.notEqual(left.status, 0, `the proof left something behind: ${left.output}`);
+  const asked = readFileSync(debian.path('/root/asked'), 'utf8');
+  return {
+    said: output,
+    restarted: asked.includes('try-restart trousseau.service'),
+    proof: readFileSync(debian.path('/root/proof'), 'utf8'),
+  };
+}
+
+/** What the last ExecStart= of a proof runs. */
+function runs({ proof }: Came): string | undefined {
+  return [...proof.matchAll(/^ExecStart=(.+)$/gm)].at(-1)?.[1];
+}
+
+function declare(): void {
+  const tree = (t: TestContext): Tree => debianTree(t, 'restart', PACKAGES);
+
+  test('the proof runs what the unit and its drop-ins run, with another command', (t) => {
+    const debian = tree(t);
+    const preflight = '/usr/bin/trousseau preflight';
+    const cases: Readonly<Record<string, string>> = {
+      [SERVE]: `${preflight} --config /etc/trousseau/config.yaml`,
+      [`${SERVE}\n[Service]\nExecStart=\nExecStart=/usr/bin/trousseau serve -c /x`]: `${preflight} -c /x`,
+      'ExecStart = /usr/bin/trousseau serve': preflight,
+      // A failure that systemd is to overlook must not count as a proof.
+      'ExecStart=-/usr/bin/trousseau serve': preflight,
+      'ExecStart=!-/opt/trousseau/trousseau serve --log-level=warn':
+        '!/opt/trousseau/trousseau preflight --log-level=warn',
+    };
+    for (const [lines, expected] of Object.entries(cases)) {
+      const came = restart(debian, { unit: `# /a\n[Unit]\nRequires=x\n[Service]\n${lines}\n` });
+      assert.equal(runs(came), expected, lines);
+      assert.equal(came.restarted, true, lines);
+      assert.doesNotMatch(came.proof, /Requires/);
+    }
+  });
+
+  test('the settings of all drop-ins hold for it, and nothing that would outlast or undo it', (t) => {
+    const unit = `[Service]\n${SERVE}\nType=notify\nOpenFile=/run/x:notify\n[Install]\nAlso=y\n[Service]\nLoadCredential=a:/b\n`;
+    const { proof } = restart(tree(t), { unit });
+    assert.match(proof, /^LoadCredential=a:\/b$/m);
+    assert.doesNotMatch(proof, /OpenFile|Also/);
+    for (const last of [
+      'Type=oneshot',
+      'Restart=no',
+      'RuntimeDirectoryPreserve=yes',
+      'SuccessExitStatus=',
+    ])
+      assert.ok(proof.includes(`\n${last}\n`), last);
+  });
+
+  test('where something is not as it must be, nothing is restarted and a sentence says why', (t) => {
+    const debian = tree(t);
+    const cases: readonly (readonly [World, RegExp])[] = [
+      [{ proved: false }, /NOT PROVED: keys: of the test\n.*NOT restarted: a new process has not/],
+      [{ load: 'masked' }, /NOT restarted: its unit is masked/],
+      [{ active: '' }, /NOT restarted: systemd does not answer/],
+      [{ unit: '[Service]\nExecStart=/usr/local/bin/own' }, /NOT restarted: its ExecStart=/],
+      [
+        { unit: `[Service]\nExecStart=/bin/env \\\n  trousseau serve` },
+        /NOT restarted: its ExecStart=/,
+      ],
+    ];
+    for (const [world, why] of cases) {
+      const { said, restarted } = restart(debian, world);
+      assert.match(said, why);
+      assert.match(said, /Once this is repaired: \/usr\/lib\/trousseau\/restart/);
+      assert.equal(restarted, false, said);
+    }
+  });
+
+  test('where nothing serves there is nothing to prove', (t) => {
+    const debian = tree(t);
+    for (const [active, restarted] of [
+      ['inactive', false],
+      ['failed', false],
+      ['activating', true],
+    ] as const) {
+      const came = restart(debian, { active });
+      assert.deepEqual([came.said, came.proof, came.restarted], ['', '', restarted], active);
+    }
+    assert.ok(existsSync(debian.path('/root/asked')));
+  });
+}
