@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { allCommands } from '../../scripts/packages/commands.ts';
 import { needsOf, parseNeeds, rpmRequires } from '../../scripts/packages/libraries.ts';
+import { HANDOVER_FILE } from '../../src/cli/handover.ts';
 import { executable, ROOT } from './executable.ts';
 import { ask, needTools, node, type Packages, realPackages, said } from './packages-built.ts';
 
@@ -83,6 +84,12 @@ test('dpkg has nothing to ask about: what everybody edits is no conffile', () =>
     .map(([path]) => path);
   assert.deepEqual(conffiles, ['/etc/needrestart/conf.d/trousseau.conf']);
   assert.deepEqual(inEtc.sort(), conffiles);
+});
+
+test('a purge takes along what the program keeps for the process that follows', () => {
+  const script = readFileSync(join(ROOT, 'packaging/deb/postrm'), 'utf8');
+  for (const folder of ['/var/lib/trousseau', '/run/trousseau'])
+    assert.ok(script.includes(` ${folder}/${HANDOVER_FILE} `), folder);
 });
 
 test('needrestart, which reads Perl, is told to leave the service alone', () => {
