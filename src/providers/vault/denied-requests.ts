@@ -3,14 +3,14 @@ import type { Clock } from '../../system/clock.ts';
 import type { Result } from '../errors.ts';
 import type { AuthMethod, Send } from './auth/login.ts';
 import { createDenials } from './denials.ts';
-import { type Denied, diagnose, type Standing, standingOf } from './diagnosis.ts';
+import { type Denied, deniedFor, diagnose, type Standing, standingOf } from './diagnosis.ts';
 import type { TokenInUse } from './token-in-use.ts';
 
 type Failure = Extract<Result<never>, { ok: false }>;
 
 export type DeniedRequests = {
   /** The diagnosis of a path while another login makes no sense. */
-  known(path: string): Failure | undefined;
+  known(denied: Denied): Failure | undefined;
   /** What Vault says of the token; all callers that were denied the same path ask once. */
   standing(denied: Denied, token: string): Promise<Standing>;
   /** The diagnosis, which holds for a while from now on. */
@@ -35,7 +35,7 @@ export function createDeniedRequests(options: DeniedRequestsOptions): DeniedRequ
   const denials = createDenials(clock);
   const standings = new Map<string, Promise<Standing>>();
   return {
-    known: denials.holds,
+    known: (denied) => denials.holds(denied.request.path, deniedFor(denied)),
     accepted: denials.accepted,
     standing(denied, token) {
       const key = `${denied.request.path} ${token}`;
@@ -51,7 +51,8 @@ export function createDeniedRequests(options: DeniedRequestsOptions): DeniedRequ
       const age = isHeld ? clock.now() - held.since : 0;
       const own = isHeld ? held.login.own : method.tokenPlace === undefined;
       const diagnosis = diagnose(denied, { token, own, fresh: age < FRESH_MS }, found, method);
-      denials.denied(denied.request.path, diagnosis);
+      const reason = found.kind === 'not taken' ? 'token' : 'policy';
+      denials.denied(denied.request.path, reason, diagnosis);
       return diagnosis;
     },
   };

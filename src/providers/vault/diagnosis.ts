@@ -7,6 +7,7 @@ import { withLimit } from '../../system/within.ts';
 import { fail, type Result } from '../errors.ts';
 import { adviceFor, type Facts, mayDo } from './auth/advice.ts';
 import type { AuthMethod, Send } from './auth/login.ts';
+import type { DeniedFor } from './denials.ts';
 import type { VaultRefusal, VaultRequest } from './reply.ts';
 
 /** A request that was denied, with what Vault said. */
@@ -41,7 +42,7 @@ export async function standingOf(
   send: Send,
   clock: Clock,
 ): Promise<Standing> {
-  if (!isByPolicy(denied.refusal.words)) return { kind: 'not taken' };
+  if (deniedFor(denied) === 'token') return { kind: 'not taken' };
   const { path } = denied.request;
   const request: VaultRequest = {
     method: 'POST',
@@ -59,12 +60,14 @@ export async function standingOf(
 }
 
 /**
- * Whether a policy denied the request. Vault checks the token first and says `permission denied` alone
+ * What the request was denied for. Vault checks the token first and says `permission denied` alone
  * where that fails, from 1.11 or so on with `invalid token` where it does not know it. What a policy
  * denies comes as `1 error occurred:` with the same words (1.9.3 and 1.21.1).
  */
-function isByPolicy(words: string): boolean {
-  return /error occurred/i.test(words) && !/invalid token|bad token/i.test(words);
+export function deniedFor({ refusal: { words } }: Denied): DeniedFor {
+  return /error occurred/i.test(words) && !/invalid token|bad token/i.test(words)
+    ? 'policy'
+    : 'token';
 }
 
 function grantedIn(data: unknown, path: string): readonly string[] | undefined {

@@ -212,7 +212,7 @@ export function createSession(options: SessionOptions): Session {
       const before = inUse.current();
       if (before !== undefined && before.login.token !== rejected)
         return succeed(before.login.token);
-      const known = pending === undefined ? denials.known(denied.request.path) : undefined;
+      const known = pending === undefined ? denials.known(denied) : undefined;
       if (known !== undefined && !(await credentialsChanged())) return known;
       const found = await unlessAborted<Standing>(
         denials.standing(denied, rejected),

@@ -24,9 +24,9 @@ const GUARDS: Readonly<Record<string, (clock: ReturnType<typeof createDrivenCloc
     const denials = createDenials(clock);
     const paths = { this: 'transit/encrypt/k', other: 'transit/keys/k' };
     return {
-      trouble: (which) => denials.denied(paths[which], fail('denied', which)),
+      trouble: (which) => denials.denied(paths[which], 'policy', fail('denied', which)),
       success: () => denials.accepted(paths.this),
-      holds: () => denials.holds(paths.this),
+      holds: () => denials.holds(paths.this, 'policy'),
     };
   },
   'of credentials that were refused': (clock) => {
@@ -92,6 +92,22 @@ for (const [name, guard] of Object.entries(GUARDS)) {
     }
   });
 }
+
+describe('a diagnosis of a path', () => {
+  const rows = [
+    ['policy', 'policy', true],
+    ['policy', 'token', false],
+    ['token', 'token', true],
+    ['token', 'policy', true],
+  ] as const;
+  for (const [known, now, holds] of rows) {
+    it(`of the ${known} ${holds ? 'holds' : 'does not hold'} where Vault denies the ${now}`, () => {
+      const denials = createDenials(createDrivenClock(START));
+      denials.denied('transit/encrypt/k', known, fail('denied', known));
+      assert.equal(denials.holds('transit/encrypt/k', now) !== undefined, holds);
+    });
+  }
+});
 
 describe('logins that Vault refused', () => {
   const attempt = { identity: 'role', credentials: 'old' };

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { succeed } from '../../../src/providers/errors.ts';
 import { settle } from '../driven-clock.ts';
+import { replyOf } from './reply-of.ts';
 import {
   broken,
   createSessionUnderTest,
@@ -138,6 +139,26 @@ describe('a token that Vault does not accept', () => {
     const outcome = await again;
     assert.equal(outcome.ok === false && outcome.error.kind, 'denied');
   });
+
+  for (const words of ['permission denied', 'permission denied\n\ninvalid token']) {
+    it(`is replaced at once where only its policy was at fault before: ${words.replaceAll(/\s+/g, ' ')}`, async () => {
+      const { session, count, answers } = createSessionUnderTest();
+      const path = 'transit/encrypt/k';
+      answers.set('sys/capabilities-self', (request) =>
+        replyOf(request, 200, { data: { [path]: ['deny'] } }),
+      );
+      await session.token(patient());
+      const byPolicy = deniedAt(path, '1 error occurred:\n\t* permission denied\n\n');
+      const first = await session.replace('token-1', byPolicy, patient());
+      assert.equal(first.ok === false && first.error.kind, 'denied');
+      assert.equal(count(LOGIN), 1);
+      const ended = deniedAt(path, words);
+      assert.deepEqual(await session.replace('token-1', ended, patient()), succeed('token-2'));
+      const again = await session.replace('token-2', byPolicy, patient());
+      assert.equal(again.ok === false && again.error.kind, 'denied');
+      assert.equal(count(LOGIN), 2, 'the policy is known to be at fault');
+    });
+  }
 
   it('does not make a storm of denials a storm of logins', async () => {
     const { session, count, clock } = createSessionUnderTest();
