@@ -106,7 +106,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
     log,
   });
   keyring.start();
-  handover.follow(keyring.state, () => config);
+  handover.follow(keyring, () => config);
   manager.ready();
   // After the socket for kube-apiserver, which does not wait for it.
   const admin = startAdminEndpoint({

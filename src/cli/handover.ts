@@ -1,11 +1,12 @@
 /**
  * What a process hands over to the one after it, so that a restart in an outage of the provider stops
- * no writes: the announced key. key_id and description are public; docs/decisions/0012-handover.md
+ * no writes: the announced key, and which seeds this process has encrypted. None of it is secret; docs/decisions/0012-handover.md
  */
 import { isDeepStrictEqual } from 'node:util';
 import * as v from 'valibot';
 import type { ResolvedConfig } from '../config/environment.ts';
-import { type AnnouncedKey, announce, type KeyringState } from '../keyring/state.ts';
+import type { HandedOver, Keyring } from '../keyring/keyring.ts';
+import { type AnnouncedKey, announce } from '../keyring/state.ts';
 import type { Log } from '../observe/log.ts';
 import type { KeyDescription } from '../providers/provider.ts';
 import type { Clock, Timer } from '../system/clock.ts';
@@ -13,9 +14,9 @@ import { readStateFile, writeStateFile } from '../system/state-file.ts';
 
 export type Handover = {
   /** What was announced last for the key that the configuration names; undefined where it is not known. */
-  announcedFor(config: ResolvedConfig): AnnouncedKey | undefined;
+  announcedFor(config: ResolvedConfig): HandedOver | undefined;
   /** Keeps the file up to date with what is announced, until it is stopped. */
-  follow(state: () => KeyringState, config: () => ResolvedConfig): void;
+  follow(keyring: Pick<Keyring, 'state' | 'sources'>, config: () => ResolvedConfig): void;
   stop(): void;
 };
 
@@ -53,6 +54,8 @@ const schema = v.strictObject({
     minDecryptionVersion: count,
     facts: v.strictObject({ type: v.string(), deletable: v.boolean(), exportable: v.boolean() }),
   }),
+  /** What the provider has made of the seeds that may become sources of local KEKs. */
+  sources: v.pipe(v.array(v.pipe(v.string(), v.base64(), v.maxLength(4_096))), v.maxLength(16)),
 });
 
 /** Reads what was handed over; a file that is missing, damaged or not to be trusted is none. */
@@ -78,21 +81,24 @@ export async function openHandover({ file, clock, log }: HandoverOptions): Promi
     }
   };
 
-  const follow: Handover['follow'] = (state, config) => {
+  const follow: Handover['follow'] = (keyring, config) => {
     if (file === undefined) return;
-    const now = state();
+    const now = keyring.state();
     if (now.kind === 'ready' && !writing) {
-      const content = contentOf(now.key, config());
+      const content = contentOf(now.key, keyring.sources(), config());
       if (!isDeepStrictEqual(content, written)) void write(file, content);
     }
-    timer = clock.setTimer(FOLLOW_MS, () => follow(state, config));
+    timer = clock.setTimer(FOLLOW_MS, () => follow(keyring, config));
   };
 
   return {
     announcedFor(config) {
       if (read === undefined || !isDeepStrictEqual(read.provider, providerOf(config)))
         return undefined;
-      return announce(read.description);
+      return {
+        key: announce(read.description),
+        sources: read.sources.map((source) => Buffer.from(source, 'base64')),
+      };
     },
     follow,
     stop: () => timer?.cancel(),
@@ -105,10 +111,19 @@ type Content = {
   readonly provider: readonly string[];
   readonly keyId: string;
   readonly description: KeyDescription;
+  readonly sources: readonly string[];
 };
 
-function contentOf({ keyId, description }: AnnouncedKey, config: ResolvedConfig): Content {
-  return { kind: KIND, version: 1, provider: providerOf(config), keyId, description };
+function contentOf(
+  { keyId, description }: AnnouncedKey,
+  sources: readonly Uint8Array[],
+  config: ResolvedConfig,
+): Content {
+  return {
+    ...{ kind: KIND, version: 1, provider: providerOf(config), keyId, description },
+    // In one order: that they took their turns is no change.
+    sources: sources.map((source) => Buffer.from(source).toString('base64')).sort(),
+  };
 }
 
 async function readHandover(file: string, clock: Clock, log: Log): Promise<Content | undefined> {

@@ -3,8 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Environment, ResolvedConfig } from '../config/environment.ts';
 import type { Failures } from '../keyring/failures.ts';
 import type { KeyId } from '../keyring/key-id.ts';
-import { createKeyring, type Keyring } from '../keyring/keyring.ts';
-import type { AnnouncedKey } from '../keyring/state.ts';
+import { createKeyring, type HandedOver, type Keyring } from '../keyring/keyring.ts';
 import type { Log } from '../observe/log.ts';
 import { createLocalProvider } from '../providers/local/local-provider.ts';
 import type { Provider } from '../providers/provider.ts';
@@ -27,7 +26,7 @@ export type BuildContext = {
   /** Whether an operator has said that this announced key is lost for good. */
   readonly isAcknowledged: (lost: KeyId) => boolean;
   /** What the process before this one has announced of the key that the configuration names. */
-  readonly remembered?: (config: ResolvedConfig) => AnnouncedKey | undefined;
+  readonly remembered?: (config: ResolvedConfig) => HandedOver | undefined;
   /** Where calls that fail are counted, across reloads. */
   readonly failures?: Failures;
   /** One for the whole process. */

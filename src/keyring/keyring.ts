@@ -59,6 +59,8 @@ export type Keyring = {
   loaded(): readonly KeyDescription[];
   /** What is kept for an outage; undefined where nothing is to be. */
   remembered(): Remembered | undefined;
+  /** What the provider has made of the seeds that may become sources of local KEKs: not secret. */
+  sources(): readonly Uint8Array[];
 };
 
 export type KeyringOptions = {
@@ -72,8 +74,8 @@ export type KeyringOptions = {
   readonly cache?: CacheLimits | undefined;
   /** Whether an operator has said that this announced key is lost for good; asked at each look. */
   readonly isAcknowledged?: (lost: KeyId) => boolean;
-  /** What the process before this one has announced of the same key. */
-  readonly remembered?: AnnouncedKey | undefined;
+  /** What the process before this one has announced of the same key, and its sources. */
+  readonly remembered?: HandedOver | undefined;
   /** Where calls that fail are counted; its own where it is not given. */
   readonly failures?: Failures;
   readonly clock: Clock;
@@ -86,12 +88,19 @@ const MOST_WAITING: Readonly<Record<Lane, number>> = {
   urgent: MOST_CALLS.ordinary + MOST_CALLS.urgent,
 };
 
+/** What one process leaves to the one after it; no secret is in it. */
+export type HandedOver = {
+  readonly key: AnnouncedKey;
+  /** As {@link Keyring.sources} had them. */
+  readonly sources: readonly Uint8Array[];
+};
+
 /** A keyring that has not started yet. */
 export function createKeyring(options: KeyringOptions): Keyring {
   const { writer, readers, clock, log } = options;
   let state: KeyringState = {
     kind: 'starting',
-    ...(options.remembered === undefined ? {} : { key: options.remembered }),
+    ...(options.remembered === undefined ? {} : { key: options.remembered.key }),
     since: clock.now(),
     why: undefined,
   };
@@ -113,7 +122,11 @@ export function createKeyring(options: KeyringOptions): Keyring {
     state = nextState(before, seen, clock.now());
     stateLog.changed(before, state);
     if (state.kind === 'refused') forget(state.why.message);
-    if (state.kind === 'ready') memory?.announce(state.key.keyId);
+    if (state.kind === 'ready') {
+      memory?.announce(state.key.keyId);
+      const isSame = before.kind === 'starting' && before.key?.keyId === state.key.keyId;
+      if (isSame) memory?.adopt(options.remembered?.sources ?? []);
+    }
     const least = raisedMinimum(before, state);
     if (least !== undefined) memory?.dropBelow(least);
     memory?.sweep();
@@ -256,6 +269,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     queued: operations.queued,
     loaded: () => readers.flatMap((reader) => reader.loaded?.() ?? []),
     remembered: () => memory?.remembered(),
+    sources: () => memory?.sources() ?? [],
   };
 }
 

@@ -47,6 +47,13 @@ export type OutageMemory = {
   confirm(): void;
   /** Forgets one ciphertext. */
   drop(ciphertext: Uint8Array): void;
+  /** What the provider has made of the seeds that may become sources of local KEKs. */
+  sources(): readonly Uint8Array[];
+  /**
+   * Has the provider decrypt what the process before this one has encrypted under the announced key,
+   * so that it may become a source again. One request; what fails is not asked for again.
+   */
+  adopt(sources: readonly Uint8Array[]): void;
   /** Forgets what an older version than this one of the announced key has encrypted. */
   dropBelow(version: number): void;
   /** Drops what is too old. */
@@ -85,11 +92,25 @@ export function createOutageMemory(options: OutageMemoryOptions): OutageMemory {
   const seeds = createDecryptCache({ ...limits, maxEntries: MOST_SEEDS }, clock);
   let announcedId: KeyId | undefined;
   let refusals = 0;
-  let confirming: { end(): void } | undefined;
+  let asking: { end(): void } | undefined;
 
-  const confirmOne = async (ciphertext: Uint8Array, signal: CallSignal): Promise<void> => {
-    const outcome = await options.decrypt(ciphertext, signal);
-    if (outcome.ok) outcome.value.fill(0);
+  /** Has the provider decrypt all of it in one request, within a limit; one at a time. */
+  const ask = (
+    ciphertexts: readonly Uint8Array[],
+    answered: (plaintext: Uint8Array, ciphertext: Uint8Array) => void,
+  ): void => {
+    if (asking !== undefined || ciphertexts.length === 0) return;
+    const limit = createCallController();
+    const timer = clock.setTimer(CONFIRM_LIMIT_MS, limit.abort);
+    asking = { end: limit.abort };
+    const asked = ciphertexts.map(async (ciphertext) => {
+      const outcome = await options.decrypt(ciphertext, limit.signal);
+      if (outcome.ok) answered(outcome.value, ciphertext);
+    });
+    void Promise.all(asked).finally(() => {
+      timer.cancel();
+      asking = undefined;
+    });
   };
 
   return {
@@ -121,20 +142,21 @@ export function createOutageMemory(options: OutageMemoryOptions): OutageMemory {
       return encrypted;
     },
     confirm() {
-      if (confirming !== undefined) return;
       const age = limits.maxAgeMs * DUE;
+      if (asking !== undefined) return;
       const due = [...seeds.takeTurns(MOST_SEEDS, age)];
       due.push(...cache.takeTurns(MOST_CONFIRMED - due.length, age));
-      if (due.length === 0) return;
-      const limit = createCallController();
-      const timer = clock.setTimer(CONFIRM_LIMIT_MS, limit.abort);
-      confirming = { end: limit.abort };
-      void Promise.all(due.map((ciphertext) => confirmOne(ciphertext, limit.signal))).finally(
-        () => {
-          timer.cancel();
-          confirming = undefined;
-        },
-      );
+      ask(due, (plaintext) => void plaintext.fill(0));
+    },
+    sources: () => seeds.takeTurns(MOST_SEEDS, 0),
+    adopt(sources) {
+      const before = refusals;
+      ask(sources.slice(0, MOST_SEEDS), (plaintext, ciphertext) => {
+        const source = { ciphertext, seed: plaintext };
+        if (refusals === before && canBeSource(source))
+          seeds.put(ciphertext, plaintext, options.versionOf(ciphertext));
+        plaintext.fill(0);
+      });
     },
     drop(ciphertext) {
       cache.drop(ciphertext);
@@ -155,7 +177,7 @@ export function createOutageMemory(options: OutageMemoryOptions): OutageMemory {
       seeds.clear();
       return anything;
     },
-    stop: () => confirming?.end(),
+    stop: () => asking?.end(),
     remembered: () => ({ entries: cache.size(), seeds: seeds.size() > 0 }),
   };
 }

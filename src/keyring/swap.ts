@@ -79,6 +79,7 @@ export function createKeyringSwap(first: Keyring): KeyringSwap {
       queued: () =>
         [current.keyring, ...retiring.keys()].reduce((sum, keyring) => sum + keyring.queued(), 0),
       remembered: () => current.keyring.remembered(),
+      sources: () => current.keyring.sources(),
     },
     replace(next) {
       const before = current;

@@ -4,6 +4,7 @@ import { cpSync, existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { HANDOVER_FILE } from '../../src/cli/handover.ts';
+import { askAdmin } from '../daemon/program.ts';
 import { startAgain } from '../servers/plugin.ts';
 import { startSealableVault } from '../servers/vault.ts';
 import { waitUntil } from '../servers/wait-until.ts';
@@ -21,7 +22,8 @@ describe('a plugin with a state directory', { timeout: 180_000 }, () => {
     await using vault = await startSealableVault({ release: 'newest', dir: folder.sub('vault-a') });
     await prepareTransit(vault.admin);
     await vault.admin.rotateKey(KEY);
-    const first = await startWithToken(vault.admin, vault.address, dir);
+    const cached = { decryptCache: {} };
+    const first = await startWithToken(vault.admin, vault.address, dir, {}, {}, cached);
     await first.ready();
     await first.stop();
     // Without a directory nothing was handed over.
@@ -36,8 +38,12 @@ describe('a plugin with a state directory', { timeout: 180_000 }, () => {
     const { key_id } = await before.client.v2.status();
     assert.match(key_id, /^vault:v2:/);
     const written = await before.client.v2.encrypt(PLAIN, 'seed');
-    await waitUntil('the handover', 5_000, async () =>
-      existsSync(join(env.STATE_DIRECTORY, HANDOVER_FILE)),
+    const file = join(env.STATE_DIRECTORY, HANDOVER_FILE);
+    const source = Buffer.from(written.ciphertext).toString('base64');
+    await waitUntil(
+      'the handover',
+      5_000,
+      async () => existsSync(file) && readFileSync(file, 'utf8').includes(source),
     );
     await vault.stop('kill');
     await before.process.kill();
@@ -50,6 +56,10 @@ describe('a plugin with a state directory', { timeout: 180_000 }, () => {
     await vault.restart();
     await again.ready(5_000);
     assert.equal((await again.client.v2.status()).key_id, key_id);
+    await waitUntil('the seed is a source again', 5_000, async () => {
+      const { body } = await askAdmin(join(dir, 'admin.sock'), '/readyz');
+      return (body['decryptCache'] as { seeds: boolean }).seeds;
+    });
     const { plaintext } = await again.client.v2.decrypt({ ...written, uid: 'read' });
     assert.deepEqual(Buffer.from(plaintext), PLAIN);
   });

@@ -37,6 +37,7 @@ const description: KeyDescription = {
   facts: { type: 'aes256-gcm96', deletable: false, exportable: false },
 };
 const key = announce(description);
+const SOURCES = [Buffer.from('vault:v2:QUJD'), Buffer.from('vault:v2:REVG')];
 const READY: KeyringState = { kind: 'ready', key };
 
 function configOf(vault: object = {}): ResolvedConfig {
@@ -56,10 +57,7 @@ function setUp(t: TestContext) {
   /** As a process does that announces a key and ends. */
   const write = async (state = READY, config = configOf()): Promise<void> => {
     const handover = await open();
-    handover.follow(
-      () => state,
-      () => config,
-    );
+    handover.follow({ state: () => state, sources: () => SOURCES }, () => config);
     await waitUntil('the file', 5_000, async () => existsSync(file));
     handover.stop();
   };
@@ -72,7 +70,7 @@ describe('an announced key', () => {
     await write();
     assert.equal(statSync(file).mode & 0o7777, 0o600);
     assert.deepEqual(readdirSync(dir), [HANDOVER_FILE]);
-    assert.deepEqual((await open()).announcedFor(configOf()), key);
+    assert.deepEqual((await open()).announcedFor(configOf()), { key, sources: SOURCES });
   });
 
   it('is not written again where nothing has changed, and is where something has', async (t) => {
@@ -81,10 +79,7 @@ describe('an announced key', () => {
     const before = statSync(file).ino;
     const handover = await open();
     let state: KeyringState = READY;
-    handover.follow(
-      () => state,
-      () => configOf(),
-    );
+    handover.follow({ state: () => state, sources: () => SOURCES }, () => configOf());
     state = { kind: 'ready', key: announce({ ...description, minDecryptionVersion: 2 }) };
     await waitUntil('the change', 5_000, async () => statSync(file).ino !== before);
     handover.stop();
@@ -108,10 +103,7 @@ describe('an announced key', () => {
       const { file, open } = setUp(t);
       const clock = createDrivenClock();
       const handover = await open(clock);
-      handover.follow(
-        () => state,
-        () => configOf(),
-      );
+      handover.follow({ state: () => state, sources: () => [] }, () => configOf());
       await clock.advance(10_000);
       handover.stop();
       assert.equal(existsSync(file), false);
@@ -135,7 +127,7 @@ describe('an announced key', () => {
   it('is taken though the addresses have changed', async (t) => {
     const { open, write } = setUp(t);
     await write();
-    assert.deepEqual((await open()).announcedFor(configOf({ addresses: ['https://b'] })), key);
+    assert.deepEqual((await open()).announcedFor(configOf({ addresses: ['https://b'] }))?.key, key);
   });
 });
 
@@ -207,10 +199,7 @@ describe('the directory for it', () => {
     const file = join(dir, 'missing', HANDOVER_FILE);
     const clock = createDrivenClock();
     const handover = await openHandover({ file, clock, log });
-    handover.follow(
-      () => READY,
-      () => configOf(),
-    );
+    handover.follow({ state: () => READY, sources: () => [] }, () => configOf());
     await waitUntil('the line', 5_000, async () => lines.length > 0);
     await clock.advance(60_000);
     handover.stop();

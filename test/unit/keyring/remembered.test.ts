@@ -13,10 +13,16 @@ import { createFakeProvider, type FakeProvider } from '../fake-provider.ts';
 const MINUTE = 60_000;
 const SEED = Buffer.alloc(32, 7);
 
-async function start(provider: FakeProvider, remembered?: AnnouncedKey) {
+async function start(
+  provider: FakeProvider,
+  key?: AnnouncedKey,
+  sources: readonly Uint8Array[] = [],
+) {
+  const remembered = key && { key, sources };
   const clock = createDrivenClock(1_000_000);
   const keyring = createKeyring({
     ...{ writer: provider, readers: [provider], watchIntervalMs: 30_000, remembered },
+    cache: { maxEntries: 10, maxAgeMs: 60 * MINUTE },
     ...{ clock, log: silentLog },
   });
   keyring.start();
@@ -100,4 +106,58 @@ describe('a keyring that starts and finds', () => {
       await keyring.stop();
     });
   }
+});
+
+describe('the sources of local KEKs', () => {
+  /** What a process has encrypted for its kube-apiserver. */
+  async function withSources() {
+    const { provider, key } = await announced();
+    const { keyring } = await start(provider);
+    const never = new AbortController().signal;
+    assert.ok((await keyring.encrypt(SEED, 'seed', never)).ok);
+    const sources = keyring.sources();
+    assert.equal(sources.length, 1);
+    await keyring.stop();
+    return { provider, key, sources };
+  }
+
+  it('outlive a restart while the provider is there, so that a kube-apiserver can start in the next outage', async () => {
+    const { provider, key, sources } = await withSources();
+    const { clock, keyring } = await start(provider, key, sources);
+    await settle();
+    assert.deepEqual(keyring.remembered(), { entries: 1, seeds: true });
+    assert.deepEqual(keyring.sources(), sources);
+    provider.failing.all = 'unavailable';
+    await clock.advance(MINUTE);
+    const made = await keyring.encrypt(SEED, 'seed', new AbortController().signal);
+    assert.ok(made.ok && made.value.localKek !== undefined);
+    await keyring.stop();
+  });
+
+  type Row = readonly [string, (provider: FakeProvider) => void];
+  const none: readonly Row[] = [
+    ['the key was rotated meanwhile', (provider) => provider.rotate(3_000)],
+    ['the provider cannot decrypt them', (provider) => provider.recreate(2_000)],
+    ['the provider refuses', (provider) => Object.assign(provider.failing, { decrypt: 'denied' })],
+  ];
+  for (const [what, change] of none) {
+    it(`are none where ${what}`, async () => {
+      const { provider, key, sources } = await withSources();
+      change(provider);
+      const { clock, keyring } = await start(provider, key, sources);
+      await clock.advance(MINUTE);
+      assert.equal(keyring.remembered()?.seeds, false);
+      await keyring.stop();
+      assert.equal(clock.pending, 0);
+    });
+  }
+
+  it('are none where what was handed over is no seed of the key', async () => {
+    const { provider, key } = await withSources();
+    const strange = [Buffer.from('fake:v2:AAAA'), Buffer.from('none'), Buffer.alloc(0)];
+    const { clock, keyring } = await start(provider, key, strange);
+    await clock.advance(MINUTE);
+    assert.deepEqual(keyring.remembered(), { entries: 0, seeds: false });
+    await keyring.stop();
+  });
 });
