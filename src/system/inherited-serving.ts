@@ -117,7 +117,7 @@ export function listenOnInherited(
     const onError = (error: NodeJS.ErrnoException): void =>
       resolve({ problem: `cannot listen on ${what}: ${error.code ?? error.message}` });
     server.once('error', onError);
-    // Listening again sets the backlog anew; a smaller one would refuse bursts.
+    // Listening again sets the backlog; a smaller one would refuse bursts.
     server.listen({ fd }, BACKLOG, () => {
       server.off('error', onError);
       // Only a TCP socket has an address here, and the KMS API has no other access control.

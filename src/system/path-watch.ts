@@ -1,7 +1,7 @@
 /**
  * Notices that the path of a socket does not lead to this process any more: it was removed, its
- * directory was replaced, or another process has put a socket of its own there. Who listens is not
- * told of that by the kernel.
+ * directory was replaced, or another process has put a socket of its own there. The kernel
+ * does not report that to the process that listens.
  */
 
 import type { Stats } from 'node:fs';

@@ -1,7 +1,7 @@
 /**
  * Which of several processes serves a path. Each binds its socket under a name of its own that is
- * never used again, `.NAME.ID` beside the path, and only who finds no other one listening puts the
- * path on it. The kernel ends the claim with the process, so that nothing stale is ever in the way;
+ * never used again, `.NAME.ID` beside the path. A process that finds nobody listening on another such
+ * name puts the path on its own. The kernel ends the claim with the process, so that nothing stale is ever in the way;
  * docs/decisions/0011-one-process-a-socket.md says why it cannot have two winners.
  */
 import { lstatSync, readdirSync, type Stats, unlinkSync } from 'node:fs';
@@ -64,7 +64,7 @@ type Other = { readonly name: string; readonly inode: Stats; readonly answer: st
 
 /**
  * The names of others, as long as somebody listens on them. Names that nobody listens on are removed:
- * they are never used again, so that this can hit nobody who has begun to listen under one later.
+ * they are never used again, so that no process can listen under one later.
  */
 async function listeningBeside({ path, bound }: Claim): Promise<readonly Other[]> {
   const others: Other[] = [];

@@ -1,7 +1,7 @@
 /**
- * Who can put something of their own in the place of a socket. The socket is the only access control
- * of what is behind it, and a path's rights are those of all its parts: whoever may write to a
- * directory on the way may replace what is in it.
+ * Which users can replace a socket. The socket is the only access control of what is behind it, and a
+ * path's rights are those of all its parts: a user that may write to a directory of the path may replace
+ * what is in it.
  */
 import { lstatSync, readFileSync, readlinkSync, type Stats } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -50,7 +50,7 @@ export function directoriesTo(directory: string): readonly Directory[] {
 /**
  * Refuses a directory in which somebody else could replace the socket.
  *
- * @param shared whether the configuration says that who can write there is trusted
+ * @param shared whether the configuration says that all users that can write there are trusted
  */
 export function directoryRefusal(directory: string, shared: boolean): SocketRefusal | undefined {
   const directories = inspected(directory);

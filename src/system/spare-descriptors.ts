@@ -12,16 +12,16 @@ export type SpareDescriptors = {
 
 /** Holds as many as can be had; the caller must close them. */
 export function holdSpareDescriptors(count: number): SpareDescriptors {
-  const held: number[] = [];
+  const kept: number[] = [];
   const fill = (): void => {
-    while (held.length < count) {
+    while (kept.length < count) {
       const fd = openNull();
       if (fd === undefined) return;
-      held.push(fd);
+      kept.push(fd);
     }
   };
   const release = (): void => {
-    for (const fd of held.splice(0)) closeSync(fd);
+    for (const fd of kept.splice(0)) closeSync(fd);
   };
   fill();
   return {

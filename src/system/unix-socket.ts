@@ -18,7 +18,7 @@ export type SocketOptions = {
   readonly mode: number;
   /** Name or number of the group that owns it; ours where not given. */
   readonly group: string | undefined;
-  /** Whether the directory may be writable by others, who are trusted then. */
+  /** Whether other users may write to the directory; they are trusted then. */
   readonly shared: boolean;
   readonly clock: Clock;
   /** The path leads to this process no longer, and why; or undefined: it does again. */

@@ -19,7 +19,7 @@ export type Racer = {
 };
 
 export type Racers = {
-  /** So many for a round; the words tell them apart. */
+  /** Processes for a round; each answers with another word. */
   take(count: number): readonly Racer[];
   /** Ends the round; rejects with what a process has written when it ended by itself. */
   giveBack(): Promise<void>;
