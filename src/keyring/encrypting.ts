@@ -10,6 +10,7 @@ import type { CallSignal } from '../system/call-signal.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Lane } from './batcher.ts';
 import type { Failures } from './failures.ts';
+import type { KeyId } from './key-id.ts';
 import type { Encrypted, Operations, Verification } from './operations.ts';
 import type { OutageMemory } from './outage-memory.ts';
 import { patiently } from './patience.ts';
@@ -105,7 +106,12 @@ export function createEncrypting(options: EncryptingOptions): Encrypting {
   const encrypt: Encrypting['encrypt'] = async (plaintext, purpose, signal) => {
     const key = await options.announcedKey(LANE_OF[purpose], signal);
     if (!key.ok) return key;
-    const attempt = (): Promise<Result<Encrypted>> => once(key.value, plaintext, purpose, signal);
+    /** The key of the last attempt: another one may have been announced while it was under way. */
+    let tried: KeyId | undefined;
+    const attempt = (): Promise<Result<Encrypted>> => {
+      tried = knownKey(state())?.keyId;
+      return once(key.value, plaintext, purpose, signal);
+    };
     const first = await attempt();
     if (first.ok) return first;
     if (first.error.kind === 'behind') options.sawMissingVersion();
@@ -124,7 +130,7 @@ export function createEncrypting(options: EncryptingOptions): Encrypting {
     }
     const after = state();
     const isLost = after.kind === 'lost' && before.kind !== 'lost';
-    if (isLost || knownKey(after)?.keyId !== knownKey(before)?.keyId) return await attempt();
+    if (isLost || knownKey(after)?.keyId !== tried) return await attempt();
     // A provider may say 'denied' or 'invalid' of a key that is missing; the look knows why.
     const isKnown =
       after.kind === 'refused' ||

@@ -175,3 +175,28 @@ describe('a provider that asks to be left alone', () => {
     assert.equal(keyring.state().kind, 'ready');
   });
 });
+
+describe('an encrypt that is under way while another version is announced', () => {
+  it('is made with that one where policy has taken the earlier one away', async () => {
+    const { keyring, writer, clock } = await setUp();
+    const encrypt = writer.encrypt.bind(writer);
+    const underWay = Promise.withResolvers<void>();
+    const answer = Promise.withResolvers<void>();
+    writer.encrypt = async (plaintexts, version, signal) => {
+      if (version > 1) return await encrypt(plaintexts, version, signal);
+      underWay.resolve();
+      await answer.promise;
+      return plaintexts.map(() => fail('invalid', 'version is less than the minimum'));
+    };
+    const encrypted = keyring.encrypt(PLAIN, 'dek', new AbortController().signal);
+    await underWay.promise;
+    writer.rotate(2_000_000);
+    await clock.advance(31_000);
+    const state = keyring.state();
+    assert.equal(state.kind === 'ready' && state.key.version, 2);
+    answer.resolve();
+    await clock.advance(1_000);
+    const outcome = await encrypted;
+    assert.equal(outcome.ok && outcome.value.version, 2);
+  });
+});
