@@ -231,10 +231,10 @@ type Parsed =
 
 /** The body as an object, or in words why it is nothing that Vault sends. */
 function parseBody({ text, contentType }: Response): Parsed {
-  const known = KNOWN_PAGES.find(([pattern]) => pattern.test(text));
-  if (known !== undefined) return { ok: false, why: known[1] };
   if (text === '') return { ok: false, why: 'the answer is empty' };
   if (!contentType.startsWith('application/json')) {
+    const known = KNOWN_PAGES.find(([pattern]) => pattern.test(text));
+    if (known !== undefined) return { ok: false, why: known[1] };
     const type = quote(contentType.slice(0, 60)) || 'missing';
     return { ok: false, why: `content type ${type}; is there a proxy in between?` };
   }
