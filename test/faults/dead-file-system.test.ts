@@ -77,6 +77,24 @@ describe('a file system that does not answer', { timeout: 120_000 }, () => {
     await endsBySigterm(plugin);
   });
 
+  it('below a keyring that reloads name again and again: refused, and all else goes on', async (t) => {
+    const dir = temporaryFolder(t);
+    const [, open] = await twoKeyrings(dir);
+    await using dead = await mountDeadFileSystem(dir);
+    await using plugin = await startPlugin({ dir, config: { providers: [open] } });
+    await plugin.ready();
+    const onDead = { name: 'c', local: { keyringFile: join(dead.path, 'keyring.json') } };
+    replaceConfig(dir, { providers: [open, onDead] });
+    for (let reload = 1; reload <= 3; reload += 1) {
+      await waitUntil('the reload', 45_000, () => {
+        return [...linesOf(plugin, REFUSED), ...linesOf(plugin, RELOADED)].length >= reload;
+      });
+      await serves(plugin);
+      process.kill(plugin.process.pid, 'SIGHUP');
+    }
+    await endsBySigterm(plugin);
+  });
+
   it('below the token of a Vault: the token in use serves on, SIGHUP is refused, SIGTERM ends it', async (t) => {
     const dir = temporaryFolder(t);
     await using dead = await mountDeadFileSystem(dir);

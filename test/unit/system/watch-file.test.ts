@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { systemClock } from '../../../src/system/clock.ts';
 import { watchFile } from '../../../src/system/watch-file.ts';
+import { waitUntil } from '../../servers/wait-until.ts';
 import { createDrivenClock, settle } from '../driven-clock.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 
@@ -39,13 +40,17 @@ describe('a watch on a file', () => {
     ],
     ['removed', (file: string) => rmSync(file)],
   ] as const) {
-    it(`notices that it was ${what}`, async (t) => {
-      const file = join(temporaryFolder(t), 'config.yaml');
-      writeFileSync(file, 'old');
-      const { changed } = watching(t, file);
-      change(file);
-      await changed;
-    });
+    for (const when of ['before the watch has begun', 'later'] as const) {
+      it(`notices that it was ${what} ${when}`, async (t) => {
+        const file = join(temporaryFolder(t), 'config.yaml');
+        writeFileSync(file, 'old');
+        const seen = watching(t, file);
+        if (when === 'later') await seen.changed;
+        const before = seen.times;
+        change(file);
+        await waitUntil('the change', 5_000, () => seen.times > before, 5);
+      });
+    }
   }
 
   it('notices that the kubelet swapped ..data, which alone changes', async (t) => {
@@ -56,10 +61,12 @@ describe('a watch on a file', () => {
     }
     symlinkSync('..1', join(dir, '..data'));
     symlinkSync('..data/config.yaml', join(dir, 'config.yaml'));
-    const { changed } = watching(t, join(dir, 'config.yaml'));
+    const seen = watching(t, join(dir, 'config.yaml'));
+    await seen.changed;
+    const before = seen.times;
     symlinkSync('..2', join(dir, '..data_tmp'));
     renameSync(join(dir, '..data_tmp'), join(dir, '..data'));
-    await changed;
+    await waitUntil('the change', 5_000, () => seen.times > before, 5);
   });
 
   it('takes a burst for one change, and does not care for its neighbours', async (t) => {
@@ -67,6 +74,8 @@ describe('a watch on a file', () => {
     const file = join(dir, 'config.yaml');
     const clock = createDrivenClock();
     const seen = watching(t, file, clock);
+    await seen.changed; // the watch has begun
+    seen.times = 0;
     writeFileSync(join(dir, 'plugin.log'), 'line');
     for (let i = 0; i < 20; i += 1) writeFileSync(file, `${i}`);
     while (clock.pending === 0) await settle();
@@ -88,7 +97,8 @@ describe('a watch on a file', () => {
     it(`says that it sees nothing any more when the directory ${what}`, async (t) => {
       const dir = join(temporaryFolder(t), 'etc');
       mkdirSync(dir);
-      const { lost } = watching(t, join(dir, 'config.yaml'));
+      const { changed, lost } = watching(t, join(dir, 'config.yaml'));
+      await changed;
       change(dir);
       assert.match(await lost, /\/etc: it was removed or replaced$/);
     });
