@@ -56,6 +56,8 @@ export function openTunnel(
     });
     request.once('connect', ({ statusCode = 0 }, socket: Socket, head: Buffer) => {
       if (statusCode >= 200 && statusCode < 300) {
+        // What fails of it later shows in the connection that is made on it.
+        socket.on('error', () => socket.destroy());
         if (head.length > 0) socket.unshift(head);
         return resolve(socket);
       }
@@ -65,7 +67,7 @@ export function openTunnel(
         explained(`the proxy ${shownProxy(proxy)} answers ${statusCode} to CONNECT: ${advice}`),
       );
     });
-    request.once('error', reject);
+    request.on('error', reject);
     request.end();
   });
 }

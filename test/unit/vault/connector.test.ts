@@ -115,6 +115,19 @@ describe('a proxy before Vault', () => {
     assert.equal(clock.pending, 0);
   });
 
+  for (const [what, opened] of [
+    ['closes', 'HTTP/1.1 200 OK\r\n\r\n'],
+    ['speaks', 'HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 400 Bad Request\r\n\r\n'],
+  ] as const) {
+    it(`that opens the way and then ${what} is named`, async (t) => {
+      const proxy = await startFakeProxy(t);
+      proxy.answer = opened;
+      const { ask, clock } = connectionTo(t, { url: 'https://vault.example', proxy: proxy.url });
+      assert.match(await ask(), /cannot reach .* through the proxy http:\/\/127\.0\.0\.1:\d+: /);
+      assert.equal(clock.pending, 0);
+    });
+  }
+
   it('that closes the connection is named', async (t) => {
     const proxy = await startFakeProxy(t);
     proxy.answer = '';
