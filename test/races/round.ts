@@ -70,7 +70,8 @@ function disturb(what: Disturbance, path: string): void {
       break;
     case 'replace directory':
       renameSync(directory, `${directory}.old`);
-      mkdirSync(directory, { mode: 0o700 });
+      // A process that serves may make it again before.
+      mkdirSync(directory, { recursive: true, mode: 0o700 });
       break;
     case 'remove directory':
       // Away by its name first: nobody can put anything into it while it is removed.
