@@ -15,10 +15,10 @@ import type {
 } from './login.ts';
 
 /**
- * Passwords are hashed slowly, and others are asked about tokens: a login takes longer than a
- * request. Two servers fit into the limit that the session sets.
+ * A login may take longer than a request: passwords are hashed slowly, and others are asked about tokens.
+ * Then the next server is asked within the 3 s of a call; what the first one answers later is used or given back.
  */
-const FAILOVER_MS = 5_000;
+const FAILOVER_MS = 2_000;
 /** Longer than this Vault itself works on no request (max_request_duration is 90 s unless set). */
 export const LATE_LIMIT_MS = 90_000;
 
