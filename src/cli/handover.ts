@@ -1,6 +1,6 @@
 /**
  * What a process hands over to the one after it, so that a restart in an outage of the provider stops
- * no writes: the announced key, and which seeds this process has encrypted. None of it is secret; docs/decisions/0012-handover.md
+ * no writes: the announced key, and which seeds this process has encrypted. None of it is secret; docs/decisions/0015-handover.md
  */
 import { isDeepStrictEqual } from 'node:util';
 import * as v from 'valibot';

@@ -3,7 +3,7 @@
  *
  * A key_id must never come back, and a key that was lost must not be replaced in silence: what
  * kube-apiserver wrote under the announced version can then be decrypted only by kube-apiservers
- * that still have its seed in memory. docs/decisions/0011-lost-keys.md
+ * that still have its seed in memory. docs/decisions/0014-lost-keys.md
  */
 import type { KeyDescription, KeyVersion } from '../providers/provider.ts';
 
