@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { build, type Plugin } from 'esbuild';
+import { HEAP_MEGABYTES } from '../../src/limits.ts';
 
 /**
  * Measured in docs/benchmarks.md: a small young generation and one helper thread cost nothing here
@@ -9,7 +10,7 @@ import { build, type Plugin } from 'esbuild';
  */
 export const NODE_FLAGS = [
   '--max-semi-space-size=4',
-  '--max-old-space-size=64',
+  `--max-old-space-size=${HEAP_MEGABYTES}`,
   '--v8-pool-size=1',
   '--no-concurrent-recompilation',
   '--disable-sigusr1',

@@ -1,11 +1,10 @@
 /** The composition root: builds the parts of the daemon in the order in which they depend on each other, and stops them in reverse. */
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import type { Environment, ResolvedConfig } from '../config/environment.ts';
 import { createFailures } from '../keyring/failures.ts';
 import { healthOf } from '../keyring/health.ts';
 import type { KeyId } from '../keyring/key-id.ts';
 import { createKeyringSwap } from '../keyring/swap.ts';
-import { acceptConnection } from '../kms/authority/connection.ts';
 import { createKmsServer } from '../kms/server.ts';
 import type { Log } from '../observe/log.ts';
 import { createLoginMemory } from '../providers/vault/auth/login-memory.ts';
@@ -73,13 +72,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
   const { keyring } = swap;
   const health = () => healthOf(keyring.state(), clock.now(), config.health.outageGrace);
   const kms = createKmsServer(methodsOf(config.listen.apis, keyring, health), { log, clock });
-  const connections = new Set<Socket>();
-  const createListener = (): Server =>
-    createServer((socket) => {
-      connections.add(socket);
-      socket.once('close', () => connections.delete(socket));
-      acceptConnection(socket, kms.connect);
-    });
+  const createListener = (): Server => createServer(kms.accept);
   const { socket: path, mode, group, sharedDirectory: shared } = config.listen;
   const common = { path, shared, clock, ...socketEvents(log) };
   const served =
@@ -145,8 +138,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
       const reloading = reloader.stop();
       const closing = served.close();
       await kms.drain(DRAIN_LIMIT_MS);
-      // What is open still has never made a call.
-      for (const socket of connections) socket.destroy();
       await closing;
       await reloading;
       await keyring.stop();

@@ -31,3 +31,26 @@ export function callSignal(
     },
   };
 }
+
+/** In the units of gRPC's `grpc-timeout`, in milliseconds. */
+const UNITS: ReadonlyMap<string, number> = new Map([
+  ['H', 3_600_000],
+  ['M', 60_000],
+  ['S', 1_000],
+  ['m', 1],
+  ['u', 0.001],
+  ['n', 0.000_001],
+]);
+/** No call lasts so long; grpc-js counts in 32 bits, and takes 597 hours for a time that has passed. */
+const MAX_TIMEOUT = { ms: 3_600_000, header: '1H' };
+
+/**
+ * The value of `grpc-timeout` as grpc-js may have it: of the form that gRPC's protocol gives it, and of
+ * an hour at most. What is not of that form stands for itself no more, and grpc-js refuses it.
+ */
+export function boundedTimeout(header: string): string {
+  const [, digits = '', unit = ''] = /^(\d{1,8})([HMSmun])$/.exec(header) ?? [];
+  const ms = Number(digits) * (UNITS.get(unit) ?? Number.NaN);
+  if (Number.isNaN(ms)) return 'of another form';
+  return ms > MAX_TIMEOUT.ms ? MAX_TIMEOUT.header : header;
+}

@@ -1,10 +1,9 @@
 /**
  * grpc-js' server on connections that are handed to it, with one guard before it: every stream passes
- * here before grpc-js handles it, and nothing that a client does to a stream becomes an exception.
- *
- * grpc-js calls methods of a stream that throw where its client has reset it in the meantime: for a
- * method that is not served, and for a request that is not gRPC. Nobody could catch that exception.
+ * here before grpc-js handles it. Nothing that a client does to a stream becomes an exception, and what
+ * would take more than its share is refused before grpc-js has taken memory for it.
  */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import {
   constants,
   type Http2Server,
@@ -12,46 +11,229 @@ import {
   type IncomingHttpHeaders,
   type ServerHttp2Stream,
 } from 'node:http2';
-import type { Duplex } from 'node:stream';
-import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js';
+import { type Duplex, Readable } from 'node:stream';
+import { Server, ServerCredentials, status } from '@grpc/grpc-js';
+import { LIMITS } from '../limits.ts';
+import type { Clock, Timer } from '../system/clock.ts';
+import { boundedTimeout } from './deadline.ts';
+import { createStreamGuard, failedStream, type OnFailure, refuse } from './guarded-stream.ts';
+import { type Collected, collect, nothingCollected } from './one-message.ts';
+import type { OnRefusal } from './refusals.ts';
+import type { Connection, Traffic } from './traffic.ts';
 
 export type GrpcServer = {
   /** Where methods are added. */
   readonly grpc: Server;
   /** The HTTP/2 sessions that are open. */
-  readonly sessions: ReadonlySet<Http2Session>;
+  readonly sessions: ReadonlyMap<Http2Session, Connection>;
   /** Takes in one connection, from the first byte of the HTTP/2 preface on. */
-  connect(stream: Duplex): void;
+  connect(stream: Duplex, connection: Connection): void;
+  /** Ends what outlives the sessions. */
+  stop(): void;
 };
 
-/** Learns why a stream was reset instead of answered, where its client was not the reason. */
-export type OnFailure = (error: unknown) => void;
+export type GrpcServerOptions = {
+  readonly traffic: Traffic;
+  readonly clock: Clock;
+  readonly failed: OnFailure;
+  readonly refused: OnRefusal;
+};
 
 type StreamHandler = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
 
+/** A call, from its headers until its stream has closed. */
+type OpenCall = {
+  readonly connection: Connection;
+  /** The number of the sweep that came before it. */
+  readonly since: number;
+  readonly admitted: boolean;
+  readonly message: Collected;
+  /** Nothing more of its message is taken: it is there, or was refused. */
+  received: boolean;
+  /** What is kept for its message. */
+  bytes: number;
+};
+
+/** Node publishes a stream here before it gives it anything that was received. */
+const STREAM_CREATED = 'http2.server.stream.created';
+
+/** Node's options that grpc-js has no names for. */
+const HTTP2_OPTIONS = {
+  settings: {
+    maxConcurrentStreams: LIMITS.callsPerConnection,
+    maxHeaderListSize: LIMITS.headerListBytes,
+  },
+  maxHeaderListPairs: LIMITS.headerListPairs,
+  maxSessionMemory: LIMITS.sessionMegabytes,
+  // Streams beyond the limit are reset, each of them; Node's own limit would end the connection, also
+  // where a client has cancelled them before Node has let go of them.
+  maxSessionRejectedStreams: LIMITS.resetsAtOnce,
+  // Node's own are for servers that anybody can reach: they end the one connection of a kube-apiserver
+  // that cancels a thousand calls.
+  streamResetBurst: LIMITS.resetsAtOnce,
+  streamResetRate: LIMITS.resetsPerSecond,
+};
+
+/** Calls that take too long are looked for so often, instead of a timer for each. */
+const SWEEP_MS = 5_000;
+const REFUSAL_SWEEPS = 1;
+const MESSAGE_SWEEPS = LIMITS.messageMs / SWEEP_MS;
+const CALL_SWEEPS = LIMITS.callMs / SWEEP_MS;
+
 /** A server without methods. */
-export function createGrpcServer(options: ServerOptions, failed: OnFailure): GrpcServer {
-  const grpc = new Server(options);
+export function createGrpcServer({
+  traffic,
+  clock,
+  failed,
+  refused,
+}: GrpcServerOptions): GrpcServer {
+  const grpc = new Server({
+    'grpc.max_receive_message_length': LIMITS.messageBytes,
+    'grpc.max_send_message_length': LIMITS.messageBytes,
+    'grpc.enable_channelz': 0,
+  });
+  // The version of grpc-js is pinned; a test sees that the options reach Node.
+  Object.assign(grpc['commonServerOptions'], HTTP2_OPTIONS);
   const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
   const http2 = http2ServerOf(grpc);
-  const sessions = new Set<Http2Session>();
+  const sessions = new Map<Http2Session, Connection>();
+  const calls = new Map<ServerHttp2Stream, OpenCall>();
+  let connecting: Connection | undefined;
+  let sweeps = 0;
+  let timer: Timer | undefined;
+
   http2.on('session', (session) => {
-    sessions.add(session);
+    if (connecting === undefined) return;
+    sessions.set(session, connecting);
     session.once('close', () => sessions.delete(session));
   });
+
+  const sweep = (): void => {
+    sweeps += 1;
+    for (const [stream, { since, admitted, received }] of calls) {
+      const age = sweeps - since;
+      if (age <= REFUSAL_SWEEPS) break;
+      // Its client does not read that it was refused.
+      if (!admitted) stream.destroy();
+      else if (!received && age > MESSAGE_SWEEPS) {
+        refused('late');
+        stream.close(constants.NGHTTP2_CANCEL);
+      } else if (age > CALL_SWEEPS) {
+        // It was answered long ago: its client does not read.
+        refused('unread');
+        stream.session?.destroy();
+      }
+    }
+    timer = calls.size > 0 ? clock.setTimer(SWEEP_MS, sweep) : undefined;
+  };
+
+  const guard = createStreamGuard(failed);
+
+  /** What Node received of a stream, in the place of its `push`. */
+  function push(this: ServerHttp2Stream, chunk: Buffer | null): boolean {
+    const call = calls.get(this);
+    if (chunk === null || call === undefined) return Readable.prototype.push.call(this, chunk);
+    traffic.frame(call.connection);
+    if (call.received) {
+      // A message too many; the rest of one that was refused is ignored.
+      if (call.message.buffer === undefined && call.bytes > 0) {
+        refused('pieces');
+        this.close(constants.NGHTTP2_PROTOCOL_ERROR);
+      }
+      return true;
+    }
+    const outcome = collect(call.message, chunk, (bytes) => {
+      if (!traffic.keepBytes(bytes)) return false;
+      call.bytes = bytes;
+      return true;
+    });
+    if (outcome === 'more') return true;
+    call.received = true;
+    if (typeof outcome !== 'string') return Readable.prototype.push.call(this, outcome);
+    switch (outcome) {
+      case 'long':
+        // grpc-js reads the length and refuses it in words.
+        return Readable.prototype.push.call(this, Buffer.of(0, 0xff, 0xff, 0xff, 0xff));
+      case 'full':
+        refused('bytes');
+        refuse(this, status.RESOURCE_EXHAUSTED, 'too many bytes of messages wait for an answer');
+        return true;
+      case 'compressed':
+        refused('encoding');
+        refuse(this, status.UNIMPLEMENTED, NOT_COMPRESSED);
+        return true;
+      case 'abuse':
+        refused('pieces');
+        this.close(constants.NGHTTP2_PROTOCOL_ERROR);
+        return true;
+    }
+  }
+
+  function onClose(this: ServerHttp2Stream): void {
+    const call = calls.get(this);
+    if (call === undefined) return;
+    calls.delete(this);
+    traffic.streamClosed(call.connection, call.admitted);
+    traffic.freeBytes(call.bytes);
+  }
+
+  const onCreated = (published: unknown): void => {
+    const { stream } = published as { readonly stream: ServerHttp2Stream };
+    const connection = stream.session === undefined ? undefined : sessions.get(stream.session);
+    if (connection === undefined) return;
+    traffic.frame(connection);
+    calls.set(stream, {
+      connection,
+      since: sweeps,
+      admitted: traffic.streamOpened(connection),
+      message: nothingCollected(),
+      received: false,
+      bytes: 0,
+    });
+    timer ??= clock.setTimer(SWEEP_MS, sweep);
+    guard(stream);
+    stream.push = push;
+    stream.once('close', onClose);
+  };
+  subscribe(STREAM_CREATED, onCreated);
+
   const [handle] = http2.listeners('stream') as StreamHandler[];
   if (handle === undefined) throw new Error('grpc-js does not listen for streams');
   http2.removeAllListeners('stream');
   http2.on('stream', (stream, headers) => {
-    guard(stream, failed);
-    try {
-      handle(stream, headers);
-    } catch (error) {
-      reset(stream, error, failed);
+    if (stream.destroyed || stream.closed) return;
+    const encoding = headers['grpc-encoding'];
+    if (calls.get(stream)?.admitted !== true) {
+      refused('calls');
+      refuse(stream, status.RESOURCE_EXHAUSTED, 'too many calls wait for an answer');
+    } else if (encoding !== undefined && encoding !== 'identity') {
+      refused('encoding');
+      refuse(stream, status.UNIMPLEMENTED, NOT_COMPRESSED);
+    } else {
+      try {
+        handle(stream, neededOf(headers));
+      } catch (error) {
+        failedStream(stream, error, failed);
+      }
     }
   });
-  return { grpc, sessions, connect: (stream) => injector.injectConnection(stream) };
+
+  return {
+    grpc,
+    sessions,
+    connect(stream, connection) {
+      connecting = connection;
+      injector.injectConnection(stream);
+      connecting = undefined;
+    },
+    stop() {
+      timer?.cancel();
+      unsubscribe(STREAM_CREATED, onCreated);
+    },
+  };
 }
+
+const NOT_COMPRESSED = 'compressed messages are not taken: send them with grpc-encoding identity';
 
 /** grpc-js exports no way to it: the version is pinned, and without it no server starts. */
 function http2ServerOf(grpc: Server): Http2Server {
@@ -61,30 +243,15 @@ function http2ServerOf(grpc: Server): Http2Server {
   return http2;
 }
 
-/** Replaces what grpc-js calls on a stream and what throws where the stream has ended. */
-function guard(stream: ServerHttp2Stream, failed: OnFailure): void {
-  const { respond, sendTrailers } = stream;
-  // 'close' follows, and ends the call.
-  stream.on('error', () => undefined);
-  stream.respond = (headers, options): void => {
-    if (stream.destroyed || stream.closed || stream.headersSent) return;
-    try {
-      respond.call(stream, headers, options);
-    } catch (error) {
-      reset(stream, error, failed);
-    }
+/** The headers that grpc-js needs: it keeps all that it gets for as long as a call lasts. */
+function neededOf(headers: IncomingHttpHeaders): IncomingHttpHeaders {
+  const timeout = headers['grpc-timeout'];
+  const needed = {
+    ':path': headers[':path'],
+    ':authority': headers[':authority'] ?? headers.host,
+    'content-type': headers['content-type'],
   };
-  stream.sendTrailers = (headers): void => {
-    if (stream.destroyed || stream.closed) return;
-    try {
-      sendTrailers.call(stream, headers);
-    } catch (error) {
-      reset(stream, error, failed);
-    }
-  };
-}
-
-function reset(stream: ServerHttp2Stream, error: unknown, failed: OnFailure): void {
-  stream.close(constants.NGHTTP2_INTERNAL_ERROR);
-  failed(error);
+  return timeout === undefined
+    ? needed
+    : { ...needed, 'grpc-timeout': boundedTimeout(String(timeout)) };
 }

@@ -12,8 +12,6 @@ export const MAX_V1_CIPHERTEXT_BYTES = 65_535;
 export const MAX_KEY_ID_BYTES = 1024;
 /** v2: keys plus values of all annotations together. */
 export const MAX_ANNOTATIONS_BYTES = 32 * 1024;
-/** The largest message that any of the above can fill, with room for framing. */
-export const MAX_MESSAGE_BYTES = 128 * 1024;
 
 /** What is wrong with a plaintext to encrypt, or undefined. */
 export function plaintextProblem(plaintext: Uint8Array): string | undefined {

@@ -1,25 +1,30 @@
 /** The gRPC server: methods made callable, connections taken in, and a stop that loses no call. */
-import type { Duplex } from 'node:stream';
+import type { Socket } from 'node:net';
 import {
   type handleUnaryCall,
   type ServerUnaryCall,
   type ServiceDefinition,
+  setLogger,
   status,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
+import { LIMITS } from '../limits.ts';
 import type { Log } from '../observe/log.ts';
 import { type Clock, sleep } from '../system/clock.ts';
+import { acceptCounted } from './accept.ts';
 import { callSignal } from './deadline.ts';
 import { createGrpcServer } from './grpc-server.ts';
-import { MAX_MESSAGE_BYTES } from './limits.ts';
 import type { Answer, Method } from './method.ts';
+import { createRefusals } from './refusals.ts';
+import { createTraffic } from './traffic.ts';
 
 export type KmsServer = {
-  /** Takes in one accepted connection, from the first byte of the HTTP/2 preface on. */
-  connect(stream: Duplex): void;
+  /** Takes in a connection that was accepted just now, and not read from. */
+  accept(socket: Socket): void;
   /**
    * Ends without losing a call: clients are told to go elsewhere, what runs is finished, and what
-   * has not ended within `limitMs` is cut off. The listener must have been closed before.
+   * has not ended within `limitMs` is cut off, and so is what has never made a call. The listener must
+   * have been closed before.
    */
   drain(limitMs: number): Promise<void>;
 };
@@ -36,38 +41,51 @@ export function createKmsServer(
   methods: readonly Method[],
   { log, clock }: { readonly log: Log; readonly clock: Clock },
 ): KmsServer {
-  const { grpc, sessions, connect } = createGrpcServer(
-    {
-      'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
-      'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
-      'grpc.enable_channelz': 0,
-    },
-    (error) => log.warn?.('a call could not be answered and was reset', { error: nameOf(error) }),
-  );
+  const traffic = createTraffic(LIMITS);
+  const refused = createRefusals(log, clock);
+  // Its sentences hold what a client has sent.
+  const reported = (): void => refused('library');
+  setLogger({ error: reported, info: reported, debug: reported });
+  const { grpc, sessions, connect, stop } = createGrpcServer({
+    traffic,
+    clock,
+    failed: (error) =>
+      log.warn?.('a call could not be answered and was reset', { error: nameOf(error) }),
+    refused,
+  });
   for (const method of methods) {
     grpc.addService(definitionOf(method), implementationOf(method, log, clock));
   }
+  const sockets = new Set<Socket>();
 
   return {
-    connect,
+    accept(socket) {
+      sockets.add(socket);
+      socket.once('close', () => sockets.delete(socket));
+      acceptCounted(socket, traffic, refused, connect);
+    },
     async drain(limitMs) {
       const limit = new AbortController();
       const timer = clock.setTimer(limitMs, () => {
         limit.abort();
         // Not forceShutdown: without channelz grpc-js remembers no session to destroy.
-        for (const session of sessions) session.destroy();
+        for (const session of sessions.keys()) session.destroy();
       });
       await sleep(clock, ACCEPTED_SETTLE_MS, limit.signal);
-      for (const session of sessions) {
+      for (const session of sessions.keys()) {
         if (!session.destroyed) session.goaway(NO_ERROR, ALL_STREAMS);
       }
       await sleep(clock, GOAWAY_SETTLE_MS, limit.signal);
       // Its callback comes at once: Node's server.close() closes the sessions before grpc-js looks.
       grpc.tryShutdown(() => undefined);
       await Promise.all(
-        [...sessions].map((session) => new Promise((resolve) => session.once('close', resolve))),
+        [...sessions.keys()].map(
+          (session) => new Promise((resolve) => session.once('close', resolve)),
+        ),
       );
       timer.cancel();
+      for (const socket of sockets) socket.destroy();
+      stop();
     },
   };
 }

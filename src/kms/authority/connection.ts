@@ -10,22 +10,36 @@
  */
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
+import { LIMITS } from '../../limits.ts';
 import { type Clock, systemClock, type Timer } from '../../system/clock.ts';
+import { createByteStore } from './byte-store.ts';
 import { createScanner, type Scanner } from './frames.ts';
 
 /**
- * Clients wait for the server's SETTINGS before their first call, so they get some that change
- * nothing; the server's own follow them. RFC 9113, sections 3.4 and 6.5.
+ * Clients wait for the server's SETTINGS before their first call, so they get these; the server's own
+ * follow them. RFC 9113, sections 3.4 and 6.5. A client may open as many streams as it likes until it
+ * is told of a limit (grpc-go does), so the limits are in the first ones already.
  */
-const EMPTY_SETTINGS = Uint8Array.of(0, 0, 0, 0x4, 0, 0, 0, 0, 0);
+const FIRST_SETTINGS = settingsFrame([
+  [0x3, LIMITS.callsPerConnection],
+  [0x6, LIMITS.headerListBytes],
+]);
+
+function settingsFrame(settings: readonly (readonly [number, number])[]): Uint8Array {
+  const frame = Buffer.alloc(9 + 6 * settings.length);
+  frame.writeUIntBE(6 * settings.length, 0, 3);
+  frame[3] = 0x4;
+  for (const [i, [id, value]] of settings.entries()) {
+    frame.writeUInt16BE(id, 9 + 6 * i);
+    frame.writeUInt32BE(value, 11 + 6 * i);
+  }
+  return frame;
+}
 
 /** For a client that is connected and silent, before the server takes it over undecided. */
-const FIRST_CALL_LIMIT_MS = 10_000;
+const FIRST_CALL_LIMIT_MS = LIMITS.firstCallMs;
 /** For the ACK of the SETTINGS, once a call is there that waits for being answered. */
 const ACK_LIMIT_MS = 250;
-/** Of a client that calls before it acknowledges; flow control allows it 64 KiB a stream. */
-const MAX_READ_AHEAD_BYTES = 128 * 1024;
-
 /**
  * Takes a socket that was accepted just now and not read from, and calls `hand` once with the stream
  * to give to the HTTP/2 server: the socket itself, with nothing of ours left on it, or a Duplex
@@ -39,16 +53,13 @@ export function acceptConnection(
 ): void {
   const scanner = createScanner();
   const { seen } = scanner;
-  const read: Buffer[] = [];
-  let readBytes = 0;
+  const read = createByteStore();
   let answerable = false;
   let timer: Timer;
 
   const onData = (chunk: Buffer): void => {
-    const passed = scanner.scan(chunk);
-    read.push(passed);
-    readBytes += passed.length;
-    if (seen.doubtful || readBytes > MAX_READ_AHEAD_BYTES) {
+    read.append(scanner.scan(chunk));
+    if (seen.doubtful || read.length > LIMITS.readAheadBytes) {
       handWrapped();
     } else if (seen.good && seen.acknowledged) {
       handBare();
@@ -73,18 +84,19 @@ export function acceptConnection(
   };
   const handWrapped = (): void => {
     leave();
-    hand(mendingStream(socket, scanner, Buffer.concat(read)));
+    hand(mendingStream(socket, scanner, read.take()));
   };
   // Node's HTTP/2 session takes the handle, and reads in its next tick what the socket has buffered.
   const handBare = (): void => {
     leave();
-    socket.unshift(Buffer.concat([...read, scanner.release()]));
+    read.append(scanner.release());
+    socket.unshift(read.take());
     hand(socket);
   };
 
   timer = clock.setTimer(FIRST_CALL_LIMIT_MS, onTimeout);
   socket.on('data', onData).on('end', onEnd).on('error', onError).on('close', leave);
-  socket.write(EMPTY_SETTINGS);
+  socket.write(FIRST_SETTINGS);
 }
 
 /** The socket as a stream of mended bytes, beginning with those that were read before. */

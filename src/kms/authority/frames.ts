@@ -5,6 +5,8 @@
  * only what cannot be judged yet: a frame's header that is not whole, and a header block that is
  * not. What is not understood is passed on untouched, and is nghttp2's to refuse.
  */
+import { LIMITS } from '../../limits.ts';
+import { createByteStore } from './byte-store.ts';
 import { type Authority, mendHeaderBlock } from './hpack.ts';
 
 /** What the bytes so far have shown. */
@@ -28,6 +30,8 @@ export type Scanner = {
   scan(chunk: Buffer): Buffer;
   /** Gives back what is held, as it came; the scanner may be forgotten then. */
   release(): Buffer;
+  /** How many bytes are held. */
+  held(): number;
 };
 
 type FrameHeader = {
@@ -60,7 +64,9 @@ const PRIORITY_BYTES = 5;
  * A header block is held up to this size, one frame of the largest size that a server allows unless
  * it says otherwise (RFC 9113, section 6.5.2); that of a call is some hundred bytes.
  */
-const MAX_HELD_BYTES = FRAME_HEADER_BYTES + 16_384;
+const MAX_HELD_BYTES = FRAME_HEADER_BYTES + LIMITS.headerBlockBytes;
+/** nghttp2 ends a connection for more; without a bound each of them would have the block read again. */
+const MAX_FRAGMENTS = 9;
 
 /**
  * A scanner for one connection, from its first byte on. It takes the first ACK of SETTINGS out of
@@ -69,15 +75,23 @@ const MAX_HELD_BYTES = FRAME_HEADER_BYTES + 16_384;
  */
 export function createScanner(): Scanner {
   const seen: Seen = { preface: false, acknowledged: false, good: false, doubtful: false };
-  let held = NOTHING;
+  const held = createByteStore();
+  /** What is held is read again when so many bytes of it are there. */
+  let needed = 0;
   /** Bytes of a frame that are still to be passed on unread. */
   let unread = 0;
   let blind = false;
 
+  /** What can be read now: the chunk behind what is held, or nothing where that is not enough. */
+  const readable = (chunk: Buffer): Buffer => {
+    if (held.length === 0) return chunk;
+    held.append(chunk);
+    return held.length < needed ? NOTHING : held.take();
+  };
+
   const scan = (chunk: Buffer): Buffer => {
     if (blind) return chunk;
-    const bytes = held.length === 0 ? chunk : Buffer.concat([held, chunk]);
-    held = NOTHING;
+    const bytes = readable(chunk);
     const passed: Buffer[] = [];
     let from = 0;
     let at = 0;
@@ -93,11 +107,15 @@ export function createScanner(): Scanner {
           seen.doubtful = true;
           return bytes;
         }
-        if (prefix.length < PREFACE.length) break;
+        if (prefix.length < PREFACE.length) {
+          needed = prefix.length + 1;
+          break;
+        }
         seen.preface = true;
         at = PREFACE.length;
       } else {
-        if (bytes.length - at < FRAME_HEADER_BYTES) break;
+        needed = FRAME_HEADER_BYTES;
+        if (bytes.length - at < needed) break;
         const header = readFrameHeader(bytes, at);
         if (!seen.acknowledged && isSettingsAck(header)) {
           seen.acknowledged = true;
@@ -106,24 +124,28 @@ export function createScanner(): Scanner {
           from = at;
         } else if (header.type === HEADERS) {
           const end = takeHeaders(bytes, at, header);
-          if (end === MORE) break;
-          unread = end - at;
+          needed = end - at;
+          if (end > bytes.length) break;
+          unread = needed;
         } else {
           if (!QUIET.has(header.type)) seen.doubtful = true;
           unread = FRAME_HEADER_BYTES + header.length;
         }
       }
     }
+    if (at < bytes.length) held.append(bytes.subarray(at));
     // Even an empty view would keep all of the chunk in memory.
-    held = at < bytes.length ? bytes.subarray(at) : NOTHING;
-    const rest = bytes.subarray(from, at);
+    const rest = at > from ? bytes.subarray(from, at) : NOTHING;
     return passed.length === 0 ? rest : Buffer.concat([...passed, rest]);
   };
 
-  /** Mends the header block that begins here; returns where it ends, or MORE if it is not whole. */
+  /**
+   * Mends the header block that begins here, and returns where its first frame ends; or, where it is
+   * not whole, a place behind these bytes up to which it has to be read first.
+   */
   const takeHeaders = (bytes: Buffer, at: number, header: FrameHeader): number => {
     const fragments = headerBlockAt(bytes, at, header);
-    if (fragments === MORE) return MORE;
+    if (typeof fragments === 'number') return fragments;
     const authority = fragments === undefined ? 'unknown' : mendFragments(fragments);
     if (authority === 'good') seen.good = true;
     // After a good one, a call without is one that indexes it.
@@ -134,39 +156,35 @@ export function createScanner(): Scanner {
   return {
     seen,
     scan,
-    release() {
-      const rest = held;
-      held = NOTHING;
-      return rest;
-    },
+    release: held.take,
+    held: () => held.length,
   };
 }
 
-const MORE = -1;
-
 /**
  * The parts of the header block in the HEADERS frame at this place and in the CONTINUATION frames
- * behind it (RFC 9113, section 6.10): MORE if it is not whole, undefined if it will not be read.
+ * behind it (RFC 9113, section 6.10). Where it is not whole, the place up to which it has to be read;
+ * undefined if it will not be read.
  */
 function headerBlockAt(
   bytes: Buffer,
   start: number,
   headers: FrameHeader,
-): Buffer[] | undefined | typeof MORE {
+): Buffer[] | undefined | number {
   const fragments: Buffer[] = [];
   let at = start;
   let header = headers;
   while (true) {
     const end = at + FRAME_HEADER_BYTES + header.length;
-    if (end - start > MAX_HELD_BYTES) return undefined;
-    if (end > bytes.length) return MORE;
+    if (end - start > MAX_HELD_BYTES || fragments.length === MAX_FRAGMENTS) return undefined;
+    if (end > bytes.length) return end;
     const payload = bytes.subarray(at + FRAME_HEADER_BYTES, end);
     const fragment = at === start ? withoutPadding(payload, header.flags) : payload;
     if (fragment === undefined) return undefined;
     fragments.push(fragment);
     if ((header.flags & FLAG_END_HEADERS) !== 0) return fragments;
     at = end;
-    if (at + FRAME_HEADER_BYTES > bytes.length) return MORE;
+    if (at + FRAME_HEADER_BYTES > bytes.length) return at + FRAME_HEADER_BYTES;
     header = readFrameHeader(bytes, at);
     if (header.type !== CONTINUATION || header.stream !== headers.stream) return undefined;
   }

@@ -156,13 +156,18 @@ describe('a client with a good authority', LIMIT, () => {
     );
   });
 
-  it('is served a message larger than what is read ahead', async (t) => {
-    const served = await serveEcho(t);
-    const client = grpcClient(t, served, 'localhost');
-    const large = Buffer.alloc(3_000_000, 'large');
-    assert.deepEqual(await echo(client, large), large);
-    assert.equal(served.accepted[0]?.handed, 'bare');
-  });
+  for (const [bytes, handed] of [
+    [16_000, 'bare'],
+    [3_000_000, 'wrapped'],
+  ] as const) {
+    it(`is served a first message of ${bytes} bytes, ${handed}`, async (t) => {
+      const served = await serveEcho(t);
+      const client = grpcClient(t, served, 'localhost');
+      const large = Buffer.alloc(bytes, 'large');
+      assert.deepEqual(await echo(client, large), large);
+      assert.equal(served.accepted[0]?.handed, handed);
+    });
+  }
 
   it('is served when it is grpc-js, with many calls at once', async (t) => {
     const served = await serveEcho(t);

@@ -241,7 +241,7 @@ describe('a header block', () => {
     const endless = Buffer.concat([
       PREFACE,
       frame(HEADERS, 0, 1, blockOf(PATH)),
-      ...Array.from({ length: 4000 }, () => frame(CONTINUATION, 0, 1, Buffer.of(0x82))),
+      ...Array.from({ length: 9 }, () => frame(CONTINUATION, 0, 1, Buffer.alloc(2_040, 0x82))),
     ]);
     const scanner = createScanner();
     let taken = 0;
@@ -252,7 +252,7 @@ describe('a header block', () => {
       given += scanner.scan(chunk).length;
       held = Math.max(held, taken - given);
     }
-    assert.ok(held > 16_000 && held <= 16_384 + 9 + 100, `${held}`);
+    assert.ok(held > 14_000 && held <= 16_384 + 9 + 100, `${held}`);
     assert.equal(given, endless.length);
   });
 

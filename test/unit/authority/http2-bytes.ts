@@ -1,4 +1,5 @@
 /** HTTP/2 written byte by byte, for clients that no library would make. */
+import { LIMITS } from '../../../src/limits.ts';
 import { createEncoder, type Field, type Form } from './rfc7541.ts';
 
 export const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1');
@@ -28,6 +29,21 @@ export function frame(type: number, flags: number, stream: number, payload: Uint
 
 const NONE = Buffer.alloc(0);
 export const EMPTY_SETTINGS = frame(SETTINGS, 0, 0, NONE);
+/** What the server sends first: how many streams, and how large a list of headers. */
+export const FIRST_SETTINGS = frame(
+  SETTINGS,
+  0,
+  0,
+  Buffer.concat([setting(0x3, LIMITS.callsPerConnection), setting(0x6, LIMITS.headerListBytes)]),
+);
+
+function setting(id: number, value: number): Buffer {
+  const bytes = Buffer.alloc(6);
+  bytes.writeUInt16BE(id, 0);
+  bytes.writeUInt32BE(value, 2);
+  return bytes;
+}
+
 export const SETTINGS_ACK = frame(SETTINGS, ACK, 0, NONE);
 
 /** How a block is put into frames: RFC 9113, sections 6.2 and 6.10. */

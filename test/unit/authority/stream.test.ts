@@ -7,7 +7,14 @@ import { buffer } from 'node:stream/consumers';
 import { describe, it, type TestContext } from 'node:test';
 import { acceptConnection } from '../../../src/kms/authority/connection.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
-import { EMPTY_SETTINGS, frame, PING, PREFACE, SETTINGS_ACK } from './http2-bytes.ts';
+import {
+  EMPTY_SETTINGS,
+  FIRST_SETTINGS,
+  frame,
+  PING,
+  PREFACE,
+  SETTINGS_ACK,
+} from './http2-bytes.ts';
 
 const LIMIT = { timeout: 10_000 };
 /** Has the stream around the socket handed over, since a PING wants an answer. */
@@ -61,7 +68,7 @@ describe('a socket of a listener that allows half-open ones', LIMIT, () => {
     await once(listener, 'listening');
     const client = connect({ path, allowHalfOpen: true });
     client.end(PREFACE);
-    assert.deepEqual(await buffer(client), EMPTY_SETTINGS);
+    assert.deepEqual(await buffer(client), FIRST_SETTINGS);
     client.destroy();
   });
 });
@@ -97,8 +104,8 @@ describe('the stream around a socket', LIMIT, () => {
     assert.ok((await still(() => written)) < BUFFERED);
     assert.ok(socket.writableLength <= 2 * chunk.length, `${socket.writableLength} waiting`);
     const received = await buffer(client);
-    assert.equal(received.length, EMPTY_SETTINGS.length + SENT);
-    assert.ok(received.subarray(EMPTY_SETTINGS.length).equals(Buffer.alloc(SENT, 'data')));
+    assert.equal(received.length, FIRST_SETTINGS.length + SENT);
+    assert.ok(received.subarray(FIRST_SETTINGS.length).equals(Buffer.alloc(SENT, 'data')));
   });
 
   it('writes what was corked in one system call', async (t) => {
@@ -117,7 +124,7 @@ describe('the stream around a socket', LIMIT, () => {
     stream.uncork();
     await Promise.all(acknowledged);
     stream.end();
-    assert.equal((await buffer(client)).subarray(9).toString(), '0123456789');
+    assert.equal((await buffer(client)).subarray(FIRST_SETTINGS.length).toString(), '0123456789');
     assert.equal(writes, 1);
   });
 
@@ -125,7 +132,7 @@ describe('the stream around a socket', LIMIT, () => {
     const { client, stream } = await pair(t, { allowHalfOpen: true });
     client.end();
     await buffer(stream.on('end', () => stream.end('answer')));
-    assert.equal((await buffer(client)).subarray(9).toString(), 'answer');
+    assert.equal((await buffer(client)).subarray(FIRST_SETTINGS.length).toString(), 'answer');
   });
 
   it('gives the rest of the bytes where a client ends amid a frame', async (t) => {

@@ -6,7 +6,6 @@ import type { TestContext } from 'node:test';
 import type { CacheLimits } from '../../../src/keyring/cache.ts';
 import { healthOf } from '../../../src/keyring/health.ts';
 import { createKeyring } from '../../../src/keyring/keyring.ts';
-import { acceptConnection } from '../../../src/kms/authority/connection.ts';
 import { createKmsClient, type KmsClient } from '../../../src/kms/client.ts';
 import { createKmsServer, type KmsServer } from '../../../src/kms/server.ts';
 import * as v1beta1 from '../../../src/kms/v1beta1.ts';
@@ -54,12 +53,19 @@ export async function serveKms(
     ],
     { log, clock: systemClock },
   );
+<<<<<<< HEAD
   const served = await serveOnSocket(
     () => createServer((connection) => acceptConnection(connection, kms.connect)),
     {
       ...{ path: socket, mode: 0o600, group: undefined, shared: false, clock: systemClock },
       ...{ changed: () => undefined, failed: () => undefined },
     },
+=======
+  const listener = createServer(kms.accept);
+  assert.equal(
+    await listenOnSocket(listener, { path: socket, mode: 0o600, group: undefined }),
+    undefined,
+>>>>>>> a45e906 (What clients can make the plugin keep is bounded, before the first call too)
   );
   assert.ok(!('problem' in served));
   keyring.start();

@@ -3,7 +3,6 @@ import { rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { acceptConnection } from '../../../src/kms/authority/connection.ts';
 import { createKmsServer } from '../../../src/kms/server.ts';
 import { silentLog } from '../../../src/observe/log.ts';
 import { systemClock } from '../../../src/system/clock.ts';
@@ -128,7 +127,7 @@ function proof(path: string, lost?: string): Probe {
 describe('the proof that a socket answers', () => {
   it('is an answer of the gRPC server behind it', async (t) => {
     const kms = createKmsServer([], { log: silentLog, clock: systemClock });
-    const { path } = await listening(t, (socket) => acceptConnection(socket, kms.connect));
+    const { path } = await listening(t, kms.accept);
     t.after(() => kms.drain(0));
     for (let i = 0; i < 3; i += 1) assert.deepEqual(await proof(path)(LONG_MS), { kind: 'alive' });
   });

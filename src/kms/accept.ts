@@ -1,0 +1,50 @@
+/** Taking in connections: counted, made fit for Node where they need it, and given to the server. */
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { acceptConnection } from './authority/connection.ts';
+import type { OnRefusal } from './refusals.ts';
+import type { Connection, Traffic } from './traffic.ts';
+
+/** The part of libuv's handle that Node's HTTP/2 reads from, past the socket's own methods. */
+type ReadHandle = { readStart?(): void; readStop?(): void };
+
+/** Counts the connection and hands it to the server, or closes it where there are too many. */
+export function acceptCounted(
+  socket: Socket,
+  traffic: Traffic,
+  refused: OnRefusal,
+  connect: (stream: Duplex, connection: Connection) => void,
+): void {
+  /** Undefined until the HTTP/2 server has it. */
+  let stream: Duplex | undefined;
+  const connection: Connection = {
+    calls: 0,
+    frames: 0,
+    turn: -1,
+    close: () => void socket.destroy(),
+    pause() {
+      if (stream === socket) handleOf(socket)?.readStop?.();
+      else (stream ?? socket).pause();
+    },
+    resume() {
+      if (socket.destroyed) return;
+      if (stream === socket) handleOf(socket)?.readStart?.();
+      else (stream ?? socket).resume();
+    },
+  };
+  const opened = traffic.opened(connection);
+  if (opened !== 'counted') refused('connections');
+  if (opened === 'refused') {
+    socket.destroy();
+    return;
+  }
+  socket.once('close', () => traffic.closed(connection));
+  acceptConnection(socket, (handed) => {
+    stream = handed;
+    connect(handed, connection);
+  });
+}
+
+function handleOf(socket: Socket): ReadHandle | undefined {
+  return (socket as unknown as { readonly _handle?: ReadHandle })._handle;
+}

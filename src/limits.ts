@@ -1,0 +1,53 @@
+/**
+ * Every bound on what clients can make the plugin keep or do, in one place. Bounds count what is kept
+ * and what a piece costs; they hold for each connection and for the process. What a caller gets beyond
+ * each, and how much memory they take together, is in docs/limits.md, which is made from these numbers.
+ */
+export const LIMITS = {
+  /** Connections on the KMS socket that are open at once. */
+  connections: 1_024,
+  /** For the first call of a connection, before the HTTP/2 server takes it over undecided. */
+  firstCallMs: 10_000,
+  /** Of a header block that is not whole yet, before the first call or where it is rewritten. */
+  headerBlockBytes: 16_384,
+  /** That are read of a connection before it is handed to the HTTP/2 server. */
+  readAheadBytes: 32 * 1024,
+  /** Of the names and values of one call's headers, 32 more for each: RFC 9113, section 6.5.2. */
+  headerListBytes: 16 * 1024,
+  /** Headers of one call. */
+  headerListPairs: 64,
+
+  /** Calls of one connection that have not ended: SETTINGS_MAX_CONCURRENT_STREAMS. */
+  callsPerConnection: 256,
+  /** Calls of all connections that have not ended; an answer that is not read belongs to one. */
+  calls: 4_096,
+  /** Of these, places for connections that have few calls. */
+  reservedCalls: 512,
+  /** So many are few. */
+  reservedCallsPerConnection: 16,
+  /** Streams beyond these that are refused or reset and have not closed; none is read meanwhile. */
+  endingStreams: 1_024,
+  /** From a call's headers to its whole message. */
+  messageMs: 10_000,
+  /** From a call's headers to the end of its stream. */
+  callMs: 60_000,
+
+  /** Of one message of gRPC, either way. */
+  messageBytes: 128 * 1024,
+  /** Of all messages that wait for an answer, or for the rest of themselves. */
+  messageBytesOfAll: 16 * 1024 * 1024,
+  /** DATA frames, and parts of them where they are read in parts, of one message. */
+  messagePieces: 256,
+
+  /** Frames of one connection that JavaScript handles in one turn of the event loop. */
+  framesPerTurn: 256,
+  /** RST_STREAM frames of one connection at once, before it is ended with GOAWAY. */
+  resetsAtOnce: 100_000,
+  /** The same, each second for longer. */
+  resetsPerSecond: 10_000,
+  /** Of what nghttp2 and Node keep for one connection. */
+  sessionMegabytes: 4,
+} as const;
+
+/** The heap that all of it fits into with a quarter to spare: `--max-old-space-size` of the executable. */
+export const HEAP_MEGABYTES = 160;

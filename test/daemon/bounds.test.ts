@@ -1,0 +1,514 @@
+/**
+ * Every bound of src/limits.ts, driven to it and far beyond it, in the shipped form with its real
+ * flags: the process lives, Status is answered throughout, what is refused is refused in words, and
+ * the memory stays within what the unit allows.
+ */
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { statSync } from 'node:fs';
+import { describe, it, type TestContext } from 'node:test';
+import { Worker } from 'node:worker_threads';
+import { gzipSync } from 'node:zlib';
+import { encodeDecryptRequest, encodeEncryptRequest } from '../../src/kms/codec/v2.ts';
+import { LIMITS } from '../../src/limits.ts';
+import {
+  createHeaderWriter,
+  lastData,
+  OPENING,
+  openConnection,
+  prefixed,
+  type RawConnection,
+  resetFrame,
+} from '../fuzz/raw-connection.ts';
+import { vitalsOf } from '../fuzz/vitals.ts';
+import { type Plugin, startPlugin } from '../servers/plugin.ts';
+import { waitUntil } from '../servers/wait-until.ts';
+import {
+  CONTINUATION,
+  DATA,
+  frame,
+  HEADERS,
+  headerFrames,
+  PING,
+} from '../unit/authority/http2-bytes.ts';
+import { temporaryFolder } from '../unit/temporary-folder.ts';
+import { startFakeVault } from './fake-vault.ts';
+import { localProviders, vaultProviders } from './program.ts';
+
+const STATUS = '/v2.KeyManagementService/Status';
+const ENCRYPT = '/v2.KeyManagementService/Encrypt';
+const DECRYPT = '/v2.KeyManagementService/Decrypt';
+const EXHAUSTED = 'grpc-status 8';
+const UNIMPLEMENTED = 'grpc-status 12';
+const CANCEL = 8;
+/** Far beyond kube-apiserver's 3 s, for a machine that has others to serve; the times are printed. */
+const STATUS_LIMIT_MS = 20_000;
+/** MemoryMax= of the unit. */
+const MEMORY_MAX = 512 * 1024 * 1024;
+/** Of a call beyond the limit, one that was answered, and one whose time passed on a busy machine. */
+const KNOWN_ENDS = [EXHAUSTED, 'grpc-status 0', 'grpc-status 4', 'grpc-status 14'];
+const ENDS_MS = 60_000;
+const NOTHING = Buffer.alloc(0);
+
+/** Asks for Status again and again from a thread of its own, and says how long each took. */
+async function askStatus(socket: string): Promise<{ stop(): Promise<readonly number[]> }> {
+  const worker = new Worker(new URL('../fuzz/ask-status.ts', import.meta.url), {
+    workerData: { socket, limitMs: STATUS_LIMIT_MS },
+  });
+  await once(worker, 'message'); // it has had its first answer
+  const ended = once(worker, 'message') as Promise<[{ took: number[]; failed?: string }]>;
+  ended.catch(() => undefined); // stop() rejects with it
+  return {
+    async stop() {
+      worker.postMessage('stop');
+      const [{ took, failed }] = await ended;
+      assert.equal(failed, undefined);
+      assert.ok(took.length > 0);
+      return took;
+    },
+  };
+}
+
+type Attack = (plugin: Plugin) => Promise<void>;
+
+/** Attacks a plugin while it is asked for Status, and checks what is left of it. */
+async function withstands(t: TestContext, config: object, attack: Attack): Promise<Plugin> {
+  const dir = temporaryFolder(t);
+  const log = { level: 'info', format: 'json' };
+  const plugin = await startPlugin({ dir, config: { log, ...config } });
+  t.after(() => plugin.stop());
+  await plugin.ready();
+  const before = vitalsOf(plugin.process.pid);
+  const asking = await askStatus(plugin.socket);
+  await attack(plugin);
+  const took = [...(await asking.stop())].sort((a, b) => a - b);
+  assert.ok(plugin.process.isRunning());
+  const after = vitalsOf(plugin.process.pid);
+  const megabytes = (bytes: number): string => `${Math.round(bytes / 1024 / 1024)} MiB`;
+  t.diagnostic(
+    `Status: ${took.length} calls, p99 ${took[Math.floor(took.length * 0.99)]?.toFixed(1)} ms, ` +
+      `at most ${took.at(-1)?.toFixed(1)} ms; memory: ${megabytes(before.resident)} before, ` +
+      `at most ${megabytes(after.mostResident)}`,
+  );
+  assert.ok(after.mostResident < MEMORY_MAX * 0.75, megabytes(after.mostResident));
+  return plugin;
+}
+
+/** So many connections that have said hello. */
+function connections(plugin: Plugin, count: number, first = OPENING): Promise<RawConnection[]> {
+  return Promise.all(
+    Array.from({ length: count }, async () => {
+      const connection = await openConnection(plugin.socket);
+      if (first.length > 0 && !connection.isClosed()) connection.socket.write(first);
+      return connection;
+    }),
+  );
+}
+
+async function leave(all: readonly RawConnection[]): Promise<void> {
+  for (const { socket } of all) socket.destroy();
+  await Promise.all(all.map(({ closed }) => closed));
+}
+
+/** The numbers of the first so many streams of a client. */
+const streams = (count: number): number[] => Array.from({ length: count }, (_, i) => 2 * i + 1);
+
+/** How many streams have ended in each way. */
+function endsOf(all: readonly RawConnection[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const { ends } of all) {
+    for (const end of ends.values()) counts.set(end, (counts.get(end) ?? 0) + 1);
+  }
+  return counts;
+}
+
+describe('connections', () => {
+  it('several times as many as there may be close the oldest silent ones', {
+    timeout: 120_000,
+  }, async (t) => {
+    const providers = await localProviders(temporaryFolder(t));
+    await withstands(t, { providers }, async (plugin) => {
+      const all: RawConnection[] = [];
+      for (let i = 0; i < 4; i += 1) {
+        all.push(
+          ...(await connections(plugin, LIMITS.connections, i % 2 === 0 ? NOTHING : OPENING)),
+        );
+      }
+      const last = all.at(-1);
+      assert.ok(last !== undefined && !last.isClosed());
+      const headers = createHeaderWriter();
+      last.socket.write(
+        Buffer.concat([headers.headers(1, STATUS), lastData(1, prefixed(NOTHING))]),
+      );
+      await last.until(() => last.ends.has(1));
+      assert.equal(last.ends.get(1), 'grpc-status 0');
+      assert.ok(vitalsOf(plugin.process.pid).descriptors < LIMITS.connections + 200);
+      await leave(all);
+    });
+  });
+});
+
+describe('bytes before the first call', () => {
+  const block = Buffer.concat([
+    frame(HEADERS, 0, 1, Buffer.alloc(6_000, 0x82)),
+    frame(CONTINUATION, 0, 1, Buffer.alloc(6_000, 0x82)),
+    frame(CONTINUATION, 0, 1, Buffer.alloc(6_000, 0x82)),
+  ]);
+  for (const [what, bytes] of [
+    ['a header block that does not end', Buffer.concat([OPENING, block])],
+    [
+      'a header block in empty frames',
+      Buffer.concat([
+        OPENING,
+        frame(HEADERS, 0, 1, NOTHING),
+        ...Array.from({ length: 2_000 }, () => frame(CONTINUATION, 0, 1, NOTHING)),
+      ]),
+    ],
+    [
+      'one frame of 16 KiB',
+      Buffer.concat([OPENING, frame(HEADERS, 0, 1, Buffer.alloc(16_383, 0x82))]),
+    ],
+    [
+      'a frame of 16 MiB',
+      Buffer.concat([OPENING, frame(DATA, 0, 1, NOTHING).fill(0xff, 0, 3), Buffer.alloc(20_000)]),
+    ],
+    [
+      'frames that are no call',
+      Buffer.concat([
+        OPENING,
+        ...Array.from({ length: 3_000 }, () => frame(2, 0, 1, Buffer.alloc(5))),
+      ]),
+    ],
+  ] as const) {
+    it(`take no more memory than they are, one at a time: ${what}`, {
+      timeout: 120_000,
+    }, async (t) => {
+      const providers = await localProviders(temporaryFolder(t));
+      await withstands(t, { providers }, async (plugin) => {
+        const all = await connections(plugin, 12, NOTHING);
+        for (let at = 0; at < bytes.length; at += 1) {
+          for (const { socket } of all)
+            if (!socket.destroyed) socket.write(bytes.subarray(at, at + 1));
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+        await leave(all);
+      });
+    });
+  }
+});
+
+describe('calls that are not answered', () => {
+  it('several times as many as there may be are refused with RESOURCE_EXHAUSTED', {
+    timeout: 240_000,
+  }, async (t) => {
+    await using vault = await startFakeVault();
+    const providers = vaultProviders(temporaryFolder(t), 'hvs.x', [vault.address]);
+    await withstands(t, { providers }, async (plugin) => {
+      void vault.hold();
+      const perConnection = LIMITS.callsPerConnection;
+      const all = await connections(plugin, (3 * LIMITS.calls) / perConnection);
+      for (const [i, connection] of all.entries()) {
+        const headers = createHeaderWriter();
+        const calls = streams(perConnection).map((stream) =>
+          Buffer.concat([
+            headers.headers(stream, DECRYPT, { 'grpc-timeout': '25S' }),
+            lastData(stream, prefixed(decryptOf(`${i}-${stream}`))),
+          ]),
+        );
+        connection.socket.write(Buffer.concat(calls));
+      }
+      await waitUntil('calls that are refused', ENDS_MS, async () => {
+        return (endsOf(all).get(EXHAUSTED) ?? 0) >= LIMITS.calls;
+      });
+      vault.release();
+      await waitUntil('the end of every call', ENDS_MS, async () => {
+        const ended = [...endsOf(all).values()].reduce((sum, count) => sum + count, 0);
+        return ended === all.length * perConnection;
+      });
+      for (const end of endsOf(all).keys()) assert.ok(KNOWN_ENDS.includes(end), end);
+      await leave(all);
+    });
+  });
+
+  it('of one connection beyond its limit do not take the places of others', {
+    timeout: 120_000,
+  }, async (t) => {
+    const providers = await localProviders(temporaryFolder(t));
+    await withstands(t, { providers }, async (plugin) => {
+      const all = await connections(plugin, 1);
+      const [greedy] = all;
+      assert.ok(greedy);
+      const headers = createHeaderWriter();
+      // HEADERS alone: a call that has no message yet.
+      greedy.socket.write(
+        Buffer.concat(streams(20_000).map((stream) => headers.headers(stream, DECRYPT))),
+      );
+      await greedy.until(() => greedy.ends.size > LIMITS.callsPerConnection);
+      await leave(all);
+    });
+  });
+
+  it('since nobody reads their answers are as bounded', { timeout: 120_000 }, async (t) => {
+    const providers = await localProviders(temporaryFolder(t));
+    await withstands(t, { providers }, async (plugin) => {
+      const all = await connections(plugin, 8);
+      for (const one of all) {
+        const headers = createHeaderWriter();
+        one.stopReading();
+        for (const stream of streams(4_000)) {
+          if (one.socket.destroyed) break;
+          one.socket.write(
+            Buffer.concat([headers.headers(stream, STATUS), lastData(stream, prefixed(NOTHING))]),
+          );
+          if (stream % 64 === 1) await new Promise((resolve) => setImmediate(resolve));
+        }
+      }
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      await leave(all);
+    });
+  });
+});
+
+describe('messages', () => {
+  it('of one byte a frame are reset after so many frames', { timeout: 120_000 }, async (t) => {
+    const providers = await localProviders(temporaryFolder(t));
+    await withstands(t, { providers }, async (plugin) => {
+      const all = await connections(plugin, 4);
+      const message = prefixed(
+        encodeEncryptRequest({ plaintext: Buffer.alloc(10 * LIMITS.messagePieces), uid: 'u' }),
+      );
+      for (const one of all) {
+        const headers = createHeaderWriter();
+        for (const stream of streams(10)) {
+          const pieces = [...message].map((byte) => frame(DATA, 0, stream, Buffer.of(byte)));
+          one.socket.write(Buffer.concat([headers.headers(stream, ENCRYPT), ...pieces]));
+        }
+      }
+      for (const one of all) {
+        await one.until(() => one.ends.size === 10);
+        assert.deepEqual([...new Set(one.ends.values())], ['RST_STREAM 1']);
+      }
+      await leave(all);
+    });
+  });
+
+  it('whose bytes are more than there may be in all are refused with RESOURCE_EXHAUSTED', {
+    timeout: 120_000,
+  }, async (t) => {
+    const providers = await localProviders(temporaryFolder(t));
+    await withstands(t, { providers }, async (plugin) => {
+      const all = await connections(plugin, 10);
+      const size = LIMITS.messageBytes - 1_000;
+      const message = prefixed(Buffer.alloc(size)).subarray(0, 16_384);
+      const perConnection = (LIMITS.messageBytesOfAll / LIMITS.messageBytes) * 2;
+      assert.ok(perConnection <= LIMITS.callsPerConnection);
+      for (const one of all) {
+        const headers = createHeaderWriter();
+        one.socket.write(
+          Buffer.concat(
+            streams(perConnection).map((stream) =>
+              Buffer.concat([headers.headers(stream, ENCRYPT), frame(DATA, 0, stream, message)]),
+            ),
+          ),
+        );
+      }
+      const wanted = 10 * perConnection - Math.ceil(LIMITS.messageBytesOfAll / size);
+      const deadline = Date.now() + 20_000;
+      while ((endsOf(all).get(EXHAUSTED) ?? 0) < wanted && Date.now() < deadline)
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      assert.ok((endsOf(all).get(EXHAUSTED) ?? 0) >= wanted, [...endsOf(all)].join(' '));
+      await leave(all);
+    });
+  });
+
+  it('that are too long are refused with RESOURCE_EXHAUSTED', { timeout: 60_000 }, async (t) => {
+    const providers = await localProviders(temporaryFolder(t));
+    await withstands(t, { providers }, async (plugin) => {
+      const [one] = await connections(plugin, 1);
+      assert.ok(one);
+      const headers = createHeaderWriter();
+      for (const stream of streams(200)) {
+        const message = prefixed(Buffer.alloc(10)).fill(0xff, 1, 5);
+        one.socket.write(
+          Buffer.concat([headers.headers(stream, ENCRYPT), frame(DATA, 0, stream, message)]),
+        );
+      }
+      await one.until(() => one.ends.size === 200);
+      assert.deepEqual([...new Set(one.ends.values())], [EXHAUSTED]);
+      await leave([one]);
+    });
+  });
+
+  it('that are compressed are refused with UNIMPLEMENTED, and not decompressed', {
+    timeout: 60_000,
+  }, async (t) => {
+    const providers = await localProviders(temporaryFolder(t));
+    await withstands(t, { providers }, async (plugin) => {
+      const all = await connections(plugin, 8);
+      const bomb = prefixed(gzipSync(Buffer.alloc(64 * 1024 * 1024)).subarray(0, 60_000), 1);
+      for (const one of all) {
+        const headers = createHeaderWriter();
+        for (const stream of streams(100)) {
+          const more =
+            stream % 4 === 1 ? { 'grpc-encoding': ['gzip', 'deflate', 'zstd'][stream % 3] } : {};
+          one.socket.write(
+            Buffer.concat([
+              headers.headers(stream, STATUS, more),
+              frame(DATA, 0, stream, bomb.subarray(0, 300)),
+            ]),
+          );
+        }
+      }
+      for (const one of all) {
+        await one.until(() => one.ends.size === 100);
+        assert.deepEqual([...new Set(one.ends.values())], [UNIMPLEMENTED]);
+      }
+      await leave(all);
+    });
+  });
+});
+
+describe('headers', () => {
+  it('that are too many or too long are refused, and one of them is served', {
+    timeout: 60_000,
+  }, async (t) => {
+    const providers = await localProviders(temporaryFolder(t));
+    await withstands(t, { providers }, async (plugin) => {
+      const all = await connections(plugin, 50);
+      for (const one of all) {
+        const headers = createHeaderWriter('localhost', false);
+        const many = Object.fromEntries(Array.from({ length: 200 }, (_, i) => [`x-${i}`, 'v']));
+        const long = { 'x-long': 'v'.repeat(15_000), 'x-longer': 'v'.repeat(15_000) };
+        const first = Buffer.concat([headers.headers(7, STATUS), lastData(7, prefixed(NOTHING))]);
+        one.socket.write(first);
+        await one.until(() => one.ends.has(7));
+        for (const [stream, more] of [
+          [9, many],
+          [11, long],
+          [13, {}],
+        ] as const) {
+          const block = headers.block(STATUS, more);
+          const cuts = block.length > 16_000 ? [0.25, 0.5, 0.75] : [];
+          one.socket.write(
+            Buffer.concat([
+              headerFrames(stream, block, { cuts }),
+              lastData(stream, prefixed(NOTHING)),
+            ]),
+          );
+        }
+        await one.until(() => one.ends.size === 4);
+        assert.match(one.ends.get(9) ?? '', /^RST_STREAM/);
+        assert.match(one.ends.get(11) ?? '', /^RST_STREAM/);
+        assert.equal(one.ends.get(13), 'grpc-status 0');
+      }
+      await leave(all);
+    });
+  });
+
+  it("outside of grpc-js' alphabet leave no line with what the client has sent", {
+    timeout: 60_000,
+  }, async (t) => {
+    const providers = await localProviders(temporaryFolder(t));
+    const plugin = await withstands(t, { providers }, async (plugin) => {
+      const all = await connections(plugin, 4);
+      for (const one of all) {
+        const headers = createHeaderWriter();
+        for (const stream of streams(1_000)) {
+          one.socket.write(
+            Buffer.concat([
+              headers.headers(stream, STATUS, {
+                'x-planted!': 'planted\xe9',
+                'x-other': 'planted\xff',
+              }),
+              lastData(stream, prefixed(NOTHING)),
+            ]),
+          );
+          if (stream % 64 === 1) await one.until(() => one.ends.size >= (stream - 1) / 2 - 100);
+        }
+        await one.until(() => one.ends.size === 1_000);
+        assert.deepEqual([...new Set(one.ends.values())], ['grpc-status 0']);
+      }
+      await leave(all);
+    });
+    assert.equal(
+      plugin.log().some((line) => JSON.stringify(line).includes('planted')),
+      false,
+    );
+    assert.ok(statSync(plugin.process.logFile).size < 20_000);
+  });
+});
+
+describe('one connection that takes more than its share', () => {
+  it('of cancelled calls keeps its connection, and its next call is answered', {
+    timeout: 120_000,
+  }, async (t) => {
+    const providers = await localProviders(temporaryFolder(t));
+    await withstands(t, { providers }, async (plugin) => {
+      const [one] = await connections(plugin, 1);
+      assert.ok(one);
+      const headers = createHeaderWriter();
+      const encrypt = prefixed(encodeEncryptRequest({ plaintext: Buffer.alloc(32, 1), uid: 'u' }));
+      for (const stream of streams(3_000)) {
+        one.socket.write(
+          Buffer.concat([
+            headers.headers(stream, ENCRYPT),
+            lastData(stream, encrypt),
+            resetFrame(stream, CANCEL),
+          ]),
+        );
+        if (stream % 128 === 1) await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+      const next = 6_001;
+      one.socket.write(
+        Buffer.concat([headers.headers(next, STATUS), lastData(next, prefixed(NOTHING))]),
+      );
+      await one.until(() => one.ends.has(next));
+      assert.equal(one.ends.get(next), 'grpc-status 0');
+      assert.equal(one.goaway(), undefined);
+      await leave([one]);
+    });
+  });
+
+  it('of frames that want an answer, on four connections, leaves the others theirs', {
+    timeout: 120_000,
+  }, async (t) => {
+    const providers = await localProviders(temporaryFolder(t));
+    await withstands(t, { providers }, async (plugin) => {
+      const all = await connections(plugin, 4);
+      await Promise.all(
+        all.map(async ({ socket }, k) => {
+          const headers = createHeaderWriter();
+          for (let burst = 0; burst < 40 && !socket.destroyed; burst += 1) {
+            const flood = streams(128).map((n) => {
+              const id = burst * 256 + n;
+              const call = [headers.headers(id, STATUS), lastData(id, prefixed(NOTHING))];
+              return k % 2 === 0
+                ? Buffer.concat([...call, resetFrame(id, CANCEL)])
+                : frame(PING, 0, 0, Buffer.alloc(8));
+            });
+            const written = socket.write(Buffer.concat(flood));
+            await new Promise((resolve) =>
+              written ? setImmediate(resolve) : setTimeout(resolve, 2),
+            );
+          }
+        }),
+      );
+      await leave(all);
+    });
+  });
+});
+
+function decryptOf(name: string): Uint8Array {
+  const body = Buffer.concat([
+    Buffer.alloc(12),
+    createHash('sha256').update(name).digest(),
+    Buffer.alloc(16),
+  ]);
+  return encodeDecryptRequest({
+    ciphertext: Buffer.from(`vault:v1:${body.toString('base64')}`),
+    uid: name,
+    key_id: 'vault:v1:0123456789abcdef0123456789abcdef',
+    annotations: new Map(),
+  });
+}

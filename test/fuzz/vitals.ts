@@ -1,0 +1,20 @@
+/** What Linux says of a process: its memory and its descriptors. */
+import { readdirSync, readFileSync } from 'node:fs';
+
+export type Vitals = {
+  /** Bytes that are resident now, and the most that ever were. */
+  readonly resident: number;
+  readonly mostResident: number;
+  readonly descriptors: number;
+};
+
+export function vitalsOf(pid: number): Vitals {
+  const status = readFileSync(`/proc/${pid}/status`, 'latin1');
+  const kilobytes = (name: string): number =>
+    Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1] ?? Number.NaN);
+  return {
+    resident: kilobytes('VmRSS') * 1024,
+    mostResident: kilobytes('VmHWM') * 1024,
+    descriptors: readdirSync(`/proc/${pid}/fd`).length,
+  };
+}
