@@ -53,20 +53,10 @@ export async function serveKms(
     ],
     { log, clock: systemClock },
   );
-<<<<<<< HEAD
-  const served = await serveOnSocket(
-    () => createServer((connection) => acceptConnection(connection, kms.connect)),
-    {
-      ...{ path: socket, mode: 0o600, group: undefined, shared: false, clock: systemClock },
-      ...{ changed: () => undefined, failed: () => undefined },
-    },
-=======
-  const listener = createServer(kms.accept);
-  assert.equal(
-    await listenOnSocket(listener, { path: socket, mode: 0o600, group: undefined }),
-    undefined,
->>>>>>> a45e906 (What clients can make the plugin keep is bounded, before the first call too)
-  );
+  const served = await serveOnSocket(() => createServer(kms.accept), {
+    ...{ path: socket, mode: 0o600, group: undefined, shared: false, clock: systemClock },
+    ...{ changed: () => undefined, failed: () => undefined },
+  });
   assert.ok(!('problem' in served));
   keyring.start();
   const client = createKmsClient(socket, 2_000);
