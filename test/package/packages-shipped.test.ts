@@ -63,7 +63,7 @@ function declare(): void {
       [],
     );
     // That it has looked: what is explained is found.
-    assert.match(linted.out, /^O: trousseau: non-standard-file-perm 0640/m);
+    assert.match(linted.out, /^O: trousseau: hardening-no-pie /m);
     const { status, out, err } = ask('rpmlint', [
       '-c',
       'packaging/rpm/overrides',
