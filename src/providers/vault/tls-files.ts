@@ -1,4 +1,5 @@
 /** The TLS files of one Vault: read, and checked before anything is trusted because of them. */
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import type { VaultConfig } from '../../config/schema.ts';
 import { certificateProblem, readCertificates } from '../../system/certificates.ts';
@@ -71,6 +72,9 @@ function pairProblem(cert: string, key: string): string | undefined {
   // Node takes an empty text for none, and would connect without the certificate.
   if (!key.includes('PRIVATE KEY-----')) return 'its key file holds no private key in PEM form';
   try {
+    // Of a chain, the first certificate is that of the key (RFC 8446, section 4.4.2).
+    if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key)))
+      return 'it does not fit its key';
     createSecureContext({ cert, key });
     return undefined;
   } catch (error) {
