@@ -45,14 +45,17 @@ export function keyIdProblem(keyId: string): string | undefined {
 const DNS_LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const MAX_DOMAIN_NAME = 253;
 
-/** What is wrong with annotations, or undefined: each key a domain name of two labels or more. */
+/**
+ * What is wrong with annotations, or undefined: each key a domain name of two labels or more. As for
+ * kube-apiserver, it may end with a dot: `k8s.io/apimachinery`'s IsFullyQualifiedDomainName.
+ */
 export function annotationsProblem(
   annotations: ReadonlyMap<string, Uint8Array>,
 ): string | undefined {
   let bytes = 0;
   for (const [key, value] of annotations) {
     bytes += Buffer.byteLength(key) + value.length;
-    const labels = key.split('.');
+    const labels = (key.endsWith('.') ? key.slice(0, -1) : key).split('.');
     if (
       labels.length < 2 ||
       key.length > MAX_DOMAIN_NAME ||

@@ -51,7 +51,14 @@ describe('the limits of the KMS contract: exactly at one passes, beyond it does 
 });
 
 describe('annotation keys', () => {
-  for (const key of ['v2.kleidi.beezy.dev', 'spare.copy.trousseau.io', 'a.b', '0.x-y.z']) {
+  for (const key of [
+    'v2.kleidi.beezy.dev',
+    'spare.copy.trousseau.io',
+    'a.b',
+    '0.x-y.z',
+    'a.b.',
+    'v2.kleidi.beezy.dev.',
+  ]) {
     it(`takes ${key}`, () => assert.equal(annotationsProblem(annotated(key)), undefined));
   }
   for (const key of [
@@ -64,7 +71,9 @@ describe('annotation keys', () => {
     '-a.b',
     'a-.b',
     'a_b.c',
-    'a.b.',
+    'a.b..',
+    'a.',
+    '.',
     'é.b',
   ]) {
     it(`refuses ${JSON.stringify(key)}`, () =>
