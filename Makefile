@@ -38,6 +38,7 @@ FORCE:
 generate: node_modules/.installed ## Write what is made from proto/ and from the configuration's schema
 	$(NODE) scripts/generate-codecs.ts
 	$(NODE) scripts/generate-json-schema.ts
+	$(NODE) scripts/generate-limits.ts
 
 dist/trousseau: node_modules/.installed build/commit $(SOURCES)
 	$(NODE) scripts/generate-codecs.ts
@@ -71,6 +72,7 @@ lint: node_modules/.installed ## Format, lint, import directions, types (Node an
 	node_modules/.bin/tsc -p .
 	$(NODE) scripts/generate-codecs.ts --check
 	$(NODE) scripts/generate-json-schema.ts --check
+	$(NODE) scripts/generate-limits.ts --check
 	$(NODE) scripts/check-deno.ts
 
 .PHONY: test-unit

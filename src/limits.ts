@@ -11,7 +11,7 @@ export const LIMITS = {
   /** Of a header block that is not whole yet, before the first call or where it is rewritten. */
   headerBlockBytes: 16_384,
   /** That are read of a connection before it is handed to the HTTP/2 server. */
-  readAheadBytes: 32 * 1024,
+  readAheadBytes: 24 * 1024,
   /** Of the names and values of one call's headers, 32 more for each: RFC 9113, section 6.5.2. */
   headerListBytes: 16 * 1024,
   /** Headers of one call. */
@@ -21,7 +21,10 @@ export const LIMITS = {
   callsPerConnection: 256,
   /** Calls of all connections that have not ended; an answer that is not read belongs to one. */
   calls: 4_096,
-  /** Of these, places for connections that have few calls. */
+  /**
+   * Of these, places for connections that have few calls; and so many more, beyond these, for calls that
+   * are answered from memory.
+   */
   reservedCalls: 512,
   /** So many are few. */
   reservedCallsPerConnection: 16,
@@ -35,7 +38,7 @@ export const LIMITS = {
   /** Of one message of gRPC, either way. */
   messageBytes: 128 * 1024,
   /** Of all messages that wait for an answer, or for the rest of themselves. */
-  messageBytesOfAll: 16 * 1024 * 1024,
+  messageBytesOfAll: 8 * 1024 * 1024,
   /** DATA frames, and parts of them where they are read in parts, of one message. */
   messagePieces: 256,
 
@@ -50,4 +53,4 @@ export const LIMITS = {
 } as const;
 
 /** The heap that all of it fits into with a quarter to spare: `--max-old-space-size` of the executable. */
-export const HEAP_MEGABYTES = 160;
+export const HEAP_MEGABYTES = 208;

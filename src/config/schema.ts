@@ -181,7 +181,7 @@ const mode = v.pipe(
   v.transform((s) => Number.parseInt(s, 8)),
 );
 
-const MOST_CACHED = 100_000;
+export const MOST_CACHED = 100_000;
 
 /** What is taken from the environment where the file is silent. */
 export const environmentSchemas = {

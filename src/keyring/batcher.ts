@@ -73,7 +73,7 @@ const SILENCE_MS = 2_000;
 /** How many calls of each lane may wait for one provider and direction. */
 export const MOST_CALLS: BatchLimits['calls'] = { urgent: 256, ordinary: 4096 };
 
-const LIMITS: BatchLimits = { batch: 128, bytes: 512 * 1024, calls: MOST_CALLS };
+export const BATCH_LIMITS: BatchLimits = { batch: 128, bytes: 512 * 1024, calls: MOST_CALLS };
 
 type Waiter = { readonly resolve: (result: Result<Uint8Array>) => void };
 type Entry = {
@@ -87,7 +87,7 @@ type Batch = { readonly abort: AbortController; wanted: number };
 
 /** A batcher with nothing in it. */
 export function createBatcher(options: BatcherOptions): Batcher {
-  const { what, send, clock, backoff, saw, limits = LIMITS } = options;
+  const { what, send, clock, backoff, saw, limits = BATCH_LIMITS } = options;
   const slots = createSlots();
   const shared = new Map<string, Entry>();
   const sent = new Set<Batch>();

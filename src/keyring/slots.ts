@@ -11,7 +11,7 @@ export type Slots = {
 };
 
 const LEAST = 2;
-const MOST = 16;
+export const MOST = 16;
 /** One more slot for each so many milliseconds of way. */
 const MS_PER_SLOT = 3;
 /** How fast a way that has become longer is believed: what is slow now may only be busy. */

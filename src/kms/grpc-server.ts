@@ -34,12 +34,16 @@ export type GrpcServer = {
 
 export type GrpcServerOptions = {
   readonly traffic: Traffic;
+  /** The methods that are answered from memory. */
+  readonly fromMemory: ReadonlySet<string>;
   readonly clock: Clock;
   readonly failed: OnFailure;
   readonly refused: OnRefusal;
 };
 
 type StreamHandler = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
+
+type Published = { readonly stream: ServerHttp2Stream; readonly headers: IncomingHttpHeaders };
 
 /** A call, from its headers until its stream has closed. */
 type OpenCall = {
@@ -83,6 +87,7 @@ const CALL_SWEEPS = LIMITS.callMs / SWEEP_MS;
 /** A server without methods. */
 export function createGrpcServer({
   traffic,
+  fromMemory,
   clock,
   failed,
   refused,
@@ -178,14 +183,14 @@ export function createGrpcServer({
   }
 
   const onCreated = (published: unknown): void => {
-    const { stream } = published as { readonly stream: ServerHttp2Stream };
+    const { stream, headers } = published as Published;
     const connection = stream.session === undefined ? undefined : sessions.get(stream.session);
     if (connection === undefined) return;
     traffic.frame(connection);
     calls.set(stream, {
       connection,
       since: sweeps,
-      admitted: traffic.streamOpened(connection),
+      admitted: traffic.streamOpened(connection, fromMemory.has(headers[':path'] ?? '')),
       message: nothingCollected(),
       received: false,
       bytes: 0,

@@ -48,6 +48,7 @@ export function createKmsServer(
   setLogger({ error: reported, info: reported, debug: reported });
   const { grpc, sessions, connect, stop } = createGrpcServer({
     traffic,
+    fromMemory: new Set(methods.flatMap(({ path, call }) => ('local' in call ? [path] : []))),
     clock,
     failed: (error) =>
       log.warn?.('a call could not be answered and was reset', { error: nameOf(error) }),

@@ -36,8 +36,11 @@ export type Traffic = {
    */
   opened(connection: Connection): 'counted' | 'replaced' | 'refused';
   closed(connection: Connection): void;
-  /** Counts a new stream; false where its call has to be refused. */
-  streamOpened(connection: Connection): boolean;
+  /**
+   * Counts a new stream; false where its call has to be refused. A call that is answered from memory
+   * has places beyond those of all others, for a health check among calls that wait.
+   */
+  streamOpened(connection: Connection, fromMemory?: boolean): boolean;
   streamClosed(connection: Connection, admitted: boolean): void;
   /** Counts bytes that are about to be kept; false where they may not be. */
   keepBytes(bytes: number): boolean;
@@ -123,11 +126,12 @@ export function createTraffic(
     closed(connection) {
       for (const some of [silent, idle, busy, paused]) some.delete(connection);
     },
-    streamOpened(connection) {
+    streamOpened(connection, fromMemory = false) {
       streams += 1;
       if (streams >= limits.calls + limits.endingStreams && !allPaused) pauseAll();
       const few = connection.calls < limits.reservedCallsPerConnection;
-      if (calls >= (few ? limits.calls : limits.calls - limits.reservedCalls)) return false;
+      const beyond = fromMemory ? limits.reservedCalls : few ? 0 : -limits.reservedCalls;
+      if (calls >= limits.calls + beyond) return false;
       calls += 1;
       connection.calls += 1;
       if (connection.calls > 1) return true;

@@ -25,7 +25,7 @@ export type AdminOptions = {
 };
 
 const REQUEST_LIMIT_MS = 5_000;
-const MAX_CONNECTIONS = 32;
+export const MAX_CONNECTIONS = 32;
 /** Beyond the first, `/readyz` is what it was last; beyond the second, it is refused. */
 const COMPUTED_PER_SECOND = 10;
 const ANSWERED_PER_SECOND = 100;

@@ -31,7 +31,7 @@ export type ConnectionOptions = DispatcherOptions & {
 /** A caller who leaves says nothing about the server, unless it was silent for so long. */
 export const SILENCE_MS = 2_000;
 
-const MAX_REPLY_BYTES = 8 << 20;
+export const MAX_REPLY_BYTES = 8 << 20;
 /** How often a request is sent again because its keep-alive connection had just been closed. */
 const STALE_RETRIES = 2;
 const CLOSE_LIMIT_MS = 1_000;

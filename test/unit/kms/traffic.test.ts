@@ -77,6 +77,9 @@ describe('calls beyond the limit', () => {
       );
     }
     assert.equal(open().calls, LIMITS.calls);
+    const health = Array.from({ length: 9 }, () => streamOpened(other, true));
+    assert.equal(health.filter(Boolean).length, LIMITS.reservedCalls);
+    for (const admitted of health) if (admitted) streamClosed(other, true);
     streamClosed(greedy, true);
     assert.equal(streamOpened(greedy), false);
     streamClosed(modest, true);
