@@ -92,3 +92,16 @@ export function reasonOf(error: unknown): string {
       return code;
   }
 }
+
+/** Of the file system or of this process, which the next try may not meet any more; errno(3). */
+const PASSING: readonly unknown[] = [
+  ...['EIO', 'ESTALE', 'ETIMEDOUT', 'ENOTCONN', 'EINTR', 'EAGAIN', 'EBUSY'],
+  ...['EMFILE', 'ENFILE', 'ENOMEM'],
+];
+
+/** Whether a failed read may pass by itself, while nothing is wrong with the file. */
+export function mayPass(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { name, code, cause } = error as NodeJS.ErrnoException;
+  return name === 'TimeoutError' || PASSING.includes(code) || mayPass(cause);
+}

@@ -61,7 +61,9 @@ export function createFileReader(clock: Clock, readOnce: ReadOnce): FileReader {
     reads.set(key, read);
     return within(clock, READ_LIMIT_MS, read, () => {
       if (running.has(key)) late.set(key, path);
-      throw new Error(lateSentence(running.has(key), [...late.values()]));
+      const error = new Error(lateSentence(running.has(key), [...late.values()]));
+      error.name = 'TimeoutError';
+      throw error;
     });
   };
 

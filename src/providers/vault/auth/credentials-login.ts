@@ -2,6 +2,7 @@
  * Logging in by POST auth/<mount>/login..., which all methods but the token share.
  * https://developer.hashicorp.com/vault/api-docs/auth
  */
+import { mayPass } from '../../../system/files.ts';
 import { fail, type Result, succeed } from '../../errors.ts';
 import type { VaultReply, VaultRequest } from '../reply.ts';
 import type { Step } from './advice.ts';
@@ -45,7 +46,7 @@ export async function readCredentials(
       credentials[name] = read;
     } catch (error) {
       const why = error instanceof Error ? error.message : 'a secret cannot be read';
-      return fail('denied', `${WHAT}: ${why}`);
+      return fail(mayPass(error) ? 'unavailable' : 'denied', `${WHAT}: ${why}`);
     }
     if (credentials[name] === '') return fail('denied', `${WHAT}: ${place} is empty`);
   }
