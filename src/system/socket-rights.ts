@@ -89,7 +89,7 @@ export function shutOut(directory: string, gid: number): readonly string[] {
     .filter(({ stats }) => (stats.mode & (stats.gid === gid ? PASS.group : PASS.others)) === 0)
     .map(
       ({ path, stats }) =>
-        `group ${gid} may use the socket, but cannot pass directory ${path} (group ${stats.gid}, mode ${octal(stats)}): chgrp ${gid} ${path}; chmod g+x ${path}`,
+        `group ${gid} may use the socket, but cannot pass directory ${path} (group ${stats.gid}, mode ${octal(stats)}): ${stats.gid === gid ? '' : `chgrp ${gid} ${path}; `}chmod g+x ${path}`,
     );
 }
 
