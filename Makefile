@@ -112,6 +112,10 @@ bench: dist/trousseau ## Measure, beside PEERS='NAME=COMMAND' if given, and writ
 bench-executables: test-machine $(BINARIES) dist/packages/.made ## Size, hashes and starts of what is shipped, into docs/benchmarks.md
 	$(NODE) test/bench/executables.ts
 
+.PHONY: fuzz
+fuzz: dist/trousseau ## Drive its socket with random HTTP/2 for MINUTES=10, from SEED= or a new one, which is printed
+	$(NODE) test/fuzz/main.ts --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
 .PHONY: soak
 soak: dist/trousseau ## Drive it for MINUTES=10 on a real Vault, and fail where something grows or is wrong
 	$(NODE) scripts/build-test-servers.ts vault-newest
