@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
-import { globSync, readFileSync, statSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { globSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, it } from 'node:test';
 import { toJsonSchema } from '@valibot/to-json-schema';
 import { loadConfig } from '../../../src/config/load.ts';
 import { formatProblems } from '../../../src/config/problem.ts';
 import { configSchema } from '../../../src/config/schema.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
 import { anchorsOf, blocksOf, relativeLinksOf, rowsOf } from './markdown.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
@@ -76,6 +78,26 @@ describe('the documents', () => {
         .map(({ line }) => `${name}:${line}`),
     );
     assert.deepEqual(unknown, []);
+  });
+
+  it('look into etcd so that an etcdctl that reads nothing is told from an etcd with nothing of before', (t) => {
+    const looks = documents.flatMap(({ name, text }) =>
+      blocksOf(text)
+        .filter(({ text: script }) => script.startsWith('etcdctl get'))
+        .map(({ text: script, line }) => ({ place: `${name}:${line}`, script })),
+    );
+    assert.ok(looks.length >= 5, `${looks.length} blocks look into etcd`);
+    const folder = temporaryFolder(t);
+    const said = (script: string, etcdctl: string): string => {
+      writeFileSync(join(folder, 'etcdctl'), `#!/bin/sh\n${etcdctl}\n`, { mode: 0o755 });
+      const PATH = `${folder}:${process.env['PATH']}`;
+      return spawnSync('/bin/sh', ['-c', script], { env: { PATH }, encoding: 'utf8' }).stdout;
+    };
+    for (const { place, script } of looks) {
+      const clean = said(script, "printf 'k8s:enc:kms:v2:trousseau:\\n\\377x\\n'");
+      assert.match(clean, /^ *1 k8s:enc:kms:v2:trousseau:$/m, place);
+      assert.doesNotMatch(said(script, 'exit 1'), /\S/, place);
+    }
   });
 
   it('hold no placeholder in the table of dependencies, and a row for each of them', () => {
