@@ -47,6 +47,10 @@ const MISTAKES: readonly Mistake[] = [
     what: 'two slashes belong behind the scheme',
   },
   {
+    shows: fieldAnd(/^proxy$/, text(/:\/\/[^/]*@/)),
+    what: 'no user and no password may stand in it: leave the field out, and name it by HTTPS_PROXY',
+  },
+  {
     shows: fieldAnd(ADDRESS, text(/:\/\/[^/]*@/)),
     what: 'no user and no password may stand in it',
   },
@@ -54,6 +58,10 @@ const MISTAKES: readonly Mistake[] = [
   {
     shows: fieldAnd(ADDRESS, text(/,/)),
     what: 'each address is an entry of its own: [https://a:8200, https://b:8200]',
+  },
+  {
+    shows: fieldAnd(/^proxy$/, text(/^(?!https?:)[A-Za-z0-9.[\]:-]+(\/.*)?$/i)),
+    what: 'the scheme is missing: write http:// before the host',
   },
   {
     shows: fieldAnd(ADDRESS, text(/^(?!https?:)[A-Za-z0-9.[\]:-]+(\/.*)?$/i)),

@@ -51,21 +51,20 @@ const transitMount = v.pipe(
     "must be the engine's own path, such as transit: leave out keys/, encrypt/ and decrypt/",
   ),
 );
-const url = v.pipe(
-  text,
-  v.check((s) => {
-    const parsed = URL.parse(s);
-    return (
-      parsed !== null &&
-      /^https?:\/\/[^\s/,]/i.test(s) &&
-      !/[${}<>]|\s/.test(s) &&
-      parsed.username === '' &&
-      parsed.password === '' &&
-      parsed.search === '' &&
-      parsed.hash === ''
-    );
-  }, 'must be a URL such as https://vault.example:8200'),
-);
+const isUrl = (s: string): boolean => {
+  const parsed = URL.parse(s);
+  return (
+    parsed !== null &&
+    /^https?:\/\/[^\s/,]/i.test(s) &&
+    !/[${}<>]|\s/.test(s) &&
+    parsed.username === '' &&
+    parsed.password === '' &&
+    parsed.search === '' &&
+    parsed.hash === ''
+  );
+};
+const url = v.pipe(text, v.check(isUrl, 'must be a URL such as https://vault.example:8200'));
+const proxyUrl = v.pipe(text, v.check(isUrl, 'must be a URL such as http://proxy.example:3128'));
 /** A server of Vault; a path before /v1 is possible where a proxy needs it. */
 const address = v.pipe(
   url,
@@ -145,7 +144,7 @@ const vault = v.strictObject({
   ),
   tls: v.optional(tls, {}),
   /** An HTTP CONNECT proxy; without it HTTPS_PROXY and NO_PROXY hold. */
-  proxy: v.optional(url),
+  proxy: v.optional(proxyUrl),
   /** Plain http to an address that is not loopback must be wished for in so many words. */
   allowPlainHTTP: v.optional(v.boolean(), false),
   /** The longest that one request may take, under the caller's own deadline. */

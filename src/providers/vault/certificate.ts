@@ -44,7 +44,7 @@ function whyOf(code: string, peer: Shown, name: string, now: number): string | u
     case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
     case 'CERT_SIGNATURE_FAILURE':
     case 'CERT_UNTRUSTED':
-      return `${by(peer)}, and that authority is neither in tls.caFile nor among those that the system knows`;
+      return `${by(peer)}, and that authority is not in tls.caFile or, without that field, not one of the machine's`;
     default:
       return undefined;
   }

@@ -184,6 +184,7 @@ export function refusalOf(
   now: number,
 ): {
   readonly failure: Failure;
+  readonly told: string;
   readonly words: string;
   readonly reach: Reach;
   readonly ofItem: boolean;
@@ -192,11 +193,15 @@ export function refusalOf(
   const meaning = meaningOf(status, words);
   const { kind, advice, down, ofItem } = meaning;
   const said = location === '' ? quote(words) : `go to ${location}`;
-  const message = `${what}: Vault answered ${status}${said === '' ? '' : ` (${said})`}: ${advice}`;
+  const told = `${what}: Vault answered ${status}${said === '' ? '' : ` (${said})`}`;
   const wait = retryAfterMs(status, retryAfter, now, 'vault');
-  const failure = fail(kind, message, wait === undefined ? {} : { retryAfterMs: wait });
+  const failure = fail(
+    kind,
+    `${told}: ${advice}`,
+    wait === undefined ? {} : { retryAfterMs: wait },
+  );
   const reach = down === true ? 'server' : kind === 'unavailable' ? 'attempt' : 'request';
-  return { failure, words, reach, ofItem: ofItem === true };
+  return { failure, told, words, reach, ofItem: ofItem === true };
 }
 
 function meaningOf(status: number, words: string): Meaning {
@@ -320,7 +325,10 @@ const OUR_INPUT = [
 const UNKNOWN_CODE = ['unavailable', ''] as const;
 
 const CHECK_CA =
-  'the certificate is not signed by an authority in tls.caFile, or by one that the system knows';
+  "the certificate is not signed by an authority in tls.caFile or, without that field, by one of the machine's";
+/** Vault's cluster port, 8201, answers so. */
+const CHECK_PORT =
+  "it refuses the TLS connection: is this the port of Vault's API (often 8200, its cluster has 8201)?";
 const CHECK_CLIENT =
   'Vault does not take the client certificate, or wants one: check tls.certFile and tls.keyFile';
 
@@ -359,6 +367,10 @@ const BY_CODE: Readonly<Record<string, readonly [ProviderErrorKind, string]>> = 
   ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE: ['unavailable', CHECK_CLIENT],
   ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: ['unavailable', CHECK_CLIENT],
   ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION: ['unavailable', 'it has no TLS 1.2 or newer'],
+  ERR_SSL_TLSV1_ALERT_INTERNAL_ERROR: ['unavailable', CHECK_PORT],
+  ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE: ['unavailable', CHECK_PORT],
+  ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL: ['unavailable', CHECK_PORT],
+  ERR_SSL_TLSV1_UNRECOGNIZED_NAME: ['unavailable', CHECK_PORT],
 };
 
 /** The code of an error, or of the first of several (a name with several addresses) or its cause. */

@@ -79,6 +79,8 @@ export type VaultRefusal = {
   readonly body: Readonly<Record<string, unknown>>;
   /** The same as a failure of the provider, which a caller can pass on. */
   readonly failure: Failure;
+  /** The first part of its sentence: the request, the status, Vault's words fit to be shown; no advice. */
+  readonly told: string;
   /** What stands in `errors`, as it came: for comparing. It may hold secrets, so it is never shown. */
   readonly words: string;
   readonly reach: Reach;

@@ -53,6 +53,17 @@ const REFUSED: readonly (readonly [string, string, RegExp])[] = [
   ['one slash', address('https:/v:8200'), /two slashes belong behind the scheme/],
   ['no slash', address('https:v:8200'), /two slashes belong behind the scheme/],
   ['a user and a password', address('https://u:secret@v:8200'), /no user and no password/],
+  [
+    'a proxy without a scheme',
+    vault({ proxy: '10.0.0.1:3128' }),
+    /proxy: must be a URL such as http:\/\/proxy\.example:3128: .*write http:\/\/ before/,
+  ],
+  [
+    'a proxy of another scheme',
+    vault({ proxy: 'socks5://p:1080' }),
+    /its scheme must be https, or/,
+  ],
+  ['a password of a proxy', vault({ proxy: 'http://u:p@p:3128' }), /name it by HTTPS_PROXY/],
   ['a query', address('https://v:8200?namespace=n'), /leave out \? and #/],
   ['two addresses in one text', address('https://a:8200,https://b:8200'), /an entry of its own/],
   ['addresses as one text', vault({ addresses: 'https://v:8200' }), /must be a list, as \[ENTRY\]/],

@@ -52,7 +52,20 @@ const TABLE: readonly (readonly [string, Facts, string, RegExp])[] = [
       capability: 'read',
     },
     'the KV secret with the dedicated token may not be read',
-    /path "secret\/data\/t" { capabilities = \["read"\] }/,
+    /kvVersion of dedicatedToken right\? .*path "secret\/data\/t" { capabilities = \["read"\] }/,
+  ],
+  [
+    'a dedicated token that nobody has written yet',
+    {
+      ...LOGIN,
+      step: 'dedicated token',
+      status: 404,
+      words: '',
+      path: 'secret/data/t',
+      capability: 'read',
+    },
+    'the KV secret with the dedicated token is not there',
+    /no secret at secret\/data\/t: write the token into it, or correct mount, path and kvVersion/,
   ],
   [
     'a mount without a method, 1.9',

@@ -240,4 +240,16 @@ describe('why no answer came', () => {
     assert.match(error.message, /^decrypting: .*https:\/\/vault:8200.*tls\.serverName/);
     assert.equal(error.cause, cause);
   });
+
+  it("asks for the port where the server ends the TLS connection, as Vault's cluster port does", () => {
+    for (const code of [
+      'ERR_SSL_TLSV1_ALERT_INTERNAL_ERROR',
+      'ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE',
+      'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL',
+      'ERR_SSL_TLSV1_UNRECOGNIZED_NAME',
+    ]) {
+      const { error } = connectionErrorOf('reading', 'https://vault:8201', named(code));
+      assert.match(error.message, new RegExp(`${code}: it refuses .*8200.*8201`));
+    }
+  });
 });

@@ -63,7 +63,13 @@ export const ADVICE: readonly AdviceLine[] = [
     situation: 'the KV secret with the dedicated token may not be read',
     when: ({ step, status }) => step === 'dedicated token' && status === 403,
     advice: (facts) =>
-      `the identity that logs in may not read the secret: add to its policy ${policyLine(facts)}`,
+      `the identity that logs in may not read the secret: are mount, path and kvVersion of dedicatedToken right? Otherwise add to its policy ${policyLine(facts)}`,
+  },
+  {
+    situation: 'the KV secret with the dedicated token is not there',
+    when: ({ step }) => step === 'dedicated token',
+    advice: ({ path }) =>
+      `there is no secret at ${path}: write the token into it, or correct mount, path and kvVersion of dedicatedToken`,
   },
   {
     situation: 'the method is not there, or not configured',

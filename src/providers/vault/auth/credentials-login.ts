@@ -95,14 +95,14 @@ export function refusedLogin(
   path: string,
   reply: Extract<VaultReply, { kind: 'refusal' }>,
 ): LoginFailure {
-  const { failure, status, words } = reply;
-  const { kind, message } = failure.error;
-  switch (kind) {
+  const { failure, told, status, words } = reply;
+  switch (failure.error.kind) {
     case 'unauthenticated':
     case 'denied':
     case 'invalid':
       // Whatever is wrong with the credentials: sending the same ones again cannot help.
-      return { ...fail('denied', message), refusal: { step, path, status, words } };
+      // The advice follows from the step: what the status means otherwise is about tokens and ciphertexts.
+      return { ...fail('denied', told), refusal: { step, path, status, words } };
     default:
       return failure;
   }
