@@ -71,7 +71,7 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
   {
     counted: 'calls of all connections that have not ended, answers that are not read among them',
     bound: number(calls),
-    beyond: `RESOURCE_EXHAUSTED; the last ${number(LIMITS.reservedCalls)} are for connections with fewer than ${LIMITS.reservedCallsPerConnection}; Status and Version have ${number(LIMITS.reservedCalls)} more`,
+    beyond: `RESOURCE_EXHAUSTED; the last ${number(LIMITS.reservedCalls)} are for connections with fewer than ${LIMITS.reservedCallsPerConnection}; Status and Version have ${number(LIMITS.reservedCalls)} more, as few for each connection`,
     ...{ heap: (calls + LIMITS.reservedCalls) * 10 * KIB, outside: calls * 2 * KIB },
   },
   {
@@ -101,7 +101,7 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
   {
     counted: 'bytes of all messages whose calls have not ended',
     bound: size(LIMITS.messageBytesOfAll),
-    beyond: 'RESOURCE_EXHAUSTED',
+    beyond: `RESOURCE_EXHAUSTED; the last ${size(LIMITS.reservedBytes)} are for connections with at most ${size(LIMITS.reservedBytesPerConnection)}`,
     // The message, the copy of grpc-js, and the answer.
     ...{ heap: 0, outside: 3 * LIMITS.messageBytesOfAll },
   },

@@ -23,7 +23,7 @@ export const LIMITS = {
   calls: 4_096,
   /**
    * Of these, places for connections that have few calls; and so many more, beyond these, for calls that
-   * are answered from memory.
+   * are answered from memory, of which a connection can have few there.
    */
   reservedCalls: 512,
   /** So many are few. */
@@ -39,6 +39,10 @@ export const LIMITS = {
   messageBytes: 128 * 1024,
   /** Of all messages that wait for an answer, or for the rest of themselves. */
   messageBytesOfAll: 8 * 1024 * 1024,
+  /** Of these, for connections that have few of them. */
+  reservedBytes: 2 * 1024 * 1024,
+  /** So many are few: kube-apiserver has a hundred calls at once, of a kilobyte. */
+  reservedBytesPerConnection: 128 * 1024,
   /** DATA frames, and parts of them where they are read in parts, of one message. */
   messagePieces: 256,
 

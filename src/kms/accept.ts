@@ -19,6 +19,8 @@ export function acceptCounted(
   let stream: Duplex | undefined;
   const connection: Connection = {
     calls: 0,
+    healthChecks: 0,
+    bytes: 0,
     frames: 0,
     turn: -1,
     close: () => void socket.destroy(),

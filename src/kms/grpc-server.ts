@@ -19,7 +19,7 @@ import { boundedTimeout } from './deadline.ts';
 import { createStreamGuard, failedStream, type OnFailure, refuse } from './guarded-stream.ts';
 import { type Collected, collect, nothingCollected } from './one-message.ts';
 import type { OnRefusal } from './refusals.ts';
-import type { Connection, Traffic } from './traffic.ts';
+import type { Connection, Place, Traffic } from './traffic.ts';
 
 export type GrpcServer = {
   /** Where methods are added. */
@@ -50,7 +50,8 @@ type OpenCall = {
   readonly connection: Connection;
   /** The number of the sweep that came before it. */
   readonly since: number;
-  readonly admitted: boolean;
+  /** Undefined where it was refused. */
+  readonly place: Place | undefined;
   readonly message: Collected;
   /** Nothing more of its message is taken: it is there, or was refused. */
   received: boolean;
@@ -115,11 +116,11 @@ export function createGrpcServer({
 
   const sweep = (): void => {
     sweeps += 1;
-    for (const [stream, { since, admitted, received }] of calls) {
+    for (const [stream, { since, place, received }] of calls) {
       const age = sweeps - since;
       if (age <= REFUSAL_SWEEPS) break;
       // Its client does not read that it was refused.
-      if (!admitted) stream.destroy();
+      if (place === undefined) stream.destroy();
       else if (!received && age > MESSAGE_SWEEPS) {
         refused('late');
         stream.close(constants.NGHTTP2_CANCEL);
@@ -148,7 +149,7 @@ export function createGrpcServer({
       return true;
     }
     const outcome = collect(call.message, chunk, (bytes) => {
-      if (!traffic.keepBytes(bytes)) return false;
+      if (!traffic.keepBytes(call.connection, bytes)) return false;
       call.bytes = bytes;
       return true;
     });
@@ -178,8 +179,8 @@ export function createGrpcServer({
     const call = calls.get(this);
     if (call === undefined) return;
     calls.delete(this);
-    traffic.streamClosed(call.connection, call.admitted);
-    traffic.freeBytes(call.bytes);
+    traffic.streamClosed(call.connection, call.place);
+    traffic.freeBytes(call.connection, call.bytes);
   }
 
   const onCreated = (published: unknown): void => {
@@ -190,7 +191,7 @@ export function createGrpcServer({
     calls.set(stream, {
       connection,
       since: sweeps,
-      admitted: traffic.streamOpened(connection, fromMemory.has(headers[':path'] ?? '')),
+      place: traffic.streamOpened(connection, fromMemory.has(headers[':path'] ?? '')),
       message: nothingCollected(),
       received: false,
       bytes: 0,
@@ -208,7 +209,7 @@ export function createGrpcServer({
   http2.on('stream', (stream, headers) => {
     if (stream.destroyed || stream.closed) return;
     const encoding = headers['grpc-encoding'];
-    if (calls.get(stream)?.admitted !== true) {
+    if (calls.get(stream)?.place === undefined) {
       refused('calls');
       refuse(stream, status.RESOURCE_EXHAUSTED, 'too many calls wait for an answer');
     } else if (encoding !== undefined && encoding !== 'identity') {

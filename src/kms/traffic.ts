@@ -7,6 +7,10 @@
 export type Connection = {
   /** Calls that have not ended: an answer that its client has not read belongs to one. */
   calls: number;
+  /** Of these, the ones in places that are for calls which are answered from memory. */
+  healthChecks: number;
+  /** Of messages, that are kept for its calls. */
+  bytes: number;
   /** Frames that JavaScript has handled in the turn of the event loop with this number. */
   frames: number;
   turn: number;
@@ -23,10 +27,16 @@ export type TrafficLimits = {
   readonly reservedCalls: number;
   readonly reservedCallsPerConnection: number;
   readonly messageBytesOfAll: number;
+  /** The last bytes are for connections that have few of them. */
+  readonly reservedBytes: number;
+  readonly reservedBytesPerConnection: number;
   readonly framesPerTurn: number;
   /** Streams that are refused or reset, until they have closed. */
   readonly endingStreams: number;
 };
+
+/** What a call takes: a place of those for all, or of those for calls that are answered from memory. */
+export type Place = 'call' | 'health check';
 
 export type Traffic = {
   /**
@@ -37,14 +47,15 @@ export type Traffic = {
   opened(connection: Connection): 'counted' | 'replaced' | 'refused';
   closed(connection: Connection): void;
   /**
-   * Counts a new stream; false where its call has to be refused. A call that is answered from memory
-   * has places beyond those of all others, for a health check among calls that wait.
+   * Counts a new stream, and answers the place of its call; undefined where it has to be refused. A call
+   * that is answered from memory has places beyond those of all others, for a health check among calls
+   * that wait; a connection can have few of these.
    */
-  streamOpened(connection: Connection, fromMemory?: boolean): boolean;
-  streamClosed(connection: Connection, admitted: boolean): void;
+  streamOpened(connection: Connection, fromMemory?: boolean): Place | undefined;
+  streamClosed(connection: Connection, place: Place | undefined): void;
   /** Counts bytes that are about to be kept; false where they may not be. */
-  keepBytes(bytes: number): boolean;
-  freeBytes(bytes: number): void;
+  keepBytes(connection: Connection, bytes: number): boolean;
+  freeBytes(connection: Connection, bytes: number): void;
   /**
    * Counts a frame that JavaScript handles. A connection that had more than its share in this turn of
    * the event loop is not read until the next, so that others have their turn.
@@ -70,6 +81,7 @@ export function createTraffic(
   const paused = new Set<Connection>();
   const count = (): number => silent.size + idle.size + busy.size;
   let calls = 0;
+  let healthChecks = 0;
   let streams = 0;
   let bytes = 0;
   let turn = 0;
@@ -108,6 +120,13 @@ export function createTraffic(
     allPaused = true;
     for (const some of [silent, idle, busy]) for (const connection of some) pause(connection);
   };
+  const freePlace = (connection: Connection, fromMemory: boolean): Place | undefined => {
+    const most = limits.reservedCallsPerConnection;
+    const reserved = connection.calls < most ? 0 : limits.reservedCalls;
+    if (calls < limits.calls - reserved) return 'call';
+    const hasRoom = healthChecks < limits.reservedCalls && connection.healthChecks < most;
+    return fromMemory && hasRoom ? 'health check' : undefined;
+  };
 
   return {
     opened(connection) {
@@ -129,29 +148,40 @@ export function createTraffic(
     streamOpened(connection, fromMemory = false) {
       streams += 1;
       if (streams >= limits.calls + limits.endingStreams && !allPaused) pauseAll();
-      const few = connection.calls < limits.reservedCallsPerConnection;
-      const beyond = fromMemory ? limits.reservedCalls : few ? 0 : -limits.reservedCalls;
-      if (calls >= limits.calls + beyond) return false;
-      calls += 1;
+      const place = freePlace(connection, fromMemory);
+      if (place === undefined) return undefined;
+      if (place === 'call') calls += 1;
+      else {
+        healthChecks += 1;
+        connection.healthChecks += 1;
+      }
       connection.calls += 1;
-      if (connection.calls > 1) return true;
+      if (connection.calls > 1) return place;
       if (idle.delete(connection) || silent.delete(connection)) busy.add(connection);
-      return true;
+      return place;
     },
-    streamClosed(connection, admitted) {
+    streamClosed(connection, place) {
       streams -= 1;
-      if (!admitted) return;
-      calls -= 1;
+      if (place === undefined) return;
+      if (place === 'call') calls -= 1;
+      else {
+        healthChecks -= 1;
+        connection.healthChecks -= 1;
+      }
       connection.calls -= 1;
       if (connection.calls === 0 && busy.delete(connection)) idle.add(connection);
     },
-    keepBytes(more) {
-      if (bytes + more > limits.messageBytesOfAll) return false;
+    keepBytes(connection, more) {
+      const few = connection.bytes + more <= limits.reservedBytesPerConnection;
+      const most = limits.messageBytesOfAll - (few ? 0 : limits.reservedBytes);
+      if (bytes + more > most) return false;
       bytes += more;
+      connection.bytes += more;
       return true;
     },
-    freeBytes(less) {
+    freeBytes(connection, less) {
       bytes -= less;
+      connection.bytes -= less;
     },
     frame(connection) {
       if (connection.turn !== turn) {
@@ -162,6 +192,6 @@ export function createTraffic(
       endTurnLater();
       if (connection.frames === limits.framesPerTurn) pause(connection);
     },
-    open: () => ({ connections: count(), calls, streams, bytes }),
+    open: () => ({ connections: count(), calls: calls + healthChecks, streams, bytes }),
   };
 }

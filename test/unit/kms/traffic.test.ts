@@ -8,6 +8,8 @@ const LIMITS: TrafficLimits = {
   reservedCalls: 4,
   reservedCallsPerConnection: 2,
   messageBytesOfAll: 100,
+  reservedBytes: 20,
+  reservedBytesPerConnection: 10,
   framesPerTurn: 5,
   endingStreams: 5,
 };
@@ -18,7 +20,7 @@ function connection(name = ''): Seen {
   const did: string[] = [];
   const note = (what: string) => (): void => void did.push(`${name}${what}`);
   return {
-    ...{ calls: 0, frames: 0, turn: -1, did },
+    ...{ calls: 0, healthChecks: 0, bytes: 0, frames: 0, turn: -1, did },
     ...{ close: note('closed'), pause: note('paused'), resume: note('resumed') },
   };
 }
@@ -37,7 +39,7 @@ describe('connections beyond the limit', () => {
     assert.ok(first && second && third && fourth && fifth);
     for (const one of [first, second, third]) assert.equal(opened(one), 'counted');
     streamOpened(first);
-    streamClosed(first, true);
+    streamClosed(first, 'call');
     assert.equal(opened(fourth), 'replaced');
     assert.equal(opened(fifth), 'replaced');
     assert.deepEqual(
@@ -73,29 +75,62 @@ describe('calls beyond the limit', () => {
     for (const one of [modest, other]) {
       assert.deepEqual(
         [streamOpened(one), streamOpened(one), streamOpened(one)],
-        [true, true, false],
+        ['call', 'call', undefined],
       );
     }
     assert.equal(open().calls, LIMITS.calls);
-    const health = Array.from({ length: 9 }, () => streamOpened(other, true));
-    assert.equal(health.filter(Boolean).length, LIMITS.reservedCalls);
-    for (const admitted of health) if (admitted) streamClosed(other, true);
-    streamClosed(greedy, true);
-    assert.equal(streamOpened(greedy), false);
-    streamClosed(modest, true);
-    assert.equal(streamOpened(modest), true);
+    streamClosed(greedy, 'call');
+    assert.equal(streamOpened(greedy), undefined);
+    streamClosed(modest, 'call');
+    assert.equal(streamOpened(modest), 'call');
+  });
+
+  it('have few more places for each connection where they are answered from memory', () => {
+    const { opened, streamOpened, streamClosed, open } = traffic();
+    const [greedy, modest, other] = ['1', '2', '3'].map(connection);
+    assert.ok(greedy && modest && other);
+    for (const one of [greedy, modest, other]) opened(one);
+    const placesOf = (one: Connection, fromMemory: boolean) =>
+      Array.from({ length: 20 }, () => streamOpened(one, fromMemory)).filter(Boolean);
+    assert.deepEqual(placesOf(greedy, true), [
+      ...Array(LIMITS.calls - LIMITS.reservedCalls).fill('call'),
+      ...['health check', 'health check'],
+    ]);
+    assert.deepEqual(placesOf(modest, false), ['call', 'call']);
+    assert.deepEqual(placesOf(modest, true), ['health check', 'health check']);
+    assert.deepEqual(placesOf(other, true), ['call', 'call']);
+    assert.equal(open().calls, LIMITS.calls + LIMITS.reservedCalls);
+    streamClosed(greedy, 'health check');
+    assert.deepEqual(placesOf(other, true), ['health check']);
   });
 });
 
 describe('bytes of messages beyond the limit', () => {
   it('are refused until as many have been freed', () => {
     const { keepBytes, freeBytes } = traffic();
-    assert.equal(keepBytes(60), true);
-    assert.equal(keepBytes(41), false);
-    assert.equal(keepBytes(40), true);
-    assert.equal(keepBytes(1), false);
-    freeBytes(60);
-    assert.equal(keepBytes(60), true);
+    const one = connection();
+    assert.equal(keepBytes(one, 60), true);
+    assert.equal(keepBytes(one, 21), false);
+    assert.equal(keepBytes(one, 20), true);
+    assert.equal(keepBytes(one, 1), false);
+    freeBytes(one, 60);
+    assert.equal(keepBytes(one, 60), true);
+  });
+
+  it('leave some for connections that have few of them', () => {
+    const { keepBytes, freeBytes, open } = traffic();
+    const [greedy, modest, other] = ['1', '2', '3'].map(connection);
+    assert.ok(greedy && modest && other);
+    assert.equal(keepBytes(greedy, 80), true);
+    assert.deepEqual(
+      [modest, modest, modest, other, other].map((one) => keepBytes(one, 5)),
+      [true, true, false, true, true],
+    );
+    assert.equal(open().bytes, LIMITS.messageBytesOfAll);
+    assert.equal(keepBytes(connection(), 1), false);
+    freeBytes(other, 5);
+    assert.equal(keepBytes(modest, 5), false);
+    assert.equal(keepBytes(other, 5), true);
   });
 });
 
