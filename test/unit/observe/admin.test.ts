@@ -72,13 +72,12 @@ describe('the admin endpoint', () => {
     assert.equal(asked(), 11);
   });
 
-  it('answers /livez always, and /readyz a hundred times a second', async (t) => {
-    const { send, clock } = await serve(t);
-    for (let i = 0; i < 100; i += 1) assert.equal(statusOf(await send(request('/readyz'))), 200);
-    assert.equal(statusOf(await send(request('/readyz'))), 429);
-    assert.equal(statusOf(await send(request('/livez'))), 200);
-    await clock.advance(1_000);
-    assert.equal(statusOf(await send(request('/readyz'))), 200);
+  it('answers probes as it is, however often somebody else asks', async (t) => {
+    const { send, asked } = await serve(t);
+    for (const path of ['/readyz', '/livez']) {
+      for (let i = 0; i < 300; i += 1) assert.equal(statusOf(await send(request(path))), 200);
+    }
+    assert.equal(asked(), 10);
   });
 
   it('answers one request of a connection, however many were sent at once', async (t) => {
