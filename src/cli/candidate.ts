@@ -11,6 +11,7 @@ import {
   buildKeyring,
   isAcknowledged,
   sameKeyring,
+  sameProviders,
   writerOf,
 } from './providers.ts';
 import type { Candidate, ReloaderOptions } from './reload.ts';
@@ -61,9 +62,10 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
       warnings,
       discard,
       take() {
+        const keeps = sameProviders(config, current());
         apply(config);
         live.become(log);
-        swap.replace(built.keyring).catch((error: unknown) => reportLeft(log, error));
+        swap.replace(built.keyring, keeps).catch((error: unknown) => reportLeft(log, error));
       },
     };
   };

@@ -83,6 +83,15 @@ export function sameKeyring(a: ResolvedConfig, b: ResolvedConfig): boolean {
   return isDeepStrictEqual(keyringSettings(a), keyringSettings(b));
 }
 
-function keyringSettings({ providers, write, decryptCache, health }: ResolvedConfig): unknown {
-  return { providers, write, decryptCache, watchInterval: health.watchInterval };
+/** Whether what one has kept for an outage may answer for the other. */
+export function sameProviders(a: ResolvedConfig, b: ResolvedConfig): boolean {
+  return isDeepStrictEqual(providerSettings(a), providerSettings(b));
+}
+
+function keyringSettings(config: ResolvedConfig): unknown {
+  return { ...providerSettings(config), watchInterval: config.health.watchInterval };
+}
+
+function providerSettings({ providers, write, decryptCache }: ResolvedConfig) {
+  return { providers, write, decryptCache };
 }

@@ -22,7 +22,7 @@ import { createFailures, type Failures } from './failures.ts';
 import type { KeyId } from './key-id.ts';
 import { versionUnderLocalKek } from './local-kek.ts';
 import { createOperations, type Encrypted } from './operations.ts';
-import { createOutageMemory, type Remembered } from './outage-memory.ts';
+import { createOutageMemory, type Kept, type Remembered } from './outage-memory.ts';
 import { createPings } from './pings.ts';
 import type { Purpose } from './purpose.ts';
 import { type AnnouncedKey, type KeyringState, knownKey, nextState, type Seen } from './state.ts';
@@ -61,6 +61,10 @@ export type Keyring = {
   remembered(): Remembered | undefined;
   /** What the provider has made of the seeds that may become sources of local KEKs: not secret. */
   sources(): readonly Uint8Array[];
+  /** Gives up what is kept for an outage; undefined where nothing is to be. */
+  release(): Kept | undefined;
+  /** Goes on with what a keyring of the same providers has kept for an outage. */
+  inherit(kept: Kept | undefined): void;
 };
 
 export type KeyringOptions = {
@@ -270,6 +274,13 @@ export function createKeyring(options: KeyringOptions): Keyring {
     loaded: () => readers.flatMap((reader) => reader.loaded?.() ?? []),
     remembered: () => memory?.remembered(),
     sources: () => memory?.sources() ?? [],
+    release: () => memory?.release(),
+    inherit(kept) {
+      // Before it is ready nobody knows whether the provider still allows what was kept.
+      if (kept === undefined || state.kind !== 'ready') return;
+      memory?.inherit(kept);
+      memory?.dropBelow(state.key.description.minDecryptionVersion);
+    },
   };
 }
 

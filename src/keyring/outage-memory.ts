@@ -6,7 +6,7 @@
 import type { Result } from '../providers/errors.ts';
 import { type CallSignal, createCallController } from '../system/call-signal.ts';
 import type { Clock } from '../system/clock.ts';
-import { type CacheLimits, createDecryptCache } from './cache.ts';
+import { type CacheLimits, createDecryptCache, type DecryptCache } from './cache.ts';
 import type { KeyId } from './key-id.ts';
 import { canBeSource, encryptUnder } from './local-kek.ts';
 import type { Encrypted } from './operations.ts';
@@ -60,9 +60,23 @@ export type OutageMemory = {
   sweep(): void;
   /** Whether there was anything to forget. */
   forget(): boolean;
+  /** Gives all of it up, for {@link inherit} of the memory that takes its place. */
+  release(): Kept;
+  /**
+   * Goes on with what another memory of the same providers and limits has kept, each entry as old as
+   * it is; with nothing where a provider has refused something since this memory was made.
+   */
+  inherit(kept: Kept): void;
   /** Ends what it has asked for. */
   stop(): void;
   remembered(): Remembered;
+};
+
+/** What a memory has given up. */
+export type Kept = {
+  readonly cache: DecryptCache;
+  readonly seeds: DecryptCache;
+  readonly announcedId: KeyId | undefined;
 };
 
 export type OutageMemoryOptions = {
@@ -87,9 +101,12 @@ const LEAST_KEY_BYTES = 16;
 /** A memory in which there is nothing yet. */
 export function createOutageMemory(options: OutageMemoryOptions): OutageMemory {
   const { limits, clock } = options;
-  const cache = createDecryptCache(limits, clock);
+  const newCache = (): DecryptCache => createDecryptCache(limits, clock);
+  const newSeeds = (): DecryptCache =>
+    createDecryptCache({ ...limits, maxEntries: MOST_SEEDS }, clock);
+  let cache = newCache();
   /** The last seeds that were encrypted under the announced key, whatever else fills the cache. */
-  const seeds = createDecryptCache({ ...limits, maxEntries: MOST_SEEDS }, clock);
+  let seeds = newSeeds();
   let announcedId: KeyId | undefined;
   let refusals = 0;
   let asking: { end(): void } | undefined;
@@ -176,6 +193,18 @@ export function createOutageMemory(options: OutageMemoryOptions): OutageMemory {
       cache.clear();
       seeds.clear();
       return anything;
+    },
+    release() {
+      const kept = { cache, seeds, announcedId };
+      cache = newCache();
+      seeds = newSeeds();
+      return kept;
+    },
+    inherit(kept) {
+      if (refusals > 0) return;
+      // What was handed over by the process before may be here already.
+      if (kept.cache.size() > 0) cache = kept.cache;
+      if (kept.seeds.size() > 0 && kept.announcedId === announcedId) seeds = kept.seeds;
     },
     stop: () => asking?.end(),
     remembered: () => ({ entries: cache.size(), seeds: seeds.size() > 0 }),

@@ -15,11 +15,12 @@ export type KeyringSwap = {
   /**
    * From now on calls go to `next`, which has been started already. What the old one has sent ends
    * on it, unless it is not ready, and it is stopped after that. What waits or fails on it begins anew
-   * on the next one: it may be waiting for something that will never be.
+   * on the next one: it may be waiting for something that will never be. Where both have the same
+   * providers, `next` goes on with what the old one has kept for an outage.
    *
    * Resolves when the old one has stopped.
    */
-  replace(next: Keyring): Promise<void>;
+  replace(next: Keyring, sameProviders?: boolean): Promise<void>;
 };
 
 /** One keyring and the calls that it has to end. */
@@ -80,9 +81,12 @@ export function createKeyringSwap(first: Keyring): KeyringSwap {
         [current.keyring, ...retiring.keys()].reduce((sum, keyring) => sum + keyring.queued(), 0),
       remembered: () => current.keyring.remembered(),
       sources: () => current.keyring.sources(),
+      release: () => current.keyring.release(),
+      inherit: (kept) => current.keyring.inherit(kept),
     },
-    replace(next) {
+    replace(next, sameProviders = false) {
       const before = current;
+      if (sameProviders) next.inherit(before.keyring.release());
       current = seatOf(next);
       before.replaced = true;
       before.keyring.abandon();

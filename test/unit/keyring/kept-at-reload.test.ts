@@ -1,0 +1,111 @@
+/** What a keyring that takes the place of another one can do in the next outage. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { createKeyringSwap } from '../../../src/keyring/swap.ts';
+import { settle } from '../driven-clock.ts';
+import {
+  ALL,
+  keyringUnderTest,
+  leftInAnOutage,
+  MINUTE,
+  NOTHING,
+  patience,
+  reading,
+  type Setup,
+  seeding,
+  startNode,
+} from './outage-under-test.ts';
+
+type Change = (setup: Setup) => Promise<unknown>;
+
+/** A keyring that has read and encrypted a seed, replaced by another one on the same provider. */
+async function replaced(sameProviders: boolean, before: Change, during: Change) {
+  const setup = await keyringUnderTest();
+  const { keyring, replace } = createKeyringSwap(setup.keyring);
+  await before(setup);
+  const next = await startNode(setup.provider, setup.clock);
+  await during({ ...setup, keyring: next.keyring });
+  await settle();
+  await replace(next.keyring, sameProviders);
+  return { ...setup, keyring };
+}
+
+const nothing: Change = async () => undefined;
+const minute: Change = ({ clock }) => clock.advance(MINUTE);
+
+describe('a keyring that takes the place of another', () => {
+  type Row = readonly [string, boolean, Change, Change, { read: string; seed: string }];
+  const rows: readonly Row[] = [
+    ['has all of it where its providers are the same', true, nothing, nothing, ALL],
+    ['has nothing where they are not', false, nothing, nothing, NOTHING],
+    [
+      'has no source of another key than the one that it announces',
+      true,
+      async ({ provider }) => provider.rotate(2_000),
+      nothing,
+      { read: 'ok', seed: 'unavailable' },
+    ],
+    [
+      'has nothing that policy rules out meanwhile',
+      true,
+      async ({ provider }) => {
+        provider.rotate(2_000);
+        provider.minDecryptionVersion = 2;
+      },
+      nothing,
+      NOTHING,
+    ],
+    [
+      'has nothing where the one before was refused',
+      true,
+      async (setup) => {
+        setup.provider.failing.all = 'denied';
+        await minute(setup);
+        delete setup.provider.failing.all;
+      },
+      nothing,
+      NOTHING,
+    ],
+    [
+      'has nothing where it was refused itself before it was taken',
+      true,
+      nothing,
+      async (setup) => {
+        setup.provider.failing.decrypt = 'denied';
+        const { ciphertext } = setup;
+        await setup.keyring.decrypt({ ciphertext, purpose: 'seed' }, patience());
+        delete setup.provider.failing.decrypt;
+        await minute(setup);
+      },
+      NOTHING,
+    ],
+  ];
+  for (const [what, sameProviders, before, during, expected] of rows) {
+    it(what, async () => {
+      const setup = await replaced(sameProviders, before, during);
+      assert.deepEqual(await leftInAnOutage(setup), expected);
+      await setup.keyring.stop();
+    });
+  }
+
+  it('makes nothing younger', async () => {
+    const setup = await replaced(true, ({ clock }) => clock.advance(10 * MINUTE), nothing);
+    setup.provider.failing.all = 'unavailable';
+    await setup.clock.advance(50 * MINUTE);
+    assert.equal(await reading(setup), 'unavailable');
+    assert.equal(await seeding(setup), 'unavailable');
+    await setup.keyring.stop();
+  });
+
+  it('keeps what it was handed over by the process before, where the other one was never ready', async () => {
+    const { provider, clock, keyring, ...rest } = await keyringUnderTest();
+    provider.failing.all = 'unavailable';
+    const first = await startNode(provider, clock);
+    delete provider.failing.all;
+    const swap = createKeyringSwap(first.keyring);
+    await swap.replace(keyring, true);
+    const setup = { ...rest, provider, clock, keyring: swap.keyring };
+    assert.deepEqual(await leftInAnOutage(setup), ALL);
+    await setup.keyring.stop();
+  });
+});
