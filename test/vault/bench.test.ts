@@ -148,7 +148,7 @@ describe('trousseau bench on a real Vault', { timeout: 120_000 }, () => {
     const flags = ['--key', KEY, '--token-file', tokenFile, '--seconds', '0.2'];
     const refused = await bench('--vault', vault.address, ...flags);
     assert.deepEqual([refused.code, refused.out], [1, '']);
-    assert.match(refused.err, /^provider vault: .*write a new token to that file/);
+    assert.match(refused.err, /^provider vault: .*write a new token there/);
     const absent = await bench('--vault', 'http://127.0.0.1:1', ...flags);
     assert.deepEqual([absent.code, absent.out], [1, '']);
     assert.match(absent.err, /^provider vault: .*ECONNREFUSED/);
