@@ -72,6 +72,10 @@ export async function loadKeyring(
         `it does not exist: restore it from its copy. Never make a new one where a cluster has Secrets under it: they would be lost. Only where there are none yet: trousseau keyring init ${keyringFile}`,
       );
     if (code === 'ELOOP') return about('it is a symbolic link: name the file itself');
+    if (code === 'EACCES')
+      return about(
+        `permission denied: the user that runs this${user === undefined ? '' : ` (id ${user})`} must own it and pass every directory above it`,
+      );
     return about(`it cannot be read: ${code}`);
   }
   try {

@@ -8,6 +8,7 @@ import { authMethod } from '../../../src/providers/vault/auth/method.ts';
 import { createSession } from '../../../src/providers/vault/session.ts';
 import { createDrivenClock, settle } from '../driven-clock.ts';
 import { type CountingVault, createCountingVault } from './counting-vault.ts';
+import { replyOf } from './reply-of.ts';
 import { deniedAt, patient } from './session-under-test.ts';
 
 const INVALID = '2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n';
@@ -47,6 +48,32 @@ const said = (outcome: Result<string>): string =>
   outcome.ok ? outcome.value : outcome.error.message;
 
 describe('a response-wrapped secret id', () => {
+  it('is said to be something else as long as the file holds its token: the try of this process has used it', async () => {
+    const { clock, vault, start, count } = processOn(wrappedAuth, { content: 'hvs.of-a-role-id' });
+    const send: CountingVault['send'] = async (request, signal) => {
+      const answered = await vault.send(request, signal);
+      return request.path === UNWRAP ? replyOf(request, 200, { data: { role_id: 'r' } }) : answered;
+    };
+    const session = start(send);
+    for (let n = 0; n < 3; n += 1) {
+      assert.match(said(await session.token(patient())), /wrapped is no secret id: write the wrap/);
+      await clock.advance(60_000);
+    }
+    assert.equal(count(UNWRAP), 1);
+  });
+
+  for (const [wrapped, content, why] of [
+    [true, '66666666-2222-3333-4444-555555555555', /a secret id itself.*leave secretIDWrapped out/],
+    [false, 'hvs.CAESIJ0123456789012345678', /a token of Vault.*set secretIDWrapped: true/],
+    [false, 's.0123456789012345678901234', /a token of Vault.*set secretIDWrapped: true/],
+  ] as const)
+    it(`is not sent where the file holds another kind: ${content}, secretIDWrapped ${wrapped}`, async () => {
+      const auth = { appRole: { ...wrappedAuth.appRole, secretIDWrapped: wrapped } };
+      const { vault, start } = processOn(auth, { content });
+      assert.match(said(await start().token(patient())), why);
+      assert.deepEqual(vault.asked, []);
+    });
+
   it('counts when Vault answers late: it is unwrapped once, and nobody is accused', async () => {
     const { clock, vault, start, count } = processOn(wrappedAuth, { content: 'hvs.wrapping' });
     vault.takes.set(UNWRAP, 40_000);

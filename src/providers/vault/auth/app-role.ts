@@ -1,7 +1,7 @@
 /** AppRole. https://developer.hashicorp.com/vault/api-docs/auth/approle */
 import type { AuthConfig } from '../../../config/schema.ts';
-import { type Result, succeed } from '../../errors.ts';
-import { type Places, postLogin, readCredentials } from './credentials-login.ts';
+import { fail, type Result, succeed } from '../../errors.ts';
+import { LOGGING_IN, type Places, postLogin, readCredentials } from './credentials-login.ts';
 import type { AuthMethod, Credentials, ReadSecret } from './login.ts';
 import type { UnwrappedSecretIDs } from './unwrapped.ts';
 
@@ -20,6 +20,12 @@ export function appRole(
   const places: Places = {
     ...(roleIDFile === undefined ? {} : { roleID: { place: roleIDFile, form: 'word' } }),
     ...(secretIDFile === undefined ? {} : { secretID: { place: secretIDFile, form: 'word' } }),
+  };
+
+  const fitting = async (reading: Promise<Result<Credentials>>): Promise<Result<Credentials>> => {
+    const read = await reading;
+    const why = read.ok ? mistakeIn(read.value['secretID'] ?? '', secretIDWrapped) : undefined;
+    return why === undefined ? read : fail('denied', `${LOGGING_IN}: ${place} ${why}`);
   };
 
   const login: AuthMethod['login'] = async (credentials, asking) => {
@@ -45,7 +51,7 @@ export function appRole(
       place,
     },
     async credentials(): Promise<Result<Credentials>> {
-      const read = await readCredentials(places, readSecret);
+      const read = await fitting(readCredentials(places, readSecret));
       if (read.ok || !secretIDWrapped) return read;
       // The file of a wrapping token is often removed once it was used.
       const secretID = unwrapped.last(identity);
@@ -55,6 +61,15 @@ export function appRole(
     },
     login,
   };
+}
+
+/** What Vault could only answer as if it were wrong or used up, and would count as a wrong login. */
+function mistakeIn(secretID: string, wrapped: boolean): string | undefined {
+  if (!wrapped && /^(?:hvs|s)\.[\w.-]{20,}$/.test(secretID))
+    return 'holds a token of Vault, not a secret id: where it is a wrapping token, set secretIDWrapped: true';
+  if (wrapped && /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(secretID))
+    return 'holds a secret id itself, not a wrapping token: leave secretIDWrapped out, or write the wrapping token there';
+  return undefined;
 }
 
 function without(places: Places, name: string): Places {

@@ -42,18 +42,21 @@ export async function readCredentials(
     try {
       const read = wordOrText(await readSecret(place), form);
       if (read === undefined)
-        return fail('denied', `${WHAT}: ${place} holds more than one word, or what is no text`);
+        return fail(
+          'denied',
+          `${LOGGING_IN}: ${place} holds more than one word, or what is no text`,
+        );
       credentials[name] = read;
     } catch (error) {
       const why = error instanceof Error ? error.message : 'a secret cannot be read';
-      return fail(mayPass(error) ? 'unavailable' : 'denied', `${WHAT}: ${why}`);
+      return fail(mayPass(error) ? 'unavailable' : 'denied', `${LOGGING_IN}: ${why}`);
     }
-    if (credentials[name] === '') return fail('denied', `${WHAT}: ${place} is empty`);
+    if (credentials[name] === '') return fail('denied', `${LOGGING_IN}: ${place} is empty`);
   }
   return succeed(credentials);
 }
 
-const WHAT = 'logging in to Vault';
+export const LOGGING_IN = 'logging in to Vault';
 
 /**
  * Editors and shells leave line feeds and a byte order mark around a token, and neither may be in the
@@ -75,7 +78,7 @@ export async function postLogin(
     method: 'POST',
     path: `auth/${path}`,
     body,
-    what: WHAT,
+    what: LOGGING_IN,
     holds: 'auth',
     failoverMs: FAILOVER_MS,
     leaves: {
@@ -132,5 +135,5 @@ export function loginOf(reply: VaultReply): Result<Login> {
       });
     }
   }
-  return fail('internal', `${WHAT}: the answer holds no token`);
+  return fail('internal', `${LOGGING_IN}: the answer holds no token`);
 }

@@ -29,6 +29,8 @@ type Entry = {
   /** Fingerprints of wrapping tokens: of the one that gave it, and of one that gave nothing. */
   openedBy: string | undefined;
   refused: string | undefined;
+  /** The token that this process has opened, and that wrapped something else. */
+  ofNothing: string | undefined;
   /** The token of a try of ours that ended without an answer: it may have been used by that. */
   unanswered: string | undefined;
   opening: { readonly wrapping: string; readonly outcome: Promise<Opened> } | undefined;
@@ -47,6 +49,7 @@ export function createUnwrappedSecretIDs(): UnwrappedSecretIDs {
       secretID: undefined,
       openedBy: undefined,
       refused: undefined,
+      ofNothing: undefined,
       unanswered: undefined,
       opening: undefined,
     };
@@ -71,6 +74,7 @@ export function createUnwrappedSecretIDs(): UnwrappedSecretIDs {
       return opened;
     }
     entry.refused = wrapping;
+    if (replied.ok && replied.value.kind === 'answer') entry.ofNothing = wrapping;
     if (entry.secretID !== undefined) return succeed(entry.secretID);
     return entry.unanswered === wrapping
       ? fail(
@@ -120,6 +124,8 @@ export function createUnwrappedSecretIDs(): UnwrappedSecretIDs {
       const { secretID, openedBy, refused } = entry;
       if (secretID !== undefined && (openedBy === wrapping || refused === wrapping))
         return succeed(secretID);
+      // It was used up by this process, so Vault would answer as if somebody else had been there.
+      if (entry.ofNothing === wrapping) return noSecretID(place);
       const underWay = entry.opening?.wrapping === wrapping ? entry.opening.outcome : undefined;
       const opening = underWay ?? start(entry, wrapping, token, place, asking);
       return await unlessAborted<Opened>(opening, asking.signal, () =>
@@ -137,7 +143,12 @@ function secretIDIn(place: string, reply: VaultReply): Opened {
     typeof data === 'object' && data !== null
       ? (data as Record<string, unknown>)['secret_id']
       : undefined;
-  return typeof secretID === 'string'
-    ? succeed(secretID)
-    : fail('denied', `${WHAT}: what ${place} wraps is no secret id`);
+  return typeof secretID === 'string' ? succeed(secretID) : noSecretID(place);
+}
+
+function noSecretID(place: string): Opened {
+  return fail(
+    'denied',
+    `${WHAT}: what the token in ${place} wrapped is no secret id: write the wrapping token of a new secret id to the file`,
+  );
 }
