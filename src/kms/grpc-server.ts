@@ -26,8 +26,8 @@ export type GrpcServer = {
   readonly grpc: Server;
   /** The HTTP/2 sessions that are open. */
   readonly sessions: ReadonlyMap<Http2Session, Connection>;
-  /** Takes in one connection, from the first byte of the HTTP/2 preface on. */
-  connect(stream: Duplex, connection: Connection): void;
+  /** Takes in one connection, from the first byte of the HTTP/2 preface on; answers its session. */
+  connect(stream: Duplex, connection: Connection): Http2Session | undefined;
   /** Ends what outlives the sessions. */
   stop(): void;
 };
@@ -105,11 +105,13 @@ export function createGrpcServer({
   const sessions = new Map<Http2Session, Connection>();
   const calls = new Map<ServerHttp2Stream, OpenCall>();
   let connecting: Connection | undefined;
+  let connected: Http2Session | undefined;
   let sweeps = 0;
   let timer: Timer | undefined;
 
   http2.on('session', (session) => {
     if (connecting === undefined) return;
+    connected = session;
     sessions.set(session, connecting);
     session.once('close', () => sessions.delete(session));
   });
@@ -229,8 +231,10 @@ export function createGrpcServer({
     sessions,
     connect(stream, connection) {
       connecting = connection;
+      connected = undefined;
       injector.injectConnection(stream);
       connecting = undefined;
+      return connected;
     },
     stop() {
       timer?.cancel();

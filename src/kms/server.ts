@@ -1,4 +1,5 @@
 /** The gRPC server: methods made callable, connections taken in, and a stop that loses no call. */
+import type { Http2Session } from 'node:http2';
 import type { Socket } from 'node:net';
 import {
   type handleUnaryCall,
@@ -58,12 +59,18 @@ export function createKmsServer(
     grpc.addService(definitionOf(method), implementationOf(method, log, clock));
   }
   const sockets = new Set<Socket>();
+  /** Set when the end has begun: sends a client elsewhere. */
+  let dismiss: ((session: Http2Session) => void) | undefined;
 
   return {
     accept(socket) {
       sockets.add(socket);
       socket.once('close', () => sockets.delete(socket));
-      acceptCounted(socket, traffic, refused, connect);
+      acceptCounted(socket, traffic, refused, (stream, connection) => {
+        const session = connect(stream, connection);
+        // Its first call came after the end had begun.
+        if (session !== undefined) dismiss?.(session);
+      });
     },
     async drain(limitMs) {
       const limit = new AbortController();
@@ -72,20 +79,31 @@ export function createKmsServer(
         // Not forceShutdown: without channelz grpc-js remembers no session to destroy.
         for (const session of sessions.keys()) session.destroy();
       });
+      const leaving = new Set<Promise<void>>();
+      const leave = async (session: Http2Session): Promise<void> => {
+        const closed = new Promise((resolve) => session.once('close', resolve));
+        session.goaway(NO_ERROR, ALL_STREAMS);
+        await sleep(clock, GOAWAY_SETTLE_MS, limit.signal);
+        session.close();
+        await closed;
+      };
+      const begin = (session: Http2Session): void => {
+        if (session.destroyed) return;
+        if (limit.signal.aborted) {
+          session.destroy();
+          return;
+        }
+        const left = leave(session).finally(() => leaving.delete(left));
+        leaving.add(left);
+      };
       await sleep(clock, ACCEPTED_SETTLE_MS, limit.signal);
-      for (const session of sessions.keys()) {
-        if (!session.destroyed) session.goaway(NO_ERROR, ALL_STREAMS);
-      }
-      await sleep(clock, GOAWAY_SETTLE_MS, limit.signal);
-      // Its callback comes at once: Node's server.close() closes the sessions before grpc-js looks.
-      grpc.tryShutdown(() => undefined);
-      await Promise.all(
-        [...sessions.keys()].map(
-          (session) => new Promise((resolve) => session.once('close', resolve)),
-        ),
-      );
+      dismiss = begin;
+      for (const session of sessions.keys()) begin(session);
+      while (leaving.size > 0) await Promise.all(leaving);
       timer.cancel();
       for (const socket of sockets) socket.destroy();
+      // Its callback comes at once: there is no session any more.
+      grpc.tryShutdown(() => undefined);
       stop();
     },
   };

@@ -4,6 +4,14 @@ import { existsSync } from 'node:fs';
 import { connect } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
 import { createKmsClient, type KmsClient } from '../../src/kms/client.ts';
+import { encodeEncryptRequest } from '../../src/kms/codec/v2.ts';
+import {
+  createHeaderWriter,
+  lastData,
+  OPENING,
+  openConnection,
+  prefixed,
+} from '../fuzz/raw-connection.ts';
 import { type Plugin, startPlugin } from '../servers/plugin.ts';
 import { waitUntil } from '../servers/wait-until.ts';
 import { temporaryFolder } from '../unit/temporary-folder.ts';
@@ -110,6 +118,40 @@ describe('SIGTERM', () => {
       await assertCleanEnd(plugin, began);
     });
   }
+
+  it('answers the first call of a client that was connected, though all others have left by then', async (t) => {
+    await using vault = await startFakeVault();
+    const dir = temporaryFolder(t);
+    const providers = vaultProviders(dir, 'hvs.x', [vault.address]);
+    await using plugin = await startPlugin({ dir, config: { providers } });
+    await plugin.ready();
+    const [client] = await connected(t, plugin.socket, 1);
+    const late = await openConnection(plugin.socket);
+    t.after(() => late.socket.destroy());
+    late.socket.write(OPENING);
+    const waiting = vault.hold();
+    const call = client?.v1.encrypt(SEED);
+    await waiting;
+    process.kill(plugin.process.pid, 'SIGTERM');
+    await new Promise((resolve) => setTimeout(resolve, 200)); // clients have been sent elsewhere
+    const message = prefixed(encodeEncryptRequest({ plaintext: SEED, uid: 'late' }));
+    late.socket.write(
+      Buffer.concat([
+        createHeaderWriter().headers(1, '/v2.KeyManagementService/Encrypt'),
+        lastData(1, message),
+      ]),
+    );
+    const asked = () => vault.asked.filter(({ path }) => path.includes('/encrypt/')).length;
+    const before = asked();
+    await waitUntil('the late call at Vault', STOP_LIMIT_MS, async () => asked() > before);
+    vault.release();
+    void vault.hold(); // for the proof of the late call's ciphertext
+    await call;
+    setTimeout(vault.release, 500);
+    await late.closed;
+    assert.deepEqual([late.ends.get(1), late.goaway()], ['grpc-status 0', 0]);
+    assert.equal(await plugin.process.exited, 'code 0');
+  });
 
   it('under calls that never stop does none of them without answering it', async (t) => {
     const dir = temporaryFolder(t);
