@@ -87,7 +87,9 @@ export function createDecrypting(options: DecryptingOptions): Decrypting {
 
   /** One try, out of memory where nobody can be asked: what is asked stands in an audit log. */
   const attempt = async (sealed: Sealed, signal: CallSignal): Promise<Result<Uint8Array>> => {
-    const nobody = alone && state().kind === 'outage';
+    const now = state();
+    // One that has not the announced version is there, and can be asked for the others.
+    const nobody = alone && now.kind === 'outage' && now.why.kind !== 'behind';
     const remembered = nobody ? memory?.decrypt(sealed.ciphertext) : undefined;
     return remembered === undefined ? await once(sealed, signal) : succeed(remembered);
   };

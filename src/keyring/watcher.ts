@@ -204,8 +204,9 @@ async function describeAndTry(
     const { kind } = stillThere.error;
     if (kind !== 'invalid' && kind !== 'behind') return { seen: stillThere, missingSince };
     const since = missingSince ?? now;
+    // The provider is there: nothing may be done as if it were away.
     return now - since < LAG_MS && state.kind !== 'lost'
-      ? { seen: fail('unavailable', missingSentence(known, seen)), missingSince: since }
+      ? { seen: fail('behind', missingSentence(known, seen)), missingSince: since }
       : { seen: lost(known, { key: seen, how }, isKnown), missingSince: since };
   }
   if (known !== undefined && how === 'replaced' && !isKnown)

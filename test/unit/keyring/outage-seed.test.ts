@@ -267,6 +267,36 @@ describe('a seed in an outage has no source in', () => {
   });
 });
 
+describe('a seed is not encrypted under a local KEK whose sources may be lost', () => {
+  const away: readonly [string, (setup: Setup) => Promise<void>][] = [
+    ['a provider that was there all the time', async () => undefined],
+    ['a provider that was away before', goAway],
+  ];
+  for (const [what, before] of away) {
+    it(`while the announced version is missing at ${what}`, async () => {
+      const setup = await keyringUnderTest();
+      setup.provider.rotate(2_000);
+      await setup.clock.advance(31_000);
+      const made = await setup.keyring.encrypt(SEED, 'seed', patience());
+      assert.ok(made.ok && made.value.version === 2);
+      await before(setup);
+      delete setup.provider.failing.all;
+      setup.provider.restore(1);
+      // The next look.
+      await setup.clock.advance(1_000);
+      const seen = new Set<string>();
+      for (let i = 0; i < 35; i += 1) {
+        seen.add(await seeding(setup));
+        // What it has decrypted lately is still read.
+        const { ciphertext, keyId } = made.value;
+        assert.equal(await reading(setup, ciphertext, keyId), 'ok');
+      }
+      assert.deepEqual([...seen].sort(), ['behind', 'denied']);
+      assert.equal(setup.keyring.state().kind, 'lost');
+    });
+  }
+});
+
 describe('a seed waits for the provider', () => {
   it('for ten seconds: what is away for a moment is asked again', async () => {
     const setup = await keyringUnderTest();
