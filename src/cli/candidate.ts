@@ -10,6 +10,7 @@ import {
   type BuildContext,
   buildKeyring,
   isAcknowledged,
+  sameFileIn,
   sameKeyring,
   sameProviders,
   writerOf,
@@ -48,6 +49,10 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
     const tried = await tryOut({
       ...{ built, inUse, clock, signal },
       sameWriter: isDeepStrictEqual(writerOf(config), writerOf(current())),
+      inMemory: (provider) => {
+        const same = sameFileIn(current(), config, provider);
+        return same === undefined ? undefined : swap.keyring.loaded(same)[0];
+      },
       isAcknowledged: acknowledged,
     });
     const discard = (): Promise<void> => built.keyring.stop();

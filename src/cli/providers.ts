@@ -15,6 +15,8 @@ import { readSecretFile } from '../system/files.ts';
 /** A keyring that has not started yet. */
 export type Built = {
   readonly keyring: Keyring;
+  /** The name of the provider that encrypts. */
+  readonly writer: string;
   /** Those of its providers that only decrypt; the keyring starts and stops them. */
   readonly decryptOnly: readonly Provider[];
 };
@@ -65,7 +67,8 @@ export function buildKeyring(config: ResolvedConfig, context: BuildContext): Bui
     clock,
     log,
   });
-  return { keyring, decryptOnly: readers.filter((reader) => reader !== writer) };
+  const decryptOnly = readers.filter((reader) => reader !== writer);
+  return { keyring, writer: writer.name, decryptOnly };
 }
 
 /** Whether the configuration says that this announced key is lost for good. */
@@ -76,6 +79,25 @@ export function isAcknowledged({ health }: ResolvedConfig, lost: KeyId): boolean
 /** The provider that encrypts, as it is configured. */
 export function writerOf({ providers, write }: ResolvedConfig): unknown {
   return providers.find(({ name }) => name === write[0]);
+}
+
+/**
+ * The provider of another configuration that has the same keyring file as this one has under a name;
+ * undefined where there is none.
+ */
+export function sameFileIn(
+  other: ResolvedConfig,
+  { providers }: ResolvedConfig,
+  name: string,
+): string | undefined {
+  const file = keyringFileOf(providers.find((provider) => provider.name === name));
+  return file === undefined
+    ? undefined
+    : other.providers.find((provider) => keyringFileOf(provider) === file)?.name;
+}
+
+function keyringFileOf(provider: ResolvedConfig['providers'][number] | undefined) {
+  return provider !== undefined && 'local' in provider ? provider.local.keyringFile : undefined;
 }
 
 /** Whether both would build the same keyring. */

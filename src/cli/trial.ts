@@ -1,10 +1,11 @@
 /** Tries a keyring out beside the one in use, before anything depends on it. */
 import { randomBytes } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
-import type { KeyId } from '../keyring/key-id.ts';
+import { type KeyId, keyId } from '../keyring/key-id.ts';
 import { isTransient, type KeyringState, knownKey } from '../keyring/state.ts';
 import { lostVersions, succession } from '../keyring/succession.ts';
 import { fail, type Result, succeed } from '../providers/errors.ts';
+import type { KeyDescription } from '../providers/provider.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Built } from './providers.ts';
 
@@ -14,6 +15,11 @@ export type Trial = {
   readonly inUse: () => KeyringState;
   /** Whether the provider that encrypts is configured as the one in use is. */
   readonly sameWriter: boolean;
+  /**
+   * The key of a provider of this name as the process in use has it in memory, where it has: it may be
+   * the last copy.
+   */
+  readonly inMemory: (provider: string) => KeyDescription | undefined;
   /** Whether an operator has said that this announced key is lost for good. */
   readonly isAcknowledged: (lost: KeyId) => boolean;
   readonly clock: Clock;
@@ -34,7 +40,7 @@ const SAMPLE_BYTES = 32;
  */
 export async function tryOut(trial: Trial): Promise<Result<Proven>> {
   const { built, inUse, clock, signal } = trial;
-  const { keyring, decryptOnly } = built;
+  const { keyring, writer, decryptOnly } = built;
   const limit = new AbortController();
   const end = (): void => limit.abort();
   const timer = clock.setTimer(TRIAL_LIMIT_MS, end);
@@ -42,10 +48,22 @@ export async function tryOut(trial: Trial): Promise<Result<Proven>> {
   if (signal.aborted) end();
   try {
     keyring.start();
+    // First, since one that encrypts and is away may not keep the new keyring from being taken.
+    for (const provider of decryptOnly) {
+      if (trial.inMemory(provider.name) === undefined) continue;
+      const described = await provider.describe(limit.signal);
+      // Also what cannot be read just now is in memory still.
+      const gone = described.ok
+        ? lostFromMemory(provider.name, described.value, trial)
+        : `${provider.name}, which only decrypts: ${described.error.message}`;
+      if (gone !== undefined) return fail('denied', gone);
+    }
     // It waits for the first look at the provider, however long that takes.
     const encrypted = await keyring.encrypt(randomBytes(SAMPLE_BYTES), 'sample', limit.signal);
     if (!encrypted.ok) return encrypted;
-    const lost = lostKey(inUse(), keyring.state(), trial);
+    const state = keyring.state();
+    const lost =
+      lostKey(inUse(), state, trial) ?? lostFromMemory(writer, knownKey(state)?.description, trial);
     if (lost !== undefined) return fail('unavailable', lost);
     const warnings: string[] = [];
     for (const provider of decryptOnly) {
@@ -87,4 +105,22 @@ function lostKey(
   return lost.length === 0
     ? undefined
     : `version ${lost.join(', ')} of the key is missing there or is another one than in use: was an old copy put in its place?`;
+}
+
+/** What the process in use could still decrypt by a provider, and the new one could not. */
+function lostFromMemory(
+  provider: string,
+  seen: KeyDescription | undefined,
+  { inMemory, isAcknowledged }: Pick<Trial, 'inMemory' | 'isAcknowledged'>,
+): string | undefined {
+  const known = inMemory(provider);
+  if (known === undefined || seen === undefined) return undefined;
+  const id = keyId(known.path, known.current);
+  if (isAcknowledged(id)) return undefined;
+  const lost = isDeepStrictEqual(known.path, seen.path)
+    ? lostVersions(known, seen)
+    : known.versions.map(({ version }) => version);
+  return lost.length === 0
+    ? undefined
+    : `${provider}: version ${lost.join(', ')} of its key is in memory, and missing or another one in what was read now: was an old copy or another keyring put in its place? Put the newest copy back, or acknowledge the loss (health.acknowledgedLosses: ["${id}"])`;
 }

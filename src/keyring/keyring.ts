@@ -55,8 +55,8 @@ export type Keyring = {
   versionOf(ciphertext: Uint8Array): number | undefined;
   /** How many calls wait for a free request to a provider. */
   queued(): number;
-  /** The keys whose material this process has in memory. */
-  loaded(): readonly KeyDescription[];
+  /** The keys whose material this process has in memory: of all providers, or of the one of this name. */
+  loaded(provider?: string): readonly KeyDescription[];
   /** What is kept for an outage; undefined where nothing is to be. */
   remembered(): Remembered | undefined;
   /** What the provider has made of the seeds that may become sources of local KEKs: not secret. */
@@ -271,7 +271,10 @@ export function createKeyring(options: KeyringOptions): Keyring {
       return versionUnderLocalKek(ciphertext);
     },
     queued: operations.queued,
-    loaded: () => readers.flatMap((reader) => reader.loaded?.() ?? []),
+    loaded: (provider) =>
+      readers
+        .filter(({ name }) => provider === undefined || name === provider)
+        .flatMap((reader) => reader.loaded?.() ?? []),
     remembered: () => memory?.remembered(),
     sources: () => memory?.sources() ?? [],
     release: () => memory?.release(),

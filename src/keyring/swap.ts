@@ -76,7 +76,7 @@ export function createKeyringSwap(first: Keyring): KeyringSwap {
         call((keyring) => keyring.encrypt(plaintext, purpose, signal), signal),
       decrypt: (sealed, signal) => call((keyring) => keyring.decrypt(sealed, signal), signal),
       versionOf: (ciphertext) => current.keyring.versionOf(ciphertext),
-      loaded: () => current.keyring.loaded(),
+      loaded: (provider) => current.keyring.loaded(provider),
       queued: () =>
         [current.keyring, ...retiring.keys()].reduce((sum, keyring) => sum + keyring.queued(), 0),
       remembered: () => current.keyring.remembered(),

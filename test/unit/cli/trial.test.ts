@@ -3,8 +3,10 @@ import { describe, it } from 'node:test';
 import { TRIAL_LIMIT_MS, tryOut } from '../../../src/cli/trial.ts';
 import { createKeyring } from '../../../src/keyring/keyring.ts';
 import { type KeyringState, knownKey } from '../../../src/keyring/state.ts';
+import { mayReplace } from '../../../src/keyring/swap.ts';
 import { silentLog } from '../../../src/observe/log.ts';
 import { succeed } from '../../../src/providers/errors.ts';
+import type { KeyDescription } from '../../../src/providers/provider.ts';
 import { createDrivenClock, type DrivenClock, settle } from '../driven-clock.ts';
 import { createFakeProvider, type FakeProvider } from '../fake-provider.ts';
 
@@ -13,7 +15,7 @@ const STARTING: KeyringState = { kind: 'starting', since: 0, why: undefined };
 function built(clock: DrivenClock, writer: FakeProvider, decryptOnly: FakeProvider[] = []) {
   const readers = [writer, ...decryptOnly];
   const options = { writer, readers, watchIntervalMs: 30_000, clock, log: silentLog };
-  return { keyring: createKeyring(options), decryptOnly };
+  return { keyring: createKeyring(options), writer: writer.name, decryptOnly };
 }
 
 function trial(
@@ -22,12 +24,14 @@ function trial(
   inUse = STARTING,
   signal = new AbortController().signal,
   acknowledged: readonly string[] = [],
+  inMemory: (provider: string) => KeyDescription | undefined = () => undefined,
 ) {
   const isAcknowledged = (keyId: string): boolean => acknowledged.includes(keyId);
   return tryOut({
     built: made,
     inUse: () => inUse,
     sameWriter: true,
+    inMemory,
     isAcknowledged,
     clock,
     signal,
@@ -131,6 +135,60 @@ describe('a keyring on trial', () => {
     assert.ok((await trial(clock, built(clock, provider), state, undefined, [keyId])).ok);
   });
 
+  const losses: readonly [string, (reader: FakeProvider) => void, RegExp | undefined][] = [
+    ['has all of it', () => undefined, undefined],
+    ['has one version more', (reader) => reader.rotate(9_000), undefined],
+    ['is an older copy', (reader) => reader.restore(1), /^old: version 2 of its key is in memory/],
+    ['is another keyring', (reader) => reader.recreate(9_000), /^old: version 1, 2 of its key/],
+  ];
+  for (const [what, lose, sentence] of losses) {
+    const verdict = sentence === undefined ? 'is ready' : 'has failed';
+    for (const role of ['decrypts only', 'encrypts from now on'] as const) {
+      it(`${verdict} where what is read for a provider that ${role} ${what}, beside what is in memory`, async () => {
+        const clock = createDrivenClock();
+        const [old, other] = [createFakeProvider('old'), createFakeProvider('other')];
+        old.rotate(2_000);
+        const known = await old.describe(new AbortController().signal);
+        assert.ok(known.ok);
+        lose(old);
+        const made = (): ReturnType<typeof built> =>
+          role === 'decrypts only' ? built(clock, other, [old]) : built(clock, old, [other]);
+        const inMemory = (name: string) => (name === 'old' ? known.value : undefined);
+        const tried = await trial(clock, made(), STARTING, undefined, [], inMemory);
+        assert.equal(tried.ok, sentence === undefined);
+        if (tried.ok || sentence === undefined) return;
+        assert.match(tried.error.message, sentence);
+        const [, id] = /acknowledgedLosses: \["(.*)"\]/.exec(tried.error.message) ?? [];
+        assert.ok((await trial(clock, made(), STARTING, undefined, [id ?? ''], inMemory)).ok);
+      });
+    }
+  }
+
+  const threats: readonly [string, (old: FakeProvider, other: FakeProvider) => void][] = [
+    [
+      'would be lost while the one that encrypts is away',
+      (old, other) => {
+        old.recreate(9_000);
+        other.failing.all = 'unavailable';
+      },
+    ],
+    ['cannot be read now', (old) => void Object.assign(old.failing, { describe: 'unavailable' })],
+    ['is not there', (old) => void Object.assign(old.failing, { describe: 'denied' })],
+  ];
+  for (const [what, happen] of threats) {
+    it(`has failed for good where a key that is in memory ${what}`, async () => {
+      const clock = createDrivenClock();
+      const [old, other] = [createFakeProvider('old'), createFakeProvider('other')];
+      const known = await old.describe(new AbortController().signal);
+      assert.ok(known.ok);
+      happen(old, other);
+      const inMemory = (name: string) => (name === 'old' ? known.value : undefined);
+      const made = built(clock, other, [old]);
+      const tried = await trial(clock, made, STARTING, undefined, [], inMemory);
+      assert.equal(mayReplace(STARTING, tried), false);
+    });
+  }
+
   it('is ready with another key that the configuration names on purpose', async () => {
     const clock = createDrivenClock();
     const inUse = built(clock, createFakeProvider('one'));
@@ -138,7 +196,7 @@ describe('a keyring on trial', () => {
     const tried = await tryOut({
       built: built(clock, createFakeProvider('two')),
       inUse: inUse.keyring.state,
-      ...{ sameWriter: false, isAcknowledged: () => false, clock },
+      ...{ sameWriter: false, inMemory: () => undefined, isAcknowledged: () => false, clock },
       signal: new AbortController().signal,
     });
     assert.ok(tried.ok);

@@ -279,6 +279,7 @@ describe('a seed is not encrypted under a local KEK whose sources may be lost', 
       await setup.clock.advance(31_000);
       const made = await setup.keyring.encrypt(SEED, 'seed', patience());
       assert.ok(made.ok && made.value.version === 2);
+      const { ciphertext, keyId } = made.value;
       await before(setup);
       delete setup.provider.failing.all;
       setup.provider.restore(1);
@@ -288,7 +289,6 @@ describe('a seed is not encrypted under a local KEK whose sources may be lost', 
       for (let i = 0; i < 35; i += 1) {
         seen.add(await seeding(setup));
         // What it has decrypted lately is still read.
-        const { ciphertext, keyId } = made.value;
         assert.equal(await reading(setup, ciphertext, keyId), 'ok');
       }
       assert.deepEqual([...seen].sort(), ['behind', 'denied']);
