@@ -86,7 +86,7 @@ describe('the documents', () => {
         .filter(({ text: script }) => script.startsWith('etcdctl get'))
         .map(({ text: script, line }) => ({ place: `${name}:${line}`, script })),
     );
-    assert.ok(looks.length >= 5, `${looks.length} blocks look into etcd`);
+    assert.ok(looks.length >= 6, `${looks.length} blocks look into etcd`);
     const folder = temporaryFolder(t);
     const said = (script: string, etcdctl: string): string => {
       writeFileSync(join(folder, 'etcdctl'), `#!/bin/sh\n${etcdctl}\n`, { mode: 0o755 });
