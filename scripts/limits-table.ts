@@ -58,7 +58,7 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
   },
   {
     counted: 'headers of one call',
-    bound: `${LIMITS.headerListPairs}, ${size(LIMITS.headerListBytes)}`,
+    bound: `${LIMITS.headerListPairs}, ${size(LIMITS.headerListBytes)}; path and authority ${size(LIMITS.keptHeaderBytes)}`,
     beyond: 'RST_STREAM, ENHANCE_YOUR_CALM',
     ...within,
   },

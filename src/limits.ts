@@ -14,6 +14,8 @@ export const LIMITS = {
   readAheadBytes: 24 * 1024,
   /** Of the names and values of one call's headers, 32 more for each: RFC 9113, section 6.5.2. */
   headerListBytes: 16 * 1024,
+  /** Of a call's path and authority, which are kept for as long as it lasts. */
+  keptHeaderBytes: 1024,
   /** Headers of one call. */
   headerListPairs: 64,
 

@@ -211,7 +211,11 @@ export function createGrpcServer({
   http2.on('stream', (stream, headers) => {
     if (stream.destroyed || stream.closed) return;
     const encoding = headers['grpc-encoding'];
-    if (calls.get(stream)?.place === undefined) {
+    if (keptBytesOf(headers) > LIMITS.keptHeaderBytes) {
+      stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      // Also where its client does not read: Node keeps the authority of a stream.
+      stream.destroy();
+    } else if (calls.get(stream)?.place === undefined) {
       refused('calls');
       refuse(stream, status.RESOURCE_EXHAUSTED, 'too many calls wait for an answer');
     } else if (encoding !== undefined && encoding !== 'identity') {
@@ -243,6 +247,8 @@ export function createGrpcServer({
   };
 }
 
+/** How that of every call of gRPC begins. */
+const CONTENT_TYPE = 'application/grpc';
 const NOT_COMPRESSED = 'compressed messages are not taken: send them with grpc-encoding identity';
 
 /** grpc-js exports no way to it: the version is pinned, and without it no server starts. */
@@ -253,13 +259,20 @@ function http2ServerOf(grpc: Server): Http2Server {
   return http2;
 }
 
+/** The length of those headers that stay for as long as a call lasts. */
+function keptBytesOf(headers: IncomingHttpHeaders): number {
+  const { ':path': path = '', ':authority': authority = '', host = '' } = headers;
+  return path.length + authority.length + host.length;
+}
+
 /** The headers that grpc-js needs: it keeps all that it gets for as long as a call lasts. */
 function neededOf(headers: IncomingHttpHeaders): IncomingHttpHeaders {
   const timeout = headers['grpc-timeout'];
+  const isGrpc = headers['content-type']?.startsWith(CONTENT_TYPE) === true;
   const needed = {
     ':path': headers[':path'],
     ':authority': headers[':authority'] ?? headers.host,
-    'content-type': headers['content-type'],
+    'content-type': isGrpc ? CONTENT_TYPE : undefined,
   };
   return timeout === undefined
     ? needed

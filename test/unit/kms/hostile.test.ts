@@ -3,8 +3,16 @@ import { once } from 'node:events';
 import { type ClientHttp2Session, connect as connectSession, constants } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
-import { describe, it } from 'node:test';
+import { describe, it, type TestContext } from 'node:test';
 import { encodeEncryptRequest } from '../../../src/kms/codec/v2.ts';
+import { LIMITS } from '../../../src/limits.ts';
+import {
+  createHeaderWriter,
+  lastData,
+  OPENING,
+  openConnection,
+  prefixed,
+} from '../../fuzz/raw-connection.ts';
 import { type KmsUnderTest, serveKms } from './kms-under-test.ts';
 
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
@@ -228,5 +236,31 @@ describe('a call that does not keep to the protocol is refused in words', () => 
       session.destroy();
       assert.equal((await client.v2.status()).healthz, 'ok');
     });
+  }
+});
+
+describe('headers of a call that would be kept for as long as it lasts', () => {
+  const call = async (t: TestContext, more: Record<string, string>): Promise<string> => {
+    const { socket } = await serveKms(t);
+    const one = await openConnection(socket);
+    t.after(() => one.socket.destroy());
+    const headers = createHeaderWriter('localhost', false);
+    const path = '/v2.KeyManagementService/Status';
+    const message = lastData(1, prefixed(Buffer.alloc(0)));
+    one.socket.write(Buffer.concat([OPENING, headers.headers(1, path, more), message]));
+    await one.until(() => one.ends.has(1));
+    return one.ends.get(1) ?? 'closed';
+  };
+  const long = 'x'.repeat(LIMITS.keptHeaderBytes);
+  for (const [what, more, end] of [
+    ['a long authority', { ':authority': long }, 'RST_STREAM 11'],
+    ['a long path', { ':path': `/${long}` }, 'RST_STREAM 11'],
+    ['a long host', { host: long }, 'RST_STREAM 11'],
+    ['the path of a socket', { ':authority': 'x'.repeat(200) }, 'grpc-status 0'],
+    ['a long type', { 'content-type': `application/grpc+${long}` }, 'grpc-status 0'],
+    ['another type', { 'content-type': `text/${long}` }, 'HTTP 415'],
+    ['a long header that nobody needs', { 'x-trace': long.repeat(8) }, 'grpc-status 0'],
+  ] as const) {
+    it(`${what}: ${end}`, async (t) => assert.equal(await call(t, more), end));
   }
 });
