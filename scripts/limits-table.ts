@@ -142,9 +142,9 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
   },
   {
     counted: 'entries of the decrypt cache, where it is on',
-    bound: `decryptCache.maxEntries, ${number(MOST_CACHED)} at most`,
-    beyond: 'the one that was decrypted longest ago is dropped',
-    ...{ heap: MOST_CACHED * 480, outside: MOST_CACHED * 512 },
+    bound: `decryptCache.maxEntries, ${number(MOST_CACHED)} at most; ${size(LIMITS.cacheBytes)}`,
+    beyond: 'those that were decrypted longest ago are dropped',
+    ...{ heap: MOST_CACHED * 480, outside: LIMITS.cacheBytes + MOST_CACHED * 256 },
   },
   {
     counted: 'connections on the admin endpoint',

@@ -48,6 +48,12 @@ export const LIMITS = {
   /** DATA frames, and parts of them where they are read in parts, of one message. */
   messagePieces: 256,
 
+  /**
+   * Of all entries of the decrypt cache: 300 each for as many as there may be. A data key of 32 bytes
+   * takes 160 with its ciphertext of Vault; KMS v1 has ciphertexts of up to 64 KiB.
+   */
+  cacheBytes: 32 * 1024 * 1024,
+
   /** Frames of one connection that JavaScript handles in one turn of the event loop. */
   framesPerTurn: 256,
   /** RST_STREAM frames of one connection at once, before it is ended with GOAWAY. */

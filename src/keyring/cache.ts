@@ -1,11 +1,12 @@
 /**
  * What was decrypted lately, so that kube-apiserver can start again while the provider is away.
  *
- * Bounded in number and age, and held encrypted under a key of this process: a copy of some of its
+ * Bounded in number, bytes and age, and held encrypted under a key of this process: a copy of some of its
  * memory shows no plaintext without the key that lies elsewhere in it. It is emptied as soon as the
  * provider says no, and answers nothing from then on.
  */
 import { createHmac, randomBytes } from 'node:crypto';
+import { LIMITS } from '../limits.ts';
 import { AEAD_KEY_BYTES, AEAD_OVERHEAD_BYTES, openAead, sealAead } from '../providers/aead.ts';
 import type { Clock } from '../system/clock.ts';
 
@@ -47,13 +48,20 @@ type Pair = { readonly ciphertext: Buffer; readonly plaintext: Buffer };
 const UNBOUND = Buffer.alloc(0);
 const LENGTH_BYTES = 4;
 
-/** An empty cache under a fresh key. */
+/** An empty cache under a fresh key; `maxBytes` is of all sealed entries together. */
 export function createDecryptCache(
   { maxEntries, maxAgeMs }: CacheLimits,
   clock: Clock,
+  maxBytes: number = LIMITS.cacheBytes,
 ): DecryptCache {
   let key = randomBytes(AEAD_KEY_BYTES);
   const entries = new Map<string, Entry>();
+  let bytes = 0;
+
+  const remove = (name: string): void => {
+    bytes -= entries.get(name)?.sealed.length ?? 0;
+    entries.delete(name);
+  };
 
   // Keyed, so that the names tell as little as the entries.
   const nameOf = (ciphertext: Uint8Array): string =>
@@ -94,19 +102,23 @@ export function createDecryptCache(
     },
     put(ciphertext, plaintext, version) {
       const name = nameOf(ciphertext);
-      entries.delete(name);
-      entries.set(name, { sealed: seal(ciphertext, plaintext), at: clock.now(), version });
-      const oldest = entries.keys().next().value;
-      if (entries.size > maxEntries && oldest !== undefined) entries.delete(oldest);
+      remove(name);
+      const sealed = seal(ciphertext, plaintext);
+      entries.set(name, { sealed, at: clock.now(), version });
+      bytes += sealed.length;
+      for (const oldest of entries.keys()) {
+        if (entries.size <= maxEntries && bytes <= maxBytes) break;
+        remove(oldest);
+      }
     },
     has(ciphertext) {
       const entry = entries.get(nameOf(ciphertext));
       return entry !== undefined && !tooOld(entry);
     },
-    drop: (ciphertext) => void entries.delete(nameOf(ciphertext)),
+    drop: (ciphertext) => remove(nameOf(ciphertext)),
     dropBelow(least) {
       for (const [name, { version }] of entries)
-        if (version !== undefined && version < least) entries.delete(name);
+        if (version !== undefined && version < least) remove(name);
     },
     takeTurns(count, minAgeMs) {
       const latest = clock.now() - minAgeMs;
@@ -122,10 +134,11 @@ export function createDecryptCache(
       return due.map(([, entry]) => ciphertextOf(entry));
     },
     sweep() {
-      for (const [name, entry] of entries) if (tooOld(entry)) entries.delete(name);
+      for (const [name, entry] of entries) if (tooOld(entry)) remove(name);
     },
     clear() {
       entries.clear();
+      bytes = 0;
       key.fill(0);
       key = randomBytes(AEAD_KEY_BYTES);
     },

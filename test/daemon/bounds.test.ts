@@ -7,9 +7,11 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { statSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { gzipSync } from 'node:zlib';
+import { MOST_CACHED } from '../../src/config/schema.ts';
 import { encodeDecryptRequest, encodeEncryptRequest } from '../../src/kms/codec/v2.ts';
 import { LIMITS } from '../../src/limits.ts';
 import {
@@ -34,7 +36,7 @@ import {
 } from '../unit/authority/http2-bytes.ts';
 import { temporaryFolder } from '../unit/temporary-folder.ts';
 import { startFakeVault } from './fake-vault.ts';
-import { localProviders, vaultProviders } from './program.ts';
+import { askAdmin, localProviders, vaultProviders } from './program.ts';
 
 const STATUS = '/v2.KeyManagementService/Status';
 const ENCRYPT = '/v2.KeyManagementService/Encrypt';
@@ -52,10 +54,14 @@ const ENDS_MS = 60_000;
 const NOTHING = Buffer.alloc(0);
 
 /** Asks for Status again and again from a thread of its own, and says how long each took. */
-async function askStatus(socket: string): Promise<{ stop(): Promise<readonly number[]> }> {
+async function askStatus(
+  t: TestContext,
+  socket: string,
+): Promise<{ stop(): Promise<readonly number[]> }> {
   const worker = new Worker(new URL('../fuzz/ask-status.ts', import.meta.url), {
     workerData: { socket, limitMs: STATUS_LIMIT_MS },
   });
+  t.after(() => worker.terminate());
   await once(worker, 'message'); // it has had its first answer
   const ended = once(worker, 'message') as Promise<[{ took: number[]; failed?: string }]>;
   ended.catch(() => undefined); // stop() rejects with it
@@ -80,7 +86,7 @@ async function withstands(t: TestContext, config: object, attack: Attack): Promi
   t.after(() => plugin.stop());
   await plugin.ready();
   const before = vitalsOf(plugin.process.pid);
-  const asking = await askStatus(plugin.socket);
+  const asking = await askStatus(t, plugin.socket);
   await attack(plugin);
   const took = [...(await asking.stop())].sort((a, b) => a - b);
   assert.ok(plugin.process.isRunning());
@@ -439,6 +445,33 @@ describe('headers', () => {
   });
 });
 
+describe('the decrypt cache', () => {
+  it('of as many entries as there may be keeps no more bytes of long ciphertexts than it may', {
+    timeout: 120_000,
+  }, async (t) => {
+    await using vault = await startFakeVault();
+    const dir = temporaryFolder(t);
+    const providers = vaultProviders(dir, 'hvs.x', [vault.address]);
+    const decryptCache = { maxEntries: MOST_CACHED };
+    await withstands(t, { providers, decryptCache }, async ({ client, socket }) => {
+      let left = 600;
+      const decryptAll = async (): Promise<void> => {
+        while (left > 0) {
+          left -= 1;
+          const cipher = Buffer.from(ciphertextOf(`${left}`, 48_000));
+          const { plain } = await client.v1.decrypt(cipher);
+          assert.equal(plain.length, 48_000);
+        }
+      };
+      await Promise.all(Array.from({ length: 8 }, decryptAll));
+      const { body } = await askAdmin(join(socket, '../admin.sock'), '/readyz');
+      const { entries } = body['decryptCache'] as { readonly entries: number };
+      // Each has its ciphertext of 64 KB beside its plaintext.
+      assert.equal(entries, Math.floor(LIMITS.cacheBytes / (48_000 + 64_085)));
+    });
+  });
+});
+
 describe('one connection that takes more than its share', () => {
   it('of cancelled calls keeps its connection, and its next call is answered', {
     timeout: 120_000,
@@ -499,14 +532,17 @@ describe('one connection that takes more than its share', () => {
   });
 });
 
+/** As the fake Vault has them: a plaintext of so many bytes, which begins with a hash of the name. */
+function ciphertextOf(name: string, length = 32): string {
+  const plaintext = Buffer.alloc(length);
+  plaintext.set(createHash('sha256').update(name).digest());
+  const body = Buffer.concat([Buffer.alloc(12), plaintext, Buffer.alloc(16)]);
+  return `vault:v1:${body.toString('base64')}`;
+}
+
 function decryptOf(name: string): Uint8Array {
-  const body = Buffer.concat([
-    Buffer.alloc(12),
-    createHash('sha256').update(name).digest(),
-    Buffer.alloc(16),
-  ]);
   return encodeDecryptRequest({
-    ciphertext: Buffer.from(`vault:v1:${body.toString('base64')}`),
+    ciphertext: Buffer.from(ciphertextOf(name)),
     uid: name,
     key_id: 'vault:v1:0123456789abcdef0123456789abcdef',
     annotations: new Map(),

@@ -42,6 +42,33 @@ describe('a decrypt cache', () => {
     assert.equal(cache.size(), 2);
   });
 
+  it('keeps no more bytes than it may, whatever was put, replaced and dropped before', () => {
+    const entry = 1_000;
+    const cache = createDecryptCache(
+      { maxEntries: 1_000, maxAgeMs: 60_000 },
+      createDrivenClock(),
+      10.5 * entry,
+    );
+    const put = (name: string, length: number): void =>
+      // 32 bytes more are its length, its nonce and its tag.
+      cache.put(bytes(name.padEnd(10)), Buffer.alloc(length - 10 - 32));
+    const has = (name: string): boolean => cache.has(bytes(name.padEnd(10)));
+    for (let i = 0; i < 100; i += 1) put(`${i}`, entry);
+    assert.equal(cache.size(), 10);
+    for (let i = 0; i < 100; i += 1) put('99', entry);
+    assert.equal(cache.size(), 10);
+    cache.drop(bytes('90'.padEnd(10)));
+    put('one more', entry);
+    assert.deepEqual([cache.size(), has('91')], [10, true]);
+    put('long', 5 * entry);
+    assert.deepEqual([cache.size(), has('95'), has('96'), has('long')], [6, false, true, true]);
+    cache.clear();
+    put('long', 10 * entry);
+    assert.equal(has('long'), true);
+    put('too long', 11 * entry);
+    assert.equal(cache.size(), 0);
+  });
+
   it('drops all that is too old when it is swept, asked for or not', async () => {
     const { cache, clock } = underTest();
     cache.put(bytes('one'), bytes('1'));
