@@ -32,7 +32,8 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
   const { swap, started, current, apply } = context;
   return async (config, evenIfSame, signal): Promise<Candidate> => {
     const warnings = [...restartWarnings(started, config)];
-    if (!evenIfSame && sameKeyring(config, current())) {
+    const same = sameKeyring(config, current());
+    if (!evenIfSame && same) {
       return { ok: true, warnings, take: () => apply(config), discard: async () => undefined };
     }
     const { clock, log } = context;
@@ -58,7 +59,11 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
     const discard = (): Promise<void> => built.keyring.stop();
     if (signal.aborted || !mayReplace(inUse(), tried)) {
       await discard();
-      return { ok: false, why: tried.ok ? 'a newer one is wanted' : tried.error.message };
+      const why = tried.ok ? 'a newer one is wanted' : tried.error.message;
+      // Trouble with the provider may be the very reason for the change of these.
+      return same && !isDeepStrictEqual(config, current())
+        ? { ok: false, why: `${why}; ${AT_ONCE}`, take: () => apply(config) }
+        : { ok: false, why };
     }
     if (tried.ok) warnings.push(...tried.value.warnings);
     else warnings.push(`taken though not ready, as none was before: ${tried.error.message}`);
@@ -75,6 +80,8 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
     };
   };
 }
+
+const AT_ONCE = 'what has changed in log and health holds all the same';
 
 /** Fields that the sockets depend on, which stay as they are while the process lives. */
 function restartWarnings(started: ResolvedConfig, config: ResolvedConfig): readonly string[] {

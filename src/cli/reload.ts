@@ -32,7 +32,12 @@ export type Candidate =
       /** Forgets it, and ends what it had begun. */
       discard(): Promise<void>;
     }
-  | { readonly ok: false; readonly why: string };
+  | {
+      readonly ok: false;
+      readonly why: string;
+      /** Makes hold what no trial is about, where that has changed. */
+      readonly take?: () => void;
+    };
 
 export type ReloaderOptions = {
   readonly read: ConfigSource;
@@ -89,7 +94,10 @@ export function createReloader(options: ReloaderOptions): Reloader {
       if (candidate.ok) await candidate.discard();
       return;
     }
-    if (!candidate.ok) return refuse(candidate.why);
+    if (!candidate.ok) {
+      candidate.take?.();
+      return refuse(candidate.why);
+    }
     candidate.take();
     const why = candidate.warnings.join('; ');
     report = { at: now().toISOString(), ok: true, ...(why === '' ? {} : { why }) };

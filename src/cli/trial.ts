@@ -95,6 +95,8 @@ function lostKey(
   const samePath = isDeepStrictEqual(known.description.path, seen.description.path);
   if (!samePath && !sameWriter) return undefined;
   const how = succession(known.description, seen.description);
+  if (how === 'behind' && isAcknowledged(known.keyId))
+    return `the key has version ${seen.version} there, which is never announced after version ${known.version}: rotate the key, then the acknowledged loss gives way`;
   if (how === 'behind')
     return `the key has version ${seen.version} there, and version ${known.version} is in use: a standby that lags behind, or an old copy`;
   if (how === 'replaced')

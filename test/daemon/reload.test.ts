@@ -47,6 +47,27 @@ describe('a changed configuration', () => {
     assert.equal(logins(), before);
   });
 
+  it('holds at once after SIGHUP too where the provider is away and it is about log and health alone', async (t) => {
+    const dir = temporaryFolder(t);
+    const providers = await localProviders(dir);
+    await using plugin = await startPlugin({ dir, config: { providers } });
+    await plugin.ready();
+    renameSync(join(dir, 'keyring.json'), join(dir, 'away'));
+    const calls = (): number => linesOf(plugin, 'kms call').length;
+    const log = { level: 'error', format: 'json' };
+    replaceConfig(dir, { providers, log });
+    process.kill(plugin.process.pid, 'SIGHUP');
+    await logged(plugin, REFUSED, 1);
+    const [refused] = linesOf(plugin, REFUSED);
+    assert.match(
+      String(refused?.['why']),
+      /what has changed in log and health holds all the same$/,
+    );
+    const before = calls();
+    await plugin.client.v2.status().catch(() => undefined);
+    assert.equal(calls(), before);
+  });
+
   it('is tried again at SIGHUP though the file is what it was, and replaces the login', async (t) => {
     const dir = temporaryFolder(t);
     await using vault = await startFakeVault();

@@ -129,6 +129,20 @@ describe('a reload', () => {
     });
   });
 
+  it('makes hold what no trial is about, though the trial has failed', async () => {
+    const holds: string[] = [];
+    const errors: string[] = [];
+    const reloader = createReloader({
+      seen: text('a'),
+      read: async () => ({ fingerprint: text('b'), result: load(text('b')) }),
+      attempt: async () => ({ ok: false, why: 'away', take: () => void holds.push('b') }),
+      log: { ...silentLog, error: (_message, fields) => errors.push(String(fields?.['why'])) },
+    });
+    reloader.now();
+    await settle();
+    assert.deepEqual([holds, errors, reloader.report()?.ok], [['b'], ['away'], false]);
+  });
+
   it('leaves the old one where the new one does not work, and forgets that when one does', async () => {
     const it = world();
     it.content = text('b');

@@ -103,6 +103,11 @@ describe('a keyring on trial', () => {
     const behind = await trial(clock, built(clock, provider), inUse.keyring.state());
     assert.ok(!behind.ok);
     assert.match(behind.error.message, /has version 1 there, and version 2 is in use/);
+    const state = inUse.keyring.state();
+    const id = knownKey(state)?.keyId ?? '';
+    const known = await trial(clock, built(clock, provider), state, undefined, [id]);
+    assert.ok(!known.ok);
+    assert.match(known.error.message, /never announced after version 2: rotate the key/);
   });
 
   it('has failed when it has lost versions that the key in use has', async () => {
