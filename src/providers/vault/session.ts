@@ -174,9 +174,14 @@ export function createSession(options: SessionOptions): Session {
       log.info?.('token read, which may not look itself up', { method: method.name });
   };
 
-  const sayLoggedIn = ({ ttlMs, renewable }: Login): void => {
+  let saidUses = false;
+  const sayLoggedIn = ({ ttlMs, renewable, uses }: Login): void => {
     const ttlSeconds = Number.isFinite(ttlMs) ? Math.round(ttlMs / 1000) : undefined;
     log.info?.('logged in', { method: method.name, ttlSeconds, renewable });
+    if (uses === undefined || saidUses) return;
+    saidUses = true;
+    const why = `the role limits its tokens to ${uses} uses, which a daemon uses up, and each time logs in again: remove token_num_uses from the role`;
+    log.warn?.('tokens have few uses', { method: method.name, why });
   };
 
   /** Whether there are other credentials than those of the last login, so that trying makes sense. */

@@ -47,6 +47,49 @@ function processOn(auth: AuthConfig, file: { content: string | undefined }) {
 const said = (outcome: Result<string>): string =>
   outcome.ok ? outcome.value : outcome.error.message;
 
+describe('a limit on the uses of a token', () => {
+  it('is said of a token of a file as long as it is there: looking it up again would use it up', async () => {
+    const { clock, vault, start, count } = processOn(
+      { token: { tokenFile: '/token' } },
+      { content: 'hvs.limited' },
+    );
+    let left = 2;
+    const send: CountingVault['send'] = async (request, signal) => {
+      await vault.send(request, signal);
+      left -= 1;
+      return replyOf(request, 200, { data: { ttl: 3600, renewable: true, num_uses: left } });
+    };
+    const session = start(send);
+    for (let n = 0; n < 3; n += 1) {
+      assert.match(said(await session.token(patient())), /limited to 1 more uses/);
+      await clock.advance(60_000);
+    }
+    assert.equal(count(LOOKUP), 1);
+  });
+
+  for (const [num_uses, warnings] of [
+    [4, 1],
+    [0, 0],
+    [undefined, 0],
+  ] as const)
+    it(`is warned of once where a role sets it: num_uses ${num_uses}`, async () => {
+      const auth = { userpass: { mount: 'userpass', username: 'u', passwordFile: '/p' } };
+      const { vault, lines, start } = processOn(auth, { content: 'secret' });
+      const send: CountingVault['send'] = async (request, signal) => {
+        const replied = await vault.send(request, signal);
+        const granted = replied.ok ? (replied.value.body['auth'] as object | undefined) : undefined;
+        return granted === undefined
+          ? replied
+          : replyOf(request, 200, { auth: { ...granted, num_uses } });
+      };
+      const session = start(send);
+      const first = said(await session.token(patient()));
+      vault.revoke(first);
+      await session.replace(first, deniedAt(PATH, INVALID), patient());
+      assert.equal(lines.filter((line) => /token_num_uses/.test(line)).length, warnings);
+    });
+});
+
 describe('a response-wrapped secret id', () => {
   it('is said to be something else as long as the file holds its token: the try of this process has used it', async () => {
     const { clock, vault, start, count } = processOn(wrappedAuth, { content: 'hvs.of-a-role-id' });

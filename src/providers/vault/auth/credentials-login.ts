@@ -120,7 +120,7 @@ function loginIn(replied: Result<VaultReply>): Result<Login> {
 export function loginOf(reply: VaultReply): Result<Login> {
   const { auth } = reply.body;
   if (typeof auth === 'object' && auth !== null) {
-    const { client_token, lease_duration, renewable } = auth as Record<string, unknown>;
+    const { client_token, lease_duration, renewable, num_uses } = auth as Record<string, unknown>;
     if (
       typeof client_token === 'string' &&
       client_token !== '' &&
@@ -132,6 +132,7 @@ export function loginOf(reply: VaultReply): Result<Login> {
         renewable: renewable === true,
         own: true,
         proven: true,
+        ...(typeof num_uses === 'number' && num_uses > 0 ? { uses: num_uses } : {}),
       });
     }
   }

@@ -7,7 +7,7 @@ import type { AuthConfig } from '../../../config/schema.ts';
 import { fail, type Result, succeed } from '../../errors.ts';
 import { refusedLogin, wordOrText } from './credentials-login.ts';
 import type { Asking, AuthMethod, Login, LoginFailure } from './login.ts';
-import { lookUp } from './token.ts';
+import { createLookUp } from './token.ts';
 
 type DedicatedTokenConfig = NonNullable<AuthConfig['dedicatedToken']>;
 
@@ -15,6 +15,7 @@ type DedicatedTokenConfig = NonNullable<AuthConfig['dedicatedToken']>;
 export function dedicatedToken(config: DedicatedTokenConfig, first: AuthMethod): AuthMethod {
   const { mount, path, field, kvVersion } = config;
   const place = kvVersion === 2 ? `${mount}/data/${path}` : `${mount}/${path}`;
+  const lookUp = createLookUp();
   return {
     name: `${first.name} and dedicatedToken`,
     identity: first.identity,

@@ -14,6 +14,8 @@ export type Login = {
   readonly own: boolean;
   /** Whether Vault has taken it already: it granted it now, or answered a look-up with it. */
   readonly proven: boolean;
+  /** How often it may be used, where the role limits that. */
+  readonly uses?: number;
 };
 
 /** Sends one request on whichever server works; `token` is in the request where it needs one. */
