@@ -196,7 +196,7 @@ const TABLE: readonly (readonly [string, Facts, string, RegExp])[] = [
     'token_bound_cidrs',
     { ...USE, words: 'permission denied', token: { ...OWN, good: false } },
     'Vault granted the token seconds ago, and does not take it from here',
-    /credentials are good.*token_bound_cidrs/,
+    /credentials are good.*token_bound_cidrs.*token_num_uses/,
   ],
   [
     'a revoked token of a file',

@@ -106,6 +106,41 @@ describe('logging in', () => {
   });
 });
 
+describe('a login that Vault takes', () => {
+  const auth = { client_token: 'one', lease_duration: 90, renewable: true };
+  // As Vault 1.21.1 answers; 1.9.3 has neither of the two fields.
+  const answers: readonly [string, object, boolean, RegExp | undefined][] = [
+    ['without a limit', { ...auth, num_uses: 0, mfa_requirement: null }, true, undefined],
+    ['of a Vault that tells nothing of it', auth, true, undefined],
+    [
+      'with a limit of uses',
+      { ...auth, num_uses: 5 },
+      true,
+      /"tokens have few uses".*limits its tokens to 5 uses.*token_num_uses/,
+    ],
+    [
+      'but for a second factor',
+      { client_token: '', lease_duration: 0, mfa_requirement: { mfa_request_id: 'id' } },
+      false,
+      /asks for a second factor.*login-enforcement/,
+    ],
+  ];
+  for (const [what, answer, isGood, said] of answers) {
+    it(`${what} ${said === undefined ? 'is not worth a warning' : 'is named, with what to do'}`, async () => {
+      const { session, answers: given, logged, count, clock } = createSessionUnderTest();
+      const request = { what: 'logging in to Vault', holds: 'auth' } as const;
+      given.set(LOGIN, () => replyOf(request, 200, { auth: answer }));
+      for (let i = 0; i < 10; i += 1) assert.equal((await session.token(patient())).ok, isGood);
+      assert.equal(count(LOGIN), 1);
+      const warnings = logged.filter((line) => line.includes('"warn"'));
+      assert.equal(warnings.length, said === undefined ? 0 : 1);
+      if (said !== undefined) assert.match(warnings[0] ?? '', said);
+      await session.stop();
+      assert.equal(clock.pending, 0);
+    });
+  }
+});
+
 describe('a token that Vault does not accept', () => {
   it('is replaced once for all callers that used it', async () => {
     const { session, count } = createSessionUnderTest();

@@ -152,7 +152,7 @@ export const ADVICE: readonly AdviceLine[] = [
     situation: 'Vault granted the token seconds ago, and does not take it from here',
     when: ({ token }) => token?.fresh === true && token.own,
     advice: () =>
-      'Vault granted this token seconds ago, so the credentials are good: the role binds its tokens to other addresses than the one that Vault sees (change token_bound_cidrs, and mind load balancers on the way), or somebody revokes them',
+      'Vault granted this token seconds ago, so the credentials are good: the role binds its tokens to other addresses than the one that Vault sees (change token_bound_cidrs, and mind load balancers on the way), the role limits how often they may be used (set token_num_uses to 0), or somebody revokes them',
   },
   {
     situation: 'a token of a file or a KV secret that Vault does not know',

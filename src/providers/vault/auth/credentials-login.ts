@@ -120,7 +120,13 @@ function loginIn(replied: Result<VaultReply>): Result<Login> {
 export function loginOf(reply: VaultReply): Result<Login> {
   const { auth } = reply.body;
   if (typeof auth === 'object' && auth !== null) {
-    const { client_token, lease_duration, renewable, num_uses } = auth as Record<string, unknown>;
+    const { client_token, lease_duration, renewable, num_uses, mfa_requirement } = auth as Record<
+      string,
+      unknown
+    >;
+    // https://developer.hashicorp.com/vault/docs/auth/login-mfa: 200, and no token in it
+    if (client_token === '' && typeof mfa_requirement === 'object' && mfa_requirement !== null)
+      return fail('denied', `${LOGGING_IN}: ${SECOND_FACTOR}`);
     if (
       typeof client_token === 'string' &&
       client_token !== '' &&
@@ -138,3 +144,6 @@ export function loginOf(reply: VaultReply): Result<Login> {
   }
   return fail('internal', `${LOGGING_IN}: the answer holds no token`);
 }
+
+const SECOND_FACTOR =
+  'Vault asks for a second factor, which a daemon does not have: take this method or its role out of the login enforcement (identity/mfa/login-enforcement)';
