@@ -131,7 +131,9 @@ export function createDecrypting(options: DecryptingOptions): Decrypting {
     signal: CallSignal,
   ): Promise<Result<Uint8Array>> => {
     const first = await ask();
-    return first.ok
+    // Where the version is known to be lost, no server is about to catch up.
+    const isLost = !first.ok && first.error.kind === 'behind' && state().kind === 'lost';
+    return first.ok || isLost
       ? first
       : await patiently(first, ask, { signal, useless: options.abandoned, clock });
   };

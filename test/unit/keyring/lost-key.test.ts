@@ -224,6 +224,21 @@ describe('while the announced key is lost', () => {
     assert.deepEqual(Buffer.from(read.value), PLAIN);
   });
 
+  it('what it has encrypted and nobody remembers fails at once, and is read when it is back', async () => {
+    const setup = await rotated();
+    const made = await setup.keyring.encrypt(PLAIN, 'seed', never);
+    assert.ok(made.ok);
+    const { ciphertext } = made.value;
+    const bringBack = setup.provider.backup();
+    setup.provider.restore(1);
+    await setup.clock.advance(10 * MINUTE);
+    const read = await setup.keyring.decrypt({ ciphertext, purpose: 'seed' }, never);
+    assert.ok(!read.ok && read.error.kind === 'behind');
+    bringBack();
+    await setup.clock.advance(2_000);
+    assert.ok((await setup.keyring.decrypt({ ciphertext, purpose: 'seed' }, never)).ok);
+  });
+
   it('other versions are decrypted as before, and cost the provider no more looks', async () => {
     const setup = await rotated();
     const [old] = await setup.provider.encrypt([PLAIN], 1, never);
