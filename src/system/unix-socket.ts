@@ -187,8 +187,13 @@ async function bind(
     return { path, bound, inode: lstatSync(bound) };
   } catch (error) {
     server.close();
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 'taken';
-    return { problem: `cannot give socket ${path} its group and mode: ${describe(error)}` };
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return 'taken';
+    const why =
+      code === 'EPERM' && gid !== undefined
+        ? `the user that runs this must be a member of the group (in a unit: SupplementaryGroups=), or root (${code})`
+        : describe(error);
+    return { problem: `cannot give socket ${path} its group and mode: ${why}` };
   }
 }
 
