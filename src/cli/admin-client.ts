@@ -6,9 +6,17 @@ import type { ResolvedConfig } from '../config/environment.ts';
 export type Running = {
   readonly keyIds: readonly string[] | undefined;
   readonly keyId: string | undefined;
-  readonly reload:
-    | { readonly at: string; readonly ok: boolean; readonly why: string | undefined }
-    | undefined;
+  /** How many reloads were requested. */
+  readonly reloadRequests: number | undefined;
+  readonly reload: RunningReload | undefined;
+};
+
+/** The last result of a reload; `requests` of them had been made when its trial began. */
+export type RunningReload = {
+  readonly at: string;
+  readonly ok: boolean;
+  readonly why: string | undefined;
+  readonly requests: number | undefined;
 };
 
 const ANSWER_LIMIT_MS = 2_000;
@@ -64,6 +72,8 @@ export function readRunning(body: string): Running | undefined {
     typeof of === 'object' && of !== null ? (of as Record<string, unknown>)[name] : undefined;
   const text = (value: unknown): string | undefined =>
     typeof value === 'string' ? value : undefined;
+  const count = (value: unknown): number | undefined =>
+    Number.isSafeInteger(value) ? Number(value) : undefined;
   if (text(field(answer, 'state')) === undefined) return undefined;
   const keyIds = field(answer, 'keyIds');
   const reload = field(answer, 'reload');
@@ -71,9 +81,15 @@ export function readRunning(body: string): Running | undefined {
   return {
     keyId: text(field(answer, 'keyId')),
     keyIds: Array.isArray(keyIds) ? keyIds.filter((id) => typeof id === 'string') : undefined,
+    reloadRequests: count(field(answer, 'reloadRequests')),
     reload:
       at === undefined
         ? undefined
-        : { at, ok: field(reload, 'ok') === true, why: text(field(reload, 'why')) },
+        : {
+            at,
+            ok: field(reload, 'ok') === true,
+            why: text(field(reload, 'why')),
+            requests: count(field(reload, 'requests')),
+          },
   };
 }

@@ -109,6 +109,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
         state: keyring.state(),
         now: clock.now(),
         reload: reloader.report(),
+        reloadRequests: reloader.requests(),
         loaded: keyring.loaded(),
         queued: keyring.queued(),
         failedCalls: context.failures.counts(),

@@ -13,6 +13,8 @@ export type Observed = {
   /** Milliseconds since the epoch. */
   readonly now: number;
   readonly reload: ReloadReport | undefined;
+  /** How many reloads were requested since the start; `reload` says which of them it is the result of. */
+  readonly reloadRequests: number;
   /** The keys whose material this process has in memory. */
   readonly loaded: readonly KeyDescription[];
   /** How many items wait for a free request to a provider. */
@@ -31,7 +33,8 @@ export type Observed = {
  * still in use.
  */
 export function readinessOf(observed: Observed): Readiness {
-  const { state, now, reload, loaded, queued, failedCalls, lost, decryptCache } = observed;
+  const { state, now, reload, reloadRequests, loaded, queued, failedCalls, lost, decryptCache } =
+    observed;
   const key = knownKey(state);
   const inMemory = loaded.flatMap(({ path, versions }) =>
     versions.map((version) => keyId(path, version)),
@@ -53,6 +56,7 @@ export function readinessOf(observed: Observed): Readiness {
       ...(lost === undefined ? {} : { socket: { reachable: false, why: lost } }),
       ...(failedCalls.length === 0 ? {} : { failedCalls }),
       ...(decryptCache === undefined ? {} : { decryptCache }),
+      reloadRequests,
       ...(reload === undefined ? {} : { reload }),
     },
   };

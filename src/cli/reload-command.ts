@@ -3,7 +3,7 @@ import type { ResolvedConfig } from '../config/environment.ts';
 import { readConfigFile } from '../config/load.ts';
 import { formatProblems } from '../config/problem.ts';
 import { sleep, systemClock } from '../system/clock.ts';
-import { askRunning } from './admin-client.ts';
+import { askRunning, type Running, type RunningReload } from './admin-client.ts';
 import { type Command, DEFAULT_CONFIG, EXIT, type ExitCode, type Invocation } from './command.ts';
 
 const POLL_MS = 200;
@@ -52,7 +52,7 @@ export const reloadCommand: Command = {
       err(`${formatProblems(loaded.problems)}reload refused: the configuration in use stays\n`);
       return EXIT.usage;
     }
-    if (before !== undefined) return await outcome(admin, before.reload?.at, { out, err });
+    if (before !== undefined) return await outcome(admin, before, { out, err });
     const place = admin.address ?? admin.socket;
     const elsewhere = 'SIGHUP was sent, and its result is in the status and the log of the service';
     if (place === undefined) {
@@ -64,17 +64,28 @@ export const reloadCommand: Command = {
   },
 };
 
-/** Waits for another report than the one before. */
+/**
+ * Whether a report is the result of a request that was made after `before`. A trial that was under way
+ * by then may have read an earlier file, and its result is not the one that is waited for.
+ */
+export function answers(report: RunningReload, before: Running): boolean {
+  // A process of an older version does not count requests.
+  if (report.requests === undefined || before.reloadRequests === undefined)
+    return report.at !== before.reload?.at;
+  return report.requests > before.reloadRequests;
+}
+
+/** Waits for the report that answers the request. */
 async function outcome(
   admin: ResolvedConfig['admin'],
-  before: string | undefined,
+  before: Running,
   { out, err }: Pick<Invocation, 'out' | 'err'>,
 ): Promise<ExitCode> {
   const unlimited = new AbortController().signal;
   const end = systemClock.now() + LIMIT_MS;
   while (systemClock.now() < end) {
     const reload = (await askRunning(admin))?.reload;
-    if (reload !== undefined && reload.at !== before) {
+    if (reload !== undefined && answers(reload, before)) {
       const why = reload.why === undefined ? '' : `: ${reload.why}`;
       if (!reload.ok) {
         err(`reload refused: the configuration in use stays${why}\n`);

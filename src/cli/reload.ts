@@ -8,7 +8,13 @@ import type { Log } from '../observe/log.ts';
 import type { ConfigSource } from './config-source.ts';
 
 /** What became of the last reload, for /readyz. */
-export type ReloadReport = { readonly at: string; readonly ok: boolean; readonly why?: string };
+export type ReloadReport = {
+  readonly at: string;
+  readonly ok: boolean;
+  readonly why?: string;
+  /** How many requests there had been when its trial began: it is the result of all of them. */
+  readonly requests: number;
+};
 
 export type Reloader = {
   /** Somebody asks for it: also an unchanged file is tried, since what it names may have changed. */
@@ -17,6 +23,8 @@ export type Reloader = {
   look(): void;
   /** Undefined while there was none. */
   report(): ReloadReport | undefined;
+  /** How many requests there were, that is calls of `now`. */
+  requests(): number;
   /** Gives up what is under way; resolves when nothing is left of it. */
   stop(): Promise<void>;
 };
@@ -68,9 +76,12 @@ export function createReloader(options: ReloaderOptions): Reloader {
   let underWay: AbortController | undefined;
   let stopped = false;
   let report: ReloadReport | undefined;
+  let requests = 0;
+  /** Of these, those that had been made when the trial under way began. */
+  let covered = 0;
 
   const refuse = (why: string): void => {
-    report = { at: now().toISOString(), ok: false, why };
+    report = { at: now().toISOString(), ok: false, why, requests: covered };
     log.error('reload refused: the configuration in use stays', { why });
   };
 
@@ -100,7 +111,8 @@ export function createReloader(options: ReloaderOptions): Reloader {
     }
     candidate.take();
     const why = candidate.warnings.join('; ');
-    report = { at: now().toISOString(), ok: true, ...(why === '' ? {} : { why }) };
+    const said = why === '' ? {} : { why };
+    report = { at: now().toISOString(), ok: true, ...said, requests: covered };
     if (why !== '') log.warn?.('reload', { why });
     log.info?.('configuration reloaded');
   };
@@ -109,6 +121,7 @@ export function createReloader(options: ReloaderOptions): Reloader {
     while (wanted !== undefined && !stopped) {
       const request = wanted;
       wanted = undefined;
+      covered = requests;
       try {
         await reload(request);
       } catch (error) {
@@ -127,6 +140,7 @@ export function createReloader(options: ReloaderOptions): Reloader {
 
   return {
     now() {
+      requests += 1;
       underWay?.abort();
       request('now');
     },
@@ -140,6 +154,7 @@ export function createReloader(options: ReloaderOptions): Reloader {
       });
     },
     report: () => report,
+    requests: () => requests,
     async stop() {
       stopped = true;
       underWay?.abort();

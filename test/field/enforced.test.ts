@@ -10,10 +10,13 @@ import { sandboxed } from '../package/attempts.ts';
 import {
   addUsers,
   CONFIG,
+  kill,
   MEMBER,
   property,
   SERVICE,
   SOCKET,
+  SOCKET_UNIT,
+  saysOfItself,
   systemctl,
   writeDropIn,
   writeInside,
@@ -21,7 +24,8 @@ import {
 import { commandsOf, typed } from '../package/offline-document.ts';
 import { inOwnNamespaces } from '../package/own-namespaces.ts';
 import { realRelease } from '../package/packages-built.ts';
-import { SECRET_ID, typeStep4 } from '../package/vault-of-node.ts';
+import { CA, SECRET_ID, typeStep4 } from '../package/vault-of-node.ts';
+import { waitUntil } from '../servers/wait-until.ts';
 import { nodeWithVault, prepareNodeWithVault, READY_MS, VERSION } from './vm/node-with-vault.ts';
 
 const PACKAGES = [
@@ -31,6 +35,7 @@ const PACKAGES = [
   'libtss2-esys-3.0.2-0t64',
   'libtss2-rc0t64',
 ];
+const HANDOVER = '/var/lib/trousseau/announced-key.json';
 const SEALED = '/etc/trousseau/secret-id.cred';
 const CALLS = ['trousseau', 'bench', '--seconds', '2', '--concurrency', '4', '--socket', SOCKET];
 const SCRIPT = '/opt/greedy.pl';
@@ -101,6 +106,42 @@ function declare(): void {
       await systemctl(under.machine, 'reload', SERVICE);
       await calls();
       assert.equal(await said('DENIED'), '-- No entries --\n');
+    });
+
+    it('AppArmor lets a proof pass, and lets it say what it has not proved', async () => {
+      const mainPid = () => property(under.machine, SERVICE, 'MainPID');
+      const restart = () => under.machine.run(['/usr/lib/trousseau/restart']);
+      const first = await mainPid();
+      const proved = await restart();
+      assert.doesNotMatch(proved.err, /WARNING/);
+      const second = await mainPid();
+      assert.notEqual(second, first);
+      await under.machine.must(['mv', CA, `${CA}.away`]);
+      const refused = await restart();
+      await under.machine.must(['mv', `${CA}.away`, CA]);
+      assert.match(refused.err, /^trousseau: NOT PROVED: .*ca\.pem/m);
+      assert.equal(await mainPid(), second);
+      await under.machine.must(['test', '-s', HANDOVER]);
+      assert.equal(await said('DENIED'), '-- No entries --\n');
+    });
+
+    it('AppArmor lets it bind sockets of its own, and put them in the place of stale ones', async () => {
+      await systemctl(under.machine, 'mask', '--now', SOCKET_UNIT);
+      await systemctl(under.machine, 'start', SERVICE);
+      await calls();
+      const killed = await property(under.machine, SERVICE, 'MainPID');
+      await kill(under.machine, 'KILL');
+      await waitUntil('another process', READY_MS, async () => {
+        const pid = await property(under.machine, SERVICE, 'MainPID');
+        return pid !== killed && pid !== '0';
+      });
+      await saysOfItself(under.machine, /^ready/, READY_MS);
+      await calls();
+      await systemctl(under.machine, 'reload', SERVICE);
+      assert.equal(await said('DENIED'), '-- No entries --\n');
+      await systemctl(under.machine, 'stop', SERVICE);
+      await systemctl(under.machine, 'unmask', SOCKET_UNIT);
+      await systemctl(under.machine, 'start', SOCKET_UNIT, SERVICE);
     });
 
     it('AppArmor denies whoever runs under the profile what is not named in it', async () => {

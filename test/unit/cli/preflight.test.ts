@@ -57,11 +57,21 @@ describe('the answer of a running process', () => {
   const cases: Readonly<Record<string, [body: string, read: unknown]>> = {
     'without a key yet': [
       '{"status":"not ready","state":"starting","keyIds":[]}',
-      { keyId: undefined, keyIds: [], reload: undefined },
+      { keyId: undefined, keyIds: [], reloadRequests: undefined, reload: undefined },
     ],
     'of an older version': [
       '{"status":"ok","state":"ready","keyId":"k","keyVersion":1,"reload":{"at":"t","ok":false,"why":"w"}}',
-      { keyId: 'k', keyIds: undefined, reload: { at: 't', ok: false, why: 'w' } },
+      {
+        ...{ keyId: 'k', keyIds: undefined, reloadRequests: undefined },
+        reload: { at: 't', ok: false, why: 'w', requests: undefined },
+      },
+    ],
+    'that counts the requests for a reload': [
+      '{"state":"ready","keyId":"k","reloadRequests":3,"reload":{"at":"t","ok":true,"requests":2}}',
+      {
+        ...{ keyId: 'k', keyIds: undefined, reloadRequests: 3 },
+        reload: { at: 't', ok: true, why: undefined, requests: 2 },
+      },
     ],
     'of another program': ['{"status":"ok"}', undefined],
     'that is no JSON': ['<html>', undefined],
@@ -77,10 +87,10 @@ describe('the status of the service', () => {
   it('names a reload that was refused, until one succeeds', () => {
     const at = '2026-01-01T00:00:00.000Z';
     assert.match(
-      statusSentence(ready, { at, ok: false, why: 'config.yaml:3: no' }),
+      statusSentence(ready, { at, ok: false, why: 'config.yaml:3: no', requests: 1 }),
       /^ready, encrypting with local:v1:\w+; the last reload was refused at 2026-\S+: config\.yaml:3: no$/,
     );
-    for (const reload of [undefined, { at, ok: true, why: 'a warning' }])
+    for (const reload of [undefined, { at, ok: true, why: 'a warning', requests: 2 }])
       assert.match(statusSentence(ready, reload), /^ready, encrypting with local:v1:\w+$/);
   });
 });

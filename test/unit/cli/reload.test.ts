@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { Running, RunningReload } from '../../../src/cli/admin-client.ts';
 import { type Candidate, createReloader, type Reloader } from '../../../src/cli/reload.ts';
+import { answers } from '../../../src/cli/reload-command.ts';
 import type { ResolvedConfig } from '../../../src/config/environment.ts';
 import { type ConfigResult, loadConfig } from '../../../src/config/load.ts';
 import { silentLog } from '../../../src/observe/log.ts';
@@ -28,6 +30,8 @@ type World = {
   readonly reloader: Reloader;
   /** What the file holds. */
   content: string;
+  /** Happens while the file is read. */
+  duringRead: () => void;
   readonly attempts: Attempt[];
   readonly taken: string[];
   readonly discarded: string[];
@@ -38,7 +42,10 @@ function world(): World {
   const made: World = {
     reloader: createReloader({
       seen: text('a'),
-      read: async () => ({ fingerprint: made.content, result: load(made.content) }),
+      read: async () => {
+        made.duringRead();
+        return { fingerprint: made.content, result: load(made.content) };
+      },
       attempt: (config, evenIfSame, signal) => {
         const keyring = nameOf(config);
         const { promise, resolve } = Promise.withResolvers<Candidate>();
@@ -61,6 +68,7 @@ function world(): World {
       now: () => new Date(0),
     }),
     content: text('a'),
+    duringRead: () => undefined,
     attempts: [],
     taken: [],
     discarded: [],
@@ -78,6 +86,37 @@ function nameOf({ providers: [first] }: ResolvedConfig): string {
   return first.local.keyringFile.slice(1);
 }
 
+describe('the report that answers a request', () => {
+  const reload = (requests: number | undefined, at = 'now'): RunningReload => ({
+    ...{ at, ok: true, why: undefined, requests },
+  });
+  const running = (reloadRequests: number | undefined, last?: RunningReload): Running => ({
+    ...{ keyIds: undefined, keyId: undefined, reloadRequests, reload: last },
+  });
+  const cases: Readonly<
+    Record<string, [before: Running, report: RunningReload, isAnswer: boolean]>
+  > = {
+    'is of a trial that began after the request': [running(0), reload(1), true],
+    'is of a later request of somebody else': [running(1, reload(1, 'before')), reload(3), true],
+    'is not of a change of the file before it': [running(0), reload(0), false],
+    'is not of an earlier request whose trial ends late': [running(2), reload(2), false],
+    'is not the report that was there': [running(1, reload(1)), reload(1), false],
+    'is a new one, of a process that does not count': [
+      running(undefined, reload(undefined, 'before')),
+      reload(undefined),
+      true,
+    ],
+    'is not the old one, of a process that does not count': [
+      running(undefined, reload(undefined)),
+      reload(undefined),
+      false,
+    ],
+  };
+  for (const [title, [before, report, isAnswer]] of Object.entries(cases)) {
+    it(title, () => assert.equal(answers(report, before), isAnswer));
+  }
+});
+
 describe('a reload', () => {
   it('takes what was tried, and says so', async () => {
     const it = world();
@@ -89,7 +128,11 @@ describe('a reload', () => {
     it.attempts[0]?.end('good');
     await settle();
     assert.deepEqual(it.taken, ['b']);
-    assert.deepEqual(it.reloader.report(), { at: '1970-01-01T00:00:00.000Z', ok: true });
+    assert.deepEqual(it.reloader.report(), {
+      at: '1970-01-01T00:00:00.000Z',
+      ok: true,
+      requests: 0,
+    });
   });
 
   it('does nothing for an event where the content is what it was', async () => {
@@ -126,6 +169,7 @@ describe('a reload', () => {
       at: '1970-01-01T00:00:00.000Z',
       ok: false,
       why: it.errors[0],
+      requests: 0,
     });
   });
 
@@ -204,6 +248,36 @@ describe('a reload', () => {
     it.attempts[1]?.end('good');
     await settle();
     assert.deepEqual(it.taken, ['a']);
+  });
+
+  it('in the last moment of another one gets a result of its own', async () => {
+    const it = world();
+    it.content = text('b');
+    it.reloader.look();
+    await settle();
+    it.duringRead = () => {
+      it.duringRead = () => undefined;
+      it.reloader.now();
+    };
+    it.attempts[0]?.end('good');
+    await settle();
+    assert.deepEqual([it.taken, it.attempts.length], [['b'], 2]);
+    assert.deepEqual([it.reloader.requests(), it.reloader.report()?.requests], [1, 0]);
+    it.attempts[1]?.end('the login was refused');
+    await settle();
+    const { ok, requests } = it.reloader.report() ?? {};
+    assert.deepEqual([ok, requests], [false, 1]);
+  });
+
+  it('is the result of all requests before its trial', async () => {
+    const it = world();
+    for (let i = 0; i < 3; i += 1) it.reloader.now();
+    await settle();
+    it.reloader.now();
+    await settle();
+    it.attempts.at(-1)?.end('good');
+    await settle();
+    assert.deepEqual([it.reloader.requests(), it.reloader.report()?.requests], [4, 4]);
   });
 
   it('never takes what the file does not hold any more, though nobody told', async () => {
