@@ -109,11 +109,7 @@ function declare(): void {
     const debian = tree(t, 'number');
     install(debian, old.file('deb'));
     good(debian.run('dpkg', '--remove', 'trousseau'));
-    const gid = good(debian.run('stat', '--format=%g', '/etc/trousseau')).trim();
-    good(debian.run('userdel', 'trousseau'));
-    debian.run('groupdel', 'trousseau'); // userdel may have taken it along
-    good(debian.run('groupadd', '--gid', gid, 'foreign'));
-    assert.equal(owned(debian, CONFIG), '640 root:foreign');
+    giveNumberAway(debian);
     install(debian, newer.file('deb'));
     assert.equal(owned(debian, CONFIG), '640 root:trousseau');
     assert.equal(owned(debian, '/etc/trousseau'), '750 root:trousseau');
@@ -203,6 +199,36 @@ function declare(): void {
     assert.ok(!existsSync(machine.path('/usr/bin/trousseau')));
     assert.ok(!existsSync(machine.path('/etc/trousseau')));
   });
+
+  test('an upgrade of the RPM hands files over where the number of its group is that of another one', (t) => {
+    const machine = tree(t, 'rpm-number');
+    good(machine.run('rpm', '-i', ...RPM_OPTIONS, machine.bring(old.file('rpm'))));
+    appendFileSync(machine.path(CONFIG), '# mine\n');
+    giveNumberAway(machine);
+    good(machine.run('rpm', '-U', ...RPM_OPTIONS, machine.bring(newer.file('rpm'))));
+    assert.match(readFileSync(machine.path(CONFIG), 'utf8'), /# mine\n$/);
+    assert.equal(owned(machine, CONFIG), '640 root:trousseau');
+    assert.equal(owned(machine, '/etc/trousseau'), '750 root:trousseau');
+    assert.ok(!existsSync(machine.path('/run/trousseau-new-group')));
+  });
+
+  test('an upgrade of the RPM leaves the owner of the configuration where its group is there', (t) => {
+    const machine = tree(t, 'rpm-owner');
+    good(machine.run('rpm', '-i', ...RPM_OPTIONS, machine.bring(old.file('rpm'))));
+    appendFileSync(machine.path(CONFIG), '# mine\n');
+    good(machine.run('chown', 'root:daemon', CONFIG));
+    good(machine.run('rpm', '-U', ...RPM_OPTIONS, machine.bring(newer.file('rpm'))));
+    assert.equal(owned(machine, CONFIG), '640 root:daemon');
+  });
+}
+
+/** Deletes the user and its group, and makes another group with the same number. */
+function giveNumberAway(tree: Tree): void {
+  const gid = good(tree.run('stat', '--format=%g', '/etc/trousseau')).trim();
+  good(tree.run('userdel', 'trousseau'));
+  tree.run('groupdel', 'trousseau'); // userdel may have taken it along
+  good(tree.run('groupadd', '--gid', gid, 'foreign'));
+  assert.equal(owned(tree, CONFIG), '640 root:foreign');
 }
 
 function good({ status, output }: Ran): string {
