@@ -79,11 +79,7 @@ export async function journal(machine: Shell, unit: string): Promise<readonly st
 }
 
 /** Resolves when `systemctl status` shows such a sentence. */
-export function saysOfItself(
-  machine: Shell,
-  sentence: RegExp,
-  limitMs = READY_MS,
-): Promise<void> {
+export function saysOfItself(machine: Shell, sentence: RegExp, limitMs = READY_MS): Promise<void> {
   return waitUntil(`the status ${sentence}`, limitMs, async () => {
     const text = await property(machine, SERVICE, 'StatusText');
     if (!sentence.test(text)) throw new Error(text);

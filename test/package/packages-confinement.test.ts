@@ -19,12 +19,21 @@ const LABELS: Readonly<Record<string, string>> = {
   '/var/lib/trousseau/keyring.json': 'trousseau_var_lib_t',
 };
 
-/** On trousseau_t: without them systemd would not make the socket and start the service, nor containers call. */
-const RULES: readonly (readonly [from: string, kind: string, rights: readonly string[]])[] = [
-  ['init_t', 'process', ['transition', 'siginh', 'rlimitinh', 'noatsecure']],
-  ['init_t', 'process2', ['nnp_transition', 'nosuid_transition']],
-  ['init_t', 'unix_stream_socket', ['create', 'bind', 'listen', 'setopt']],
-  ['container_t', 'unix_stream_socket', ['connectto']],
+type Rule = readonly [from: string, to: string, kind: string, rights: readonly string[]];
+
+/**
+ * Without the first of them systemd would not make the socket and start the service, nor containers call;
+ * without those of trousseau_t, it would not publish a socket, find a handed over one, or say what is not proved.
+ */
+const RULES: readonly Rule[] = [
+  ['init_t', 'trousseau_t', 'process', ['transition', 'siginh', 'rlimitinh', 'noatsecure']],
+  ['init_t', 'trousseau_t', 'process2', ['nnp_transition', 'nosuid_transition']],
+  ['init_t', 'trousseau_t', 'unix_stream_socket', ['create', 'bind', 'listen', 'setopt']],
+  ['container_t', 'trousseau_t', 'unix_stream_socket', ['connectto']],
+  ['trousseau_t', 'trousseau_var_run_t', 'sock_file', ['create', 'link', 'rename', 'unlink']],
+  ['trousseau_t', 'proc_net_t', 'file', ['open', 'read']],
+  ['trousseau_t', 'trousseau_t', 'file', ['open', 'read']],
+  ['trousseau_t', 'var_run_t', 'file', ['write']],
 ];
 /** The newest that Debian 12's setools read. */
 const POLICY_VERSION = 33;
@@ -56,10 +65,11 @@ function declare(): void {
     const [policy = ''] = globSync(
       debian.path(`/etc/selinux/default/policy/policy.${POLICY_VERSION}`),
     );
-    for (const [from, kind, rights] of RULES) {
+    for (const [from, to, kind, rights] of RULES) {
       for (const right of rights) {
-        const asked = ['-A', '-s', from, '-t', 'trousseau_t', '-c', kind, '-p', right];
-        assert.match(said('sesearch', [...asked, policy]), /^allow /m, `${from} ${kind} ${right}`);
+        const asked = ['-A', '-s', from, '-t', to, '-c', kind, '-p', right];
+        const rule = `${from} ${to} ${kind} ${right}`;
+        assert.match(said('sesearch', [...asked, policy]), /^allow /m, rule);
       }
     }
   });
