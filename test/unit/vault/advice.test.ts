@@ -141,6 +141,15 @@ const TABLE: readonly (readonly [string, Facts, string, RegExp])[] = [
     'a JWT that does not fit the role, or is too old',
     /\/etc\/jwt.*audience, subject and claims/,
   ],
+  ...['service account name not authorized', 'namespace not authorized'].map(
+    (words) =>
+      [
+        `a ServiceAccount of which Vault says: ${words}`,
+        { ...LOGIN, ...JWT, method: 'kubernetes', status: 403, words },
+        'a ServiceAccount that the role is not bound to',
+        /\/etc\/jwt.*bound_service_account_names/,
+      ] as const,
+  ),
   [
     'a certificate that no role takes',
     {

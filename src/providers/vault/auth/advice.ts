@@ -112,6 +112,14 @@ export const ADVICE: readonly AdviceLine[] = [
       `the token in ${credential.place} does not fit the role: check its audience, subject and claims against the role's bounds, its end, and whether the file is renewed`,
   },
   {
+    // 'service account name not authorized' and 'namespace not authorized', with 403; seen on 1.21.1
+    // (test/e2e/kubernetes-auth.test.ts), and in auth-kubernetes, path_login.go.
+    situation: 'a ServiceAccount that the role is not bound to',
+    when: login(/not authorized/i, ({ method }) => /kubernetes/.test(method)),
+    advice: ({ credential }) =>
+      `the token in ${credential.place} is of a ServiceAccount that the role does not allow: check the role's bounds, bound_service_account_names and bound_service_account_namespaces`,
+  },
+  {
     situation: 'a TLS certificate that no role takes',
     when: login(/./, ({ method }) => /cert/.test(method)),
     advice: ({ credential }) =>
