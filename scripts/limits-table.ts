@@ -65,7 +65,7 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
   {
     counted: 'calls of one connection that have not ended',
     bound: number(LIMITS.callsPerConnection),
-    beyond: 'a client waits, as SETTINGS say; of others the stream is reset',
+    beyond: 'a client waits, as SETTINGS say; of others: RESOURCE_EXHAUSTED',
     ...within,
   },
   {
@@ -78,7 +78,11 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
     counted: 'streams beside these that are being refused or reset',
     bound: number(endingStreams),
     beyond: 'connections that send much are not read until some have ended',
-    ...{ heap: (endingStreams + LIMITS.framesPerTurn) * 5 * KIB, outside: endingStreams * KIB },
+    // One more read of a connection fills its session.
+    ...{
+      heap: (endingStreams + LIMITS.sessionMegabytes * KIB) * 5 * KIB,
+      outside: endingStreams * KIB + LIMITS.sessionMegabytes * MIB,
+    },
   },
   {
     counted: 'time of a call until its message is whole, and until its end',

@@ -31,7 +31,7 @@ export const LIMITS = {
   /** So many are few. */
   reservedCallsPerConnection: 16,
   /** Streams beyond these that are refused or reset and have not closed; none is read meanwhile. */
-  endingStreams: 1_024,
+  endingStreams: 768,
   /** From a call's headers to its whole message. */
   messageMs: 10_000,
   /** From a call's headers to the end of its stream. */
@@ -49,10 +49,10 @@ export const LIMITS = {
   messagePieces: 256,
 
   /**
-   * Of all entries of the decrypt cache: 300 each for as many as there may be. A data key of 32 bytes
+   * Of all entries of the decrypt cache: 200 each for as many as there may be. A data key of 32 bytes
    * takes 160 with its ciphertext of Vault; KMS v1 has ciphertexts of up to 64 KiB.
    */
-  cacheBytes: 32 * 1024 * 1024,
+  cacheBytes: 20 * 1024 * 1024,
 
   /** Frames of one connection that JavaScript handles in one turn of the event loop. */
   framesPerTurn: 256,
@@ -60,9 +60,12 @@ export const LIMITS = {
   resetsAtOnce: 100_000,
   /** The same, each second for longer. */
   resetsPerSecond: 10_000,
-  /** Of what nghttp2 and Node keep for one connection. */
-  sessionMegabytes: 4,
+  /**
+   * Of what nghttp2 and Node keep for one connection: a kilobyte for each stream that has not been let go
+   * of. Streams beyond it are reset; what one read of the socket brings may have been cancelled already.
+   */
+  sessionMegabytes: 3,
 } as const;
 
 /** The heap that all of it fits into with a quarter to spare: `--max-old-space-size` of the executable. */
-export const HEAP_MEGABYTES = 208;
+export const HEAP_MEGABYTES = 232;

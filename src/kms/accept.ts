@@ -19,6 +19,7 @@ export function acceptCounted(
   let stream: Duplex | undefined;
   const connection: Connection = {
     calls: 0,
+    streams: 0,
     healthChecks: 0,
     bytes: 0,
     frames: 0,

@@ -61,17 +61,18 @@ type OpenCall = {
 
 /** Node publishes a stream here before it gives it anything that was received. */
 const STREAM_CREATED = 'http2.server.stream.created';
+/** And here as soon as one side has reset it or both have ended it, long before its 'close'. */
+const STREAM_CLOSE = 'http2.server.stream.close';
 
 /** Node's options that grpc-js has no names for. */
 const HTTP2_OPTIONS = {
-  settings: {
-    maxConcurrentStreams: LIMITS.callsPerConnection,
-    maxHeaderListSize: LIMITS.headerListBytes,
-  },
+  // Not maxConcurrentStreams: Node counts streams until it has let go of them, and would reset calls of a
+  // client that keeps to the limit and has just cancelled others. The client knows the limit from the
+  // first SETTINGS, which connection.ts writes, and what goes beyond it is refused here.
+  settings: { maxHeaderListSize: LIMITS.headerListBytes },
   maxHeaderListPairs: LIMITS.headerListPairs,
   maxSessionMemory: LIMITS.sessionMegabytes,
-  // Streams beyond the limit are reset, each of them; Node's own limit would end the connection, also
-  // where a client has cancelled them before Node has let go of them.
+  // Streams beyond the session's memory are reset, each of them; Node's own limit would end the connection.
   maxSessionRejectedStreams: LIMITS.resetsAtOnce,
   // Node's own are for servers that anybody can reach: they end the one connection of a kube-apiserver
   // that cancels a thousand calls.
@@ -177,6 +178,12 @@ export function createGrpcServer({
     }
   }
 
+  const onEnded = (published: unknown): void => {
+    const call = calls.get((published as Published).stream);
+    if (call !== undefined) traffic.streamEnded(call.connection);
+  };
+  subscribe(STREAM_CLOSE, onEnded);
+
   function onClose(this: ServerHttp2Stream): void {
     const call = calls.get(this);
     if (call === undefined) return;
@@ -243,6 +250,7 @@ export function createGrpcServer({
     stop() {
       timer?.cancel();
       unsubscribe(STREAM_CREATED, onCreated);
+      unsubscribe(STREAM_CLOSE, onEnded);
     },
   };
 }

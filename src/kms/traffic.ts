@@ -9,6 +9,8 @@ export type Connection = {
   calls: number;
   /** Of these, the ones in places that are for calls which are answered from memory. */
   healthChecks: number;
+  /** Streams that have neither been reset nor ended by both sides: its client counts them too. */
+  streams: number;
   /** Of messages, that are kept for its calls. */
   bytes: number;
   /** Frames that JavaScript has handled in the turn of the event loop with this number. */
@@ -23,6 +25,8 @@ export type Connection = {
 export type TrafficLimits = {
   readonly connections: number;
   readonly calls: number;
+  /** Streams of one connection that count as open for its client. */
+  readonly callsPerConnection: number;
   /** The last places for calls are for connections that have few of them. */
   readonly reservedCalls: number;
   readonly reservedCallsPerConnection: number;
@@ -52,6 +56,9 @@ export type Traffic = {
    * that wait; a connection can have few of these.
    */
   streamOpened(connection: Connection, fromMemory?: boolean): Place | undefined;
+  /** One side has reset the stream, or both have ended it: its client may open another. */
+  streamEnded(connection: Connection): void;
+  /** Nothing is kept for the stream any more; it has ended before. */
   streamClosed(connection: Connection, place: Place | undefined): void;
   /** Counts bytes that are about to be kept; false where they may not be. */
   keepBytes(connection: Connection, bytes: number): boolean;
@@ -121,6 +128,7 @@ export function createTraffic(
     for (const some of [silent, idle, busy]) for (const connection of some) pause(connection);
   };
   const freePlace = (connection: Connection, fromMemory: boolean): Place | undefined => {
+    if (connection.streams > limits.callsPerConnection) return undefined;
     const most = limits.reservedCallsPerConnection;
     const reserved = connection.calls < most ? 0 : limits.reservedCalls;
     if (calls < limits.calls - reserved) return 'call';
@@ -147,6 +155,7 @@ export function createTraffic(
     },
     streamOpened(connection, fromMemory = false) {
       streams += 1;
+      connection.streams += 1;
       if (streams >= limits.calls + limits.endingStreams && !allPaused) pauseAll();
       const place = freePlace(connection, fromMemory);
       if (place === undefined) return undefined;
@@ -159,6 +168,9 @@ export function createTraffic(
       if (connection.calls > 1) return place;
       if (idle.delete(connection) || silent.delete(connection)) busy.add(connection);
       return place;
+    },
+    streamEnded(connection) {
+      connection.streams -= 1;
     },
     streamClosed(connection, place) {
       streams -= 1;

@@ -5,6 +5,7 @@ import { type Connection, createTraffic, type TrafficLimits } from '../../../src
 const LIMITS: TrafficLimits = {
   connections: 3,
   calls: 10,
+  callsPerConnection: 100,
   reservedCalls: 4,
   reservedCallsPerConnection: 2,
   messageBytesOfAll: 100,
@@ -20,7 +21,7 @@ function connection(name = ''): Seen {
   const did: string[] = [];
   const note = (what: string) => (): void => void did.push(`${name}${what}`);
   return {
-    ...{ calls: 0, healthChecks: 0, bytes: 0, frames: 0, turn: -1, did },
+    ...{ calls: 0, streams: 0, healthChecks: 0, bytes: 0, frames: 0, turn: -1, did },
     ...{ close: note('closed'), pause: note('paused'), resume: note('resumed') },
   };
 }
@@ -102,6 +103,21 @@ describe('calls beyond the limit', () => {
     assert.equal(open().calls, LIMITS.calls + LIMITS.reservedCalls);
     streamClosed(greedy, 'health check');
     assert.deepEqual(placesOf(other, true), ['health check']);
+  });
+});
+
+describe('streams of one connection beyond its limit', () => {
+  it('are refused until others have ended, although their calls have not been cleared away', () => {
+    const limits = { ...LIMITS, callsPerConnection: 3 };
+    const { opened, streamOpened, streamEnded } = createTraffic(limits, () => undefined);
+    const one = connection();
+    opened(one);
+    const places = (): number =>
+      Array.from({ length: 3 }, () => streamOpened(one)).filter(Boolean).length;
+    assert.equal(places(), 3);
+    assert.equal(places(), 0);
+    for (let i = 0; i < 6; i += 1) streamEnded(one);
+    assert.equal(places(), 3);
   });
 });
 
