@@ -135,12 +135,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
     async stop() {
       const told = manager.stopping();
       watch.stop();
-      handover.stop();
       const reloading = reloader.stop();
       const closing = served.close();
       await kms.drain(DRAIN_LIMIT_MS);
       await closing;
       await reloading;
+      await handover.stop();
       await keyring.stop();
       await admin.stop();
       await told;

@@ -17,7 +17,8 @@ export type Handover = {
   announcedFor(config: ResolvedConfig): HandedOver | undefined;
   /** Keeps the file up to date with what is announced, until it is stopped. */
   follow(keyring: Pick<Keyring, 'state' | 'sources'>, config: () => ResolvedConfig): void;
-  stop(): void;
+  /** Writes what has been announced since the last look. */
+  stop(): Promise<void>;
 };
 
 export type HandoverOptions = {
@@ -62,12 +63,12 @@ const schema = v.strictObject({
 export async function openHandover({ file, clock, log }: HandoverOptions): Promise<Handover> {
   const read = file === undefined ? undefined : await readHandover(file, clock, log);
   let timer: Timer | undefined;
-  let written: unknown = read;
-  let writing = false;
+  let written: Content | undefined = read;
+  let writing: Promise<void> | undefined;
+  let latest: (() => Content | undefined) | undefined;
   let hasFailed = false;
 
-  const write = async (path: string, content: object): Promise<void> => {
-    writing = true;
+  const write = async (path: string, content: Content): Promise<void> => {
     try {
       await writeStateFile(path, `${JSON.stringify(content)}\n`, clock);
       written = content;
@@ -76,19 +77,22 @@ export async function openHandover({ file, clock, log }: HandoverOptions): Promi
       if (!hasFailed)
         log.warn?.('announced key not handed over', { file: path, why: reason(error) });
       hasFailed = true;
-    } finally {
-      writing = false;
     }
   };
 
-  const follow: Handover['follow'] = (keyring, config) => {
-    if (file === undefined) return;
-    const now = keyring.state();
-    if (now.kind === 'ready' && !writing) {
-      const content = contentOf(now.key, keyring.sources(), config());
-      if (!isDeepStrictEqual(content, written)) void write(file, content);
-    }
-    timer = clock.setTimer(FOLLOW_MS, () => follow(keyring, config));
+  /** Writes what is new, unless a write is under way. */
+  const look = (): void => {
+    const content = latest?.();
+    if (file === undefined || content === undefined || writing !== undefined) return;
+    if (isDeepStrictEqual(content, written)) return;
+    writing = write(file, content).finally(() => {
+      writing = undefined;
+    });
+  };
+
+  const again = (): void => {
+    look();
+    timer = clock.setTimer(FOLLOW_MS, again);
   };
 
   return {
@@ -100,8 +104,24 @@ export async function openHandover({ file, clock, log }: HandoverOptions): Promi
         sources: read.sources.map((source) => Buffer.from(source, 'base64')),
       };
     },
-    follow,
-    stop: () => timer?.cancel(),
+    follow(keyring, config) {
+      if (file === undefined) return;
+      latest = () => {
+        const now = keyring.state();
+        // Where the provider went away at once: the key stays announced. Otherwise the last good one is better.
+        const isNew = now.kind === 'outage' && now.key.keyId !== written?.keyId;
+        return now.kind === 'ready' || isNew
+          ? contentOf(now.key, keyring.sources(), config())
+          : undefined;
+      };
+      again();
+    },
+    async stop() {
+      timer?.cancel();
+      await writing;
+      look();
+      await writing;
+    },
   };
 }
 

@@ -59,7 +59,7 @@ function setUp(t: TestContext) {
     const handover = await open();
     handover.follow({ state: () => state, sources: () => SOURCES }, () => config);
     await waitUntil('the file', 5_000, async () => existsSync(file));
-    handover.stop();
+    await handover.stop();
   };
   return { dir, file, lines, log, open, write };
 }
@@ -82,13 +82,31 @@ describe('an announced key', () => {
     handover.follow({ state: () => state, sources: () => SOURCES }, () => configOf());
     state = { kind: 'ready', key: announce({ ...description, minDecryptionVersion: 2 }) };
     await waitUntil('the change', 5_000, async () => statSync(file).ino !== before);
-    handover.stop();
+    await handover.stop();
     assert.match(readFileSync(file, 'utf8'), /"minDecryptionVersion":2/);
   });
 
+  const late: readonly KeyringState[] = [
+    READY,
+    { kind: 'outage', key, since: 0, why: fail('unavailable', 'away').error },
+  ];
+  for (const state of late) {
+    it(`just before the end is handed over, in state ${state.kind} too`, async (t) => {
+      const { open, write } = setUp(t);
+      const [first] = description.versions;
+      const earlier = announce({ ...description, current: first ?? description.current });
+      await write({ kind: 'ready', key: earlier });
+      const handover = await open(createDrivenClock());
+      let now: KeyringState = { kind: 'ready', key: earlier };
+      handover.follow({ state: () => now, sources: () => SOURCES }, () => configOf());
+      now = state;
+      await handover.stop();
+      assert.equal((await open()).announcedFor(configOf())?.key.keyId, key.keyId);
+    });
+  }
+
   const states: readonly KeyringState[] = [
     { kind: 'starting', since: 0, why: undefined },
-    { kind: 'outage', key, since: 0, why: fail('unavailable', 'away').error },
     { kind: 'refused', key, since: 0, why: fail('denied', 'no').error },
     {
       kind: 'lost',
@@ -105,7 +123,7 @@ describe('an announced key', () => {
       const handover = await open(clock);
       handover.follow({ state: () => state, sources: () => [] }, () => configOf());
       await clock.advance(10_000);
-      handover.stop();
+      await handover.stop();
       assert.equal(existsSync(file), false);
       assert.equal(clock.pending, 0);
     });
@@ -202,7 +220,7 @@ describe('the directory for it', () => {
     handover.follow({ state: () => READY, sources: () => [] }, () => configOf());
     await waitUntil('the line', 5_000, async () => lines.length > 0);
     await clock.advance(60_000);
-    handover.stop();
+    await handover.stop();
     assert.equal(lines.length, 1);
     assert.match(lines[0] ?? '', /announced key not handed over.*ENOENT/);
   });
