@@ -1,11 +1,19 @@
 /**
- * `etcdctl get PREFIX --prefix --print-value-only`, which prints each value and a line feed, over etcd's
- * JSON gateway: etcdctl itself is not among the servers of the tests. ENDPOINT comes first.
+ * `etcdctl get PREFIX --prefix --print-value-only`, which prints each value and a line feed, and the same with
+ * `--keys-only`, which prints each key and an empty line, over etcd's JSON gateway: etcdctl itself is not among
+ * the servers of the tests. ENDPOINT comes first.
  */
 import { jsonRequest } from '../servers/json-request.ts';
 
 const [endpoint = '', command, prefix = '', ...flags] = process.argv.slice(2);
-if (command !== 'get' || flags.join(' ') !== '--prefix --print-value-only')
+const [isPrefix, what] = flags;
+const keysOnly = what === '--keys-only';
+if (
+  command !== 'get' ||
+  isPrefix !== '--prefix' ||
+  flags.length !== 2 ||
+  !(keysOnly || what === '--print-value-only')
+)
   throw new Error(`not copied: ${process.argv.slice(3).join(' ')}`);
 const end = prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1);
 const base64 = (text: string): string => Buffer.from(text).toString('base64');
@@ -15,8 +23,9 @@ const { status, body } = await jsonRequest({
   body: { key: base64(prefix), range_end: base64(end) },
 });
 if (status !== 200) throw new Error(`etcd: ${status}`);
-const { kvs = [] } = body as { readonly kvs?: readonly { readonly value?: string }[] };
-for (const { value = '' } of kvs) {
-  process.stdout.write(Buffer.from(value, 'base64'));
-  process.stdout.write('\n');
+type Entry = { readonly key: string; readonly value?: string };
+const { kvs = [] } = body as { readonly kvs?: readonly Entry[] };
+for (const { key, value = '' } of kvs) {
+  process.stdout.write(Buffer.from(keysOnly ? key : value, 'base64'));
+  process.stdout.write(keysOnly ? '\n\n' : '\n');
 }

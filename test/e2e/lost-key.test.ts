@@ -1,0 +1,168 @@
+/** docs/operations.md, "When the key is lost", where no kube-apiserver can list a Secret any more. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { testServers } from '../../scripts/test-servers/binaries.ts';
+import { IDENTITY, kmsProvider } from '../servers/encryption-configuration.ts';
+import { type Etcd, startEtcd } from '../servers/etcd.ts';
+import { type KubeApiserver, startKubeApiserver } from '../servers/kube-apiserver.ts';
+import { writeKubeconfig } from '../servers/kubeconfig.ts';
+import { type Plugin, startPlugin } from '../servers/plugin.ts';
+import { startSealableVault, type Vault } from '../servers/vault.ts';
+import { waitUntil } from '../servers/wait-until.ts';
+import {
+  KEY,
+  POLICY,
+  prepareTransit,
+  secretFile,
+  testFolder,
+  vaultConfig,
+} from '../vault/vault-under-test.ts';
+import { documentBlocks, type NodeFolder, nodeFolder } from './document.ts';
+
+const WAIT_MS = 120_000;
+const LIST = '/api/v1/namespaces/default/secrets';
+const run = promisify(execFile);
+
+type Node = {
+  readonly name: string;
+  readonly plugin: Plugin;
+  readonly api: KubeApiserver;
+  readonly folder: NodeFolder;
+};
+
+/** The commands of the document that begin so. */
+function commands(start: string): string {
+  const found = documentBlocks('docs/operations.md').filter(
+    ({ language, text }) => language === 'sh' && text.startsWith(start),
+  );
+  assert.equal(found.length, 1, start);
+  return found[0]?.text ?? '';
+}
+
+const TOGETHER = 'kubectl --server https://NODE:6443 get secrets --all-namespaces';
+const ONE_BY_ONE = 'etcdctl get /registry/secrets/ --prefix --keys-only';
+
+describe('two kube-apiservers that have lost the key', { timeout: 480_000 }, () => {
+  const folder = testFolder();
+  const nodes: Node[] = [];
+  let vault: Vault;
+  let etcd: Etcd;
+  let lost = '';
+
+  const startNode = async (name: string, token: string): Promise<Node> => {
+    const own = folder.sub(name);
+    const tokenFile = secretFile(own, 'token', token);
+    const config = vaultConfig(vault.address, { token: { tokenFile } });
+    const plugin = await startPlugin({ dir: own, config });
+    await plugin.ready();
+    const api = await startKubeApiserver({
+      dir: join(folder.path, 'servers'),
+      etcd: etcd.endpoint,
+      providers: [kmsProvider('v2', plugin.socket), IDENTITY],
+    });
+    const kubeconfig = join(own, 'kubeconfig');
+    writeKubeconfig(kubeconfig, api);
+    const node = nodeFolder({
+      dir: join(own, 'node'),
+      vault: { address: vault.address, token: vault.admin.token, caFile: '' },
+      ...{ kubeconfig, etcd: etcd.endpoint },
+      replaced: { 'https://NODE:6443': api.address },
+    });
+    return { name, plugin, api, folder: node };
+  };
+  const snapshot = (what: 'save' | 'restore', ...flags: readonly string[]) =>
+    run(
+      testServers()['vault-newest'],
+      ['operator', 'raft', 'snapshot', what, ...flags, join(folder.path, 'snapshot')],
+      { env: { HOME: folder.path, VAULT_ADDR: vault.address, VAULT_TOKEN: vault.admin.token } },
+    );
+  const listed = async ({ api }: Node): Promise<string> => {
+    const { status, body } = await api.request('GET', LIST);
+    return status === 200 ? 'listed' : JSON.stringify(body);
+  };
+  const keyIdOf = async ({ plugin }: Node): Promise<string> =>
+    (await plugin.client.v2.status()).key_id;
+
+  before(async () => {
+    const dir = folder.sub('servers');
+    vault = await startSealableVault({ release: 'newest', dir, storage: 'raft' });
+    await prepareTransit(vault.admin);
+    etcd = await startEtcd({ dir });
+    const token = await vault.admin.createToken({ policies: [POLICY], period: '1h' });
+    await snapshot('save');
+    await vault.admin.rotateKey(KEY);
+    for (const name of ['a', 'b']) nodes.push(await startNode(name, token));
+    for (const node of nodes) lost = await keyIdOf(node);
+    assert.match(lost, /^vault:v2:/);
+    await snapshot('restore', '-force');
+    await waitUntil('Vault serves the snapshot', WAIT_MS, async () => {
+      const { status } = await vault.admin.request('GET', 'sys/health');
+      if (status === 503) await vault.unseal();
+      return status === 200;
+    });
+  });
+  after(async () => {
+    for (const { api, plugin } of nodes) {
+      await api.stop();
+      await plugin.stop();
+    }
+    await etcd?.stop();
+    await vault?.stop();
+    folder.remove();
+  });
+
+  it('cannot list any Secret once each has written one that the other cannot read', async () => {
+    for (const { api, name } of nodes) await api.secrets.create(`of-${name}`, name);
+    for (const node of nodes) {
+      await waitUntil('it lists nothing', WAIT_MS, async () =>
+        (await listed(node)).includes('unable to transform key'),
+      );
+    }
+  });
+
+  it('take another key once the loss is acknowledged', async () => {
+    await vault.admin.rotateKey(KEY);
+    for (const { plugin, api, name } of nodes) {
+      const file = join(folder.path, name, 'config.yaml');
+      const config = JSON.parse(readFileSync(file, 'utf8')) as { health: object };
+      config.health = { ...config.health, acknowledgedLosses: [lost] };
+      writeFileSync(file, JSON.stringify(config));
+      await plugin.ready();
+      const { key_id } = await plugin.client.v2.status();
+      assert.notEqual(key_id, lost);
+      let tries = 0;
+      await waitUntil('kube-apiserver writes under it', WAIT_MS, async () => {
+        tries += 1;
+        await sleep(2_000);
+        await api.secrets.create(`probe-${name}-${tries}`, name);
+        const stored = await etcd.range(`/registry/secrets/default/probe-${name}-${tries}`);
+        return stored?.includes(key_id) ?? false;
+      });
+    }
+  });
+
+  it('cannot write all Secrets again together, and can one by one', async () => {
+    for (const node of nodes) {
+      // kubectl says why, and replaces what it got: nothing.
+      await node.folder.shell(commands(TOGETHER));
+      assert.match(await listed(node), /unable to transform key/);
+    }
+    for (const { folder: node } of nodes) await node.shell(commands(ONE_BY_ONE));
+    for (const node of nodes) {
+      await waitUntil('it lists all', WAIT_MS, async () => (await listed(node)) === 'listed');
+      await node.folder.shell(commands(TOGETHER));
+    }
+  });
+
+  it('read all of it after a restart', async () => {
+    for (const { api } of nodes) {
+      await api.restart();
+      for (const { name } of nodes) assert.equal(await api.secrets.read(`of-${name}`), name);
+    }
+  });
+});
