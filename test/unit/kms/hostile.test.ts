@@ -12,6 +12,7 @@ import {
   OPENING,
   openConnection,
   prefixed,
+  resetFrame,
 } from '../../fuzz/raw-connection.ts';
 import { type KmsUnderTest, serveKms } from './kms-under-test.ts';
 
@@ -263,4 +264,26 @@ describe('headers of a call that would be kept for as long as it lasts', () => {
   ] as const) {
     it(`${what}: ${end}`, async (t) => assert.equal(await call(t, more), end));
   }
+});
+
+it('as many calls as kube-apiserver has at most, cancelled at once, leave places for as many more', async (t) => {
+  const { socket } = await serveKms(t);
+  const one = await openConnection(socket);
+  t.after(() => one.socket.destroy());
+  const headers = createHeaderWriter();
+  const most = 256;
+  const cancelled = Array.from({ length: most }, (_, i) => 2 * i + 1);
+  const next = cancelled.map((stream) => stream + 2 * most);
+  one.socket.write(OPENING);
+  one.socket.write(Buffer.concat(cancelled.map((stream) => headers.headers(stream, ENCRYPT))));
+  await new Promise((resolve) => setTimeout(resolve, 300)); // the server has begun them
+  one.socket.write(
+    Buffer.concat([
+      ...cancelled.map((stream) => resetFrame(stream, constants.NGHTTP2_CANCEL)),
+      ...next.map((stream) => headers.headers(stream, '/v2.KeyManagementService/Status')),
+      ...next.map((stream) => lastData(stream, prefixed(Buffer.alloc(0)))),
+    ]),
+  );
+  await one.until(() => next.every((stream) => one.ends.has(stream)));
+  assert.deepEqual([...new Set(next.map((stream) => one.ends.get(stream)))], ['grpc-status 0']);
 });
