@@ -6,7 +6,7 @@ import { describe, it } from 'node:test';
 import { startPlugin } from '../servers/plugin.ts';
 import { waitUntil } from '../servers/wait-until.ts';
 import { temporaryFolder } from '../unit/temporary-folder.ts';
-import { logged, REFUSED, RELOADED, replaceConfig } from './changed-config.ts';
+import { linesOf, logged, REFUSED, RELOADED, replaceConfig } from './changed-config.ts';
 import { askAdmin, localProviders, trousseau } from './program.ts';
 
 const SEED = Buffer.alloc(32, 0x5e);
@@ -64,7 +64,7 @@ describe('the file of a local keyring', () => {
     });
   }
 
-  for (const [what, change] of CHANGES) {
+  for (const [what, change, sentence] of CHANGES) {
     it(`that only decrypts ${what}: a reload is refused in each form, and nothing is lost`, async (t) => {
       const dir = temporaryFolder(t);
       const [old] = await localProviders(dir);
@@ -84,6 +84,9 @@ describe('the file of a local keyring', () => {
       await logged(plugin, RELOADED, 1);
 
       await change(file, dir);
+      await waitUntil('the log says so', NOTICED_MS, async () =>
+        linesOf(plugin, 'keyring file not taken').some(({ why }) => sentence.test(String(why))),
+      );
       const reload: readonly (() => void)[] = [
         () => void process.kill(plugin.process.pid, 'SIGHUP'),
         // Another change of the configuration, another name for it, and the way back.

@@ -30,7 +30,8 @@ export function createLocalProvider(
   /** What is in the file now, where it would lose a key that is in memory. */
   let refused: (LoadedKeyring & { readonly problem: string }) | undefined;
   let watch: FileWatch | undefined;
-  let changed = (): void => undefined;
+  /** Who only decrypts is not looked at, so that the log alone can say it. */
+  let changed = (): void => void notice();
   let loading: Promise<Result<LoadedKeyring>> | undefined;
 
   const load = async (): Promise<Result<LoadedKeyring>> => {
@@ -68,6 +69,12 @@ export function createLocalProvider(
       loading = undefined;
     });
     return loading;
+  };
+  const notice = async (): Promise<void> => {
+    const read = await fresh();
+    // One that was refused has been named already.
+    if (!read.ok && loaded !== undefined && refused === undefined)
+      log.error('keyring file not taken', { why: read.error.message });
   };
   /** A read from a file system that does not answer never ends, and its callers have deadlines. */
   const freshWithin = (signal: AbortSignal): Promise<Result<LoadedKeyring>> =>
