@@ -19,12 +19,8 @@ export const LIMITS = {
   /** Headers of one call. */
   headerListPairs: 64,
 
-  /**
-   * Calls of one connection that have not ended: SETTINGS_MAX_CONCURRENT_STREAMS. Several times what
-   * kube-apiserver has at once, since Node counts a call that was cancelled for a moment longer, and
-   * resets those that take the places of many.
-   */
-  callsPerConnection: 512,
+  /** Calls of one connection that have not ended: SETTINGS_MAX_CONCURRENT_STREAMS. */
+  callsPerConnection: 256,
   /** Calls of all connections that have not ended; an answer that is not read belongs to one. */
   calls: 4_096,
   /**
