@@ -89,7 +89,8 @@ function head(command: string): string {
 
 Written by \`make bench\`. Everything below was measured in one run, the plugins in turn, on one
 machine that runs the plugin, Vault 1.21.1 and the client (Kubernetes' own, 1.36) at the same time. So
-only what stands side by side compares.
+only what stands side by side compares. Figures of another kind of processor, and what holds on both:
+[what is not faster](decisions/0010-what-is-not-faster.md).
 
 - date: ${new Date().toISOString().slice(0, 10)}
 - machine: ${cpus().length} cores, ${cpus()[0]?.model.trim()}
