@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
+import { keyId } from '../../../src/keyring/key-id.ts';
+import { createKmsServer } from '../../../src/kms/server.ts';
+import { statusMethod } from '../../../src/kms/v2.ts';
+import { LIMITS } from '../../../src/limits.ts';
+import { createLog } from '../../../src/observe/log.ts';
+import {
+  createHeaderWriter,
+  lastData,
+  OPENING,
+  openConnection,
+  prefixed,
+} from '../../fuzz/raw-connection.ts';
+import { frame, PREFACE, SETTINGS } from '../authority/http2-bytes.ts';
+import { createDrivenClock } from '../driven-clock.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
+
+const STATUS = '/v2.KeyManagementService/Status';
+const KEY_ID = keyId(['fake', 'key'], { version: 1, createdAt: 0 });
+const CANCELLED = 'RST_STREAM 8';
+const WHOLE = prefixed(Buffer.alloc(0));
+/** SETTINGS_INITIAL_WINDOW_SIZE of 0: no byte of an answer's message may be sent. */
+const NO_WINDOW = frame(SETTINGS, 0, 0, Buffer.from([0, 4, 0, 0, 0, 0]));
+/** Ages are counted in turns of a timer, of which one has begun. */
+const SWEEP_MS = 5_000;
+
+/** A server of Status alone, whose clock the test moves. */
+async function serve(t: TestContext) {
+  const clock = createDrivenClock();
+  const lines: string[] = [];
+  const log = createLog({ level: 'info', format: 'json', write: (line) => void lines.push(line) });
+  const status = statusMethod(() => ({ ok: true, value: { healthz: 'ok', keyId: KEY_ID } }));
+  const kms = createKmsServer([status], { log, clock });
+  const server = createServer((socket) => kms.accept(socket));
+  const path = join(temporaryFolder(t), 'kms.sock');
+  server.listen(path);
+  await once(server, 'listening');
+  t.after(async () => {
+    const closed = new Promise((resolve) => server.close(resolve));
+    const drained = kms.drain(500);
+    while (clock.pending > 0) await clock.advance(1_000);
+    await Promise.all([drained, closed]);
+  });
+  /** One connection, and what a first call that was answered leaves no doubt about: it is served. */
+  const connectWith = async (opening: Buffer) => {
+    const connection = await openConnection(path);
+    const headers = createHeaderWriter();
+    connection.socket.write(opening);
+    const answered = async (stream: number): Promise<void> => {
+      connection.socket.write(
+        Buffer.concat([headers.headers(stream, STATUS), lastData(stream, WHOLE)]),
+      );
+      await connection.until(() => connection.ends.has(stream));
+      assert.equal(connection.ends.get(stream), 'grpc-status 0');
+    };
+    t.after(() => connection.socket.destroy());
+    return { connection, headers, answered };
+  };
+  return { clock, lines, connectWith };
+}
+
+describe('a call', () => {
+  for (const [what, begun] of [
+    ['nothing', Buffer.alloc(0)],
+    ['a part of its prefix', WHOLE.subarray(0, 3)],
+    ['a part', Buffer.concat([prefixed(Buffer.alloc(9)).subarray(0, 9)])],
+  ] as const) {
+    it(`of whose message ${what} has come is reset after its time, and not before`, {
+      timeout: 20_000,
+    }, async (t) => {
+      const { clock, lines, connectWith } = await serve(t);
+      const { connection, headers, answered } = await connectWith(OPENING);
+      await answered(1);
+      const data = begun.length === 0 ? [] : [frame(0, 0, 3, begun)];
+      connection.socket.write(Buffer.concat([headers.headers(3, STATUS), ...data]));
+      await answered(5);
+      await clock.advance(LIMITS.messageMs - 1);
+      await answered(7);
+      assert.equal(connection.ends.has(3), false);
+      await clock.advance(2 * SWEEP_MS);
+      await connection.until(() => connection.ends.has(3));
+      assert.equal(connection.ends.get(3), CANCELLED);
+      await answered(9);
+      assert.match(lines.join(''), /their message did not come in time/);
+    });
+  }
+
+  it('whose answer is not read ends its connection after its time, and not before', {
+    timeout: 20_000,
+  }, async (t) => {
+    const { clock, lines, connectWith } = await serve(t);
+    const reader = await connectWith(OPENING);
+    const { connection, headers } = await connectWith(Buffer.concat([PREFACE, NO_WINDOW]));
+    connection.socket.write(Buffer.concat([headers.headers(1, STATUS), lastData(1, WHOLE)]));
+    await reader.answered(1);
+    await clock.advance(LIMITS.callMs - 1);
+    await reader.answered(3);
+    assert.equal(connection.isClosed(), false);
+    await clock.advance(2 * SWEEP_MS);
+    await connection.closed;
+    assert.equal(connection.ends.has(1), false);
+    await reader.answered(5);
+    assert.match(lines.join(''), /their client does not read its answers/);
+  });
+});
