@@ -10,7 +10,7 @@ import { type AnnouncedKey, announce } from '../keyring/state.ts';
 import type { Log } from '../observe/log.ts';
 import type { KeyDescription } from '../providers/provider.ts';
 import type { Clock, Timer } from '../system/clock.ts';
-import { readStateFile, writeStateFile } from '../system/state-file.ts';
+import { createStateWriter, readStateFile, type StateWriter } from '../system/state-file.ts';
 
 export type Handover = {
   /** What was announced last for the key that the configuration names; undefined where it is not known. */
@@ -68,14 +68,14 @@ export async function openHandover({ file, clock, log }: HandoverOptions): Promi
   let latest: (() => Content | undefined) | undefined;
   let hasFailed = false;
 
-  const write = async (path: string, content: Content): Promise<void> => {
+  const writer = file === undefined ? undefined : createStateWriter(file, clock);
+  const write = async ({ write }: StateWriter, content: Content): Promise<void> => {
     try {
-      await writeStateFile(path, `${JSON.stringify(content)}\n`, clock);
+      await write(`${JSON.stringify(content)}\n`);
       written = content;
       hasFailed = false;
     } catch (error) {
-      if (!hasFailed)
-        log.warn?.('announced key not handed over', { file: path, why: reason(error) });
+      if (!hasFailed) log.warn?.('announced key not handed over', { file, why: reason(error) });
       hasFailed = true;
     }
   };
@@ -83,9 +83,9 @@ export async function openHandover({ file, clock, log }: HandoverOptions): Promi
   /** Writes what is new, unless a write is under way. */
   const look = (): void => {
     const content = latest?.();
-    if (file === undefined || content === undefined || writing !== undefined) return;
+    if (writer === undefined || content === undefined || writing !== undefined) return;
     if (isDeepStrictEqual(content, written)) return;
-    writing = write(file, content).finally(() => {
+    writing = write(writer, content).finally(() => {
       writing = undefined;
     });
   };

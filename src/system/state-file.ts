@@ -69,9 +69,50 @@ async function readOwn(path: string, mostBytes: number): Promise<string | undefi
   }
 }
 
-/** Replaces the file as a whole, for its owner alone; a write that hangs ends for its caller. */
-export async function writeStateFile(path: string, text: string, clock: Clock): Promise<void> {
-  await within(clock, LIMIT_MS, writeFileAtomically(path, text, MODE), () => {
-    throw new Error('writing it takes too long');
-  });
+/** Writes one file again and again; the content that was given last is the one that stays. */
+export type StateWriter = {
+  /**
+   * Replaces the file as a whole, for its owner alone. Resolves when this content or a later one is
+   * there.
+   *
+   * @throws a sentence after a second; the write goes on, and later ones come after it
+   */
+  write(text: string): Promise<void>;
+};
+
+/** A writer whose writes follow each other: one that is late never replaces what came after it. */
+export function createStateWriter(
+  path: string,
+  clock: Clock,
+  replace: typeof writeFileAtomically = writeFileAtomically,
+): StateWriter {
+  let next: string | undefined;
+  let work: Promise<void> | undefined;
+
+  const writeAll = async (): Promise<void> => {
+    try {
+      while (next !== undefined) {
+        const text = next;
+        next = undefined;
+        try {
+          await replace(path, text, MODE);
+        } catch (error) {
+          // A later content has its own attempt, whose outcome counts.
+          if (next === undefined) throw error;
+        }
+      }
+    } finally {
+      work = undefined;
+    }
+  };
+
+  return {
+    async write(text) {
+      next = text;
+      work ??= writeAll();
+      await within(clock, LIMIT_MS, work, () => {
+        throw new Error('writing it takes too long');
+      });
+    },
+  };
 }
