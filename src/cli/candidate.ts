@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ResolvedConfig } from '../config/environment.ts';
 import type { KeyId } from '../keyring/key-id.ts';
-import type { KeyringState } from '../keyring/state.ts';
+import { hasBeenReady, type KeyringState } from '../keyring/state.ts';
 import { type KeyringSwap, mayReplace } from '../keyring/swap.ts';
 import type { Log } from '../observe/log.ts';
 import { createLiveLog } from './live-log.ts';
@@ -45,11 +45,11 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
     const built = buildKeyring(config, {
       ...{ ...context, log: live.log, isAcknowledged: acknowledged },
       // What one that works has announced, it says itself.
-      remembered: (of) => (inUse().kind === 'starting' ? context.remembered?.(of) : undefined),
+      remembered: (of) => (hasBeenReady(inUse()) ? undefined : context.remembered?.(of)),
     });
+    const sameWriter = isDeepStrictEqual(writerOf(config), writerOf(current()));
     const tried = await tryOut({
-      ...{ built, inUse, clock, signal },
-      sameWriter: isDeepStrictEqual(writerOf(config), writerOf(current())),
+      ...{ built, inUse, clock, signal, sameWriter },
       inMemory: (provider) => {
         const same = sameFileIn(current(), config, provider);
         return same === undefined ? undefined : swap.keyring.loaded(same)[0];
@@ -57,7 +57,7 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
       isAcknowledged: acknowledged,
     });
     const discard = (): Promise<void> => built.keyring.stop();
-    if (signal.aborted || !mayReplace(inUse(), tried)) {
+    if (signal.aborted || !mayReplace(inUse(), tried, sameWriter)) {
       await discard();
       const why = tried.ok ? 'a newer one is wanted' : tried.error.message;
       // Trouble with the provider may be the very reason for the change of these.

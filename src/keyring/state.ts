@@ -50,6 +50,7 @@ export type KeyringState =
       readonly kind: 'lost';
       readonly key: AnnouncedKey;
       readonly instead: Instead;
+      readonly wasReady: boolean;
       readonly since: number;
       readonly why: ProviderError;
     }
@@ -57,6 +58,7 @@ export type KeyringState =
   | {
       readonly kind: 'refused';
       readonly key: AnnouncedKey | undefined;
+      readonly wasReady: boolean;
       readonly since: number;
       readonly why: ProviderError;
     };
@@ -91,18 +93,36 @@ export function knownKey(state: KeyringState): AnnouncedKey | undefined {
   return state.key;
 }
 
+/**
+ * Whether this process has used its key: a key that the process before it has announced shows nothing
+ * of the configuration that this one has.
+ */
+export function hasBeenReady(state: KeyringState): boolean {
+  switch (state.kind) {
+    case 'starting':
+      return false;
+    case 'ready':
+    case 'outage':
+      return true;
+    case 'lost':
+    case 'refused':
+      return state.wasReady;
+  }
+}
+
 /** The state after one look at the provider. */
 export function nextState(state: KeyringState, seen: Seen, now: number): KeyringState {
   if (seen.ok) return { kind: 'ready', key: seen.value };
   const { error: why, instead } = seen;
   const key = knownKey(state);
+  const wasReady = hasBeenReady(state);
   if (instead !== undefined && key !== undefined) {
     const since = state.kind === 'lost' ? state.since : now;
-    return { kind: 'lost', key, instead, since, why };
+    return { kind: 'lost', key, instead, wasReady, since, why };
   }
   if (!isTransient(why.kind)) {
     const since = state.kind === 'refused' ? state.since : now;
-    return { kind: 'refused', key, since, why };
+    return { kind: 'refused', key, wasReady, since, why };
   }
   switch (state.kind) {
     case 'starting':

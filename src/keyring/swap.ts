@@ -7,7 +7,7 @@
 import type { Result } from '../providers/errors.ts';
 import type { CallSignal } from '../system/call-signal.ts';
 import type { Keyring } from './keyring.ts';
-import { isTransient, type KeyringState, knownKey } from './state.ts';
+import { hasBeenReady, isTransient, type KeyringState, knownKey } from './state.ts';
 
 export type KeyringSwap = {
   /** Hands each call to the keyring that is current when the call begins. */
@@ -103,11 +103,17 @@ function seatOf(keyring: Keyring): Seat {
 
 /**
  * Whether a keyring that was tried may take the place of the one in use. One that works always may.
- * One that does not may where the one in use has never worked and the new one is not worse: not
- * reached yet is hope, a refusal is none.
+ * One that does not may where the one in use has never worked in this process and the new one is not
+ * worse: not reached yet is hope, a refusal is none. That a provider is away takes back neither the
+ * loss of an announced key nor, where it is the same provider, its refusal of that key.
  */
-export function mayReplace(inUse: KeyringState, tried: Result<unknown>): boolean {
+export function mayReplace(
+  inUse: KeyringState,
+  tried: Result<unknown>,
+  sameWriter: boolean,
+): boolean {
   if (tried.ok) return true;
-  if (inUse.kind !== 'starting' && knownKey(inUse) !== undefined) return false;
-  return inUse.kind === 'refused' || isTransient(tried.error.kind);
+  if (hasBeenReady(inUse) || inUse.kind === 'lost') return false;
+  if (inUse.kind !== 'refused') return isTransient(tried.error.kind);
+  return !sameWriter || knownKey(inUse) === undefined;
 }

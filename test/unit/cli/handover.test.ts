@@ -107,10 +107,11 @@ describe('an announced key', () => {
 
   const states: readonly KeyringState[] = [
     { kind: 'starting', since: 0, why: undefined },
-    { kind: 'refused', key, since: 0, why: fail('denied', 'no').error },
+    { kind: 'refused', key, wasReady: true, since: 0, why: fail('denied', 'no').error },
     {
       kind: 'lost',
       key,
+      wasReady: true,
       since: 0,
       why: fail('denied', 'lost').error,
       instead: { key: announce({ ...description, path: ['other'] }), how: 'replaced' },

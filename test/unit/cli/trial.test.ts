@@ -190,7 +190,7 @@ describe('a keyring on trial', () => {
       const inMemory = (name: string) => (name === 'old' ? known.value : undefined);
       const made = built(clock, other, [old]);
       const tried = await trial(clock, made, STARTING, undefined, [], inMemory);
-      assert.equal(mayReplace(STARTING, tried), false);
+      assert.equal(mayReplace(STARTING, tried, false), false);
     });
   }
 

@@ -6,7 +6,7 @@ import { createKeyring } from '../../../src/keyring/keyring.ts';
 import { type AnnouncedKey, knownKey } from '../../../src/keyring/state.ts';
 import { mayReplace } from '../../../src/keyring/swap.ts';
 import { silentLog } from '../../../src/observe/log.ts';
-import { fail } from '../../../src/providers/errors.ts';
+import { fail, succeed } from '../../../src/providers/errors.ts';
 import { createDrivenClock, settle } from '../driven-clock.ts';
 import { createFakeProvider, type FakeProvider } from '../fake-provider.ts';
 
@@ -73,14 +73,46 @@ describe('a keyring that starts while its provider is away', () => {
     await keyring.stop();
   });
 
-  it('may be replaced by another configuration that is not reached either', async () => {
-    const { provider, key } = await announced();
-    provider.failing.all = 'unavailable';
-    const { keyring } = await start(provider, key);
-    assert.equal(mayReplace(keyring.state(), fail('unavailable', 'not reached')), true);
-    assert.equal(mayReplace(keyring.state(), fail('denied', 'refused')), false);
-    await keyring.stop();
-  });
+  const outcomes = {
+    works: succeed(undefined),
+    'not reached': fail('unavailable', 'not reached'),
+    refused: fail('denied', 'refused'),
+  };
+  type Row = readonly [string, (provider: FakeProvider) => void, boolean, readonly string[]];
+  const rows: readonly Row[] = [
+    [
+      'is not reached',
+      (p) => Object.assign(p.failing, { all: 'unavailable' }),
+      true,
+      ['works', 'not reached'],
+    ],
+    [
+      'refuses',
+      (p) => Object.assign(p.failing, { all: 'denied' }),
+      false,
+      ['works', 'not reached', 'refused'],
+    ],
+    [
+      'refuses, the same provider',
+      (p) => Object.assign(p.failing, { all: 'denied' }),
+      true,
+      ['works'],
+    ],
+    ['has another key', (p) => p.recreate(9_000), false, ['works']],
+  ];
+  for (const [what, change, sameWriter, expected] of rows) {
+    it(`or ${what}, takes another configuration that is: ${expected.join(', ')}`, async () => {
+      const { provider, key } = await announced();
+      change(provider);
+      const { clock, keyring } = await start(provider, key);
+      await clock.advance(2 * MINUTE);
+      const taken = Object.entries(outcomes)
+        .filter(([, outcome]) => mayReplace(keyring.state(), outcome, sameWriter))
+        .map(([name]) => name);
+      assert.deepEqual(taken, expected);
+      await keyring.stop();
+    });
+  }
 });
 
 describe('a keyring that starts and finds', () => {

@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { healthOf } from '../../../src/keyring/health.ts';
-import { announce, type KeyringState, nextState } from '../../../src/keyring/state.ts';
+import {
+  announce,
+  hasBeenReady,
+  type KeyringState,
+  nextState,
+  type Seen,
+} from '../../../src/keyring/state.ts';
 import { fail, type ProviderErrorKind, succeed } from '../../../src/providers/errors.ts';
 import type { KeyDescription } from '../../../src/providers/provider.ts';
 
@@ -26,8 +32,8 @@ const states: Record<KeyringState['kind'], KeyringState> = {
   starting: { kind: 'starting', since: 0, why: undefined },
   ready: { kind: 'ready', key },
   outage: { kind: 'outage', key, since: 5, why: outage },
-  refused: { kind: 'refused', key, since: 5, why: refusal },
-  lost: { kind: 'lost', key, instead, since: 5, why: lost },
+  refused: { kind: 'refused', key, wasReady: true, since: 5, why: refusal },
+  lost: { kind: 'lost', key, instead, wasReady: true, since: 5, why: lost },
 };
 
 describe('what one look at the provider makes of each state', () => {
@@ -62,7 +68,7 @@ describe('what one look at the provider makes of each state', () => {
     it(`${before}, then another key: lost, with the announced one`, () => {
       const since = before === 'lost' ? 5 : 9;
       const after = nextState(states[before], { ok: false, error: lost, instead }, 9);
-      assert.deepEqual(after, { kind: 'lost', key, instead, since, why: lost });
+      assert.deepEqual(after, { kind: 'lost', key, instead, wasReady: true, since, why: lost });
     });
   }
 
@@ -74,6 +80,35 @@ describe('what one look at the provider makes of each state', () => {
       why: { kind: 'throttled', message: 'why' },
     });
   });
+});
+
+describe('whether the process has been ready', () => {
+  const [works, away, no]: Seen[] = [
+    succeed(key),
+    fail('unavailable', 'why'),
+    fail('denied', 'no'),
+  ];
+  const other: Seen = { ok: false, error: lost, instead };
+  const start: KeyringState = { kind: 'starting', key, since: 0, why: undefined };
+  const rows: [string, readonly (Seen | undefined)[], boolean][] = [
+    ['not reached', [away], false],
+    ['refused from the start', [no], false],
+    ['refused from the start, then not reached', [no, away, no], false],
+    ['lost from the start', [other], false],
+    ['lost from the start, then refused', [other, no, other], false],
+    ['ready', [works], true],
+    ['ready, then not reached', [works, away], true],
+    ['ready, then refused', [works, no, away], true],
+    ['ready, then lost and refused', [works, other, no, other], true],
+    ['refused from the start, then ready and refused', [no, works, no], true],
+  ];
+  for (const [what, seen, expected] of rows) {
+    it(`${what}: ${expected}`, () => {
+      let state: KeyringState = start;
+      for (const one of seen) if (one !== undefined) state = nextState(state, one, 9);
+      assert.equal(hasBeenReady(state), expected);
+    });
+  }
 });
 
 describe('what Status says of each state', () => {
