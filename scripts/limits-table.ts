@@ -65,7 +65,7 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
   {
     counted: 'calls of one connection that have not ended',
     bound: number(LIMITS.callsPerConnection),
-    beyond: 'a client waits, as SETTINGS say; of others: RESOURCE_EXHAUSTED',
+    beyond: 'a client waits, as SETTINGS say; of others the stream is reset',
     ...within,
   },
   {
@@ -78,10 +78,10 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
     counted: 'streams beside these that are being refused or reset',
     bound: number(endingStreams),
     beyond: 'connections that send much are not read until some have ended',
-    // One more read of a connection fills its session.
+    // The last read of a connection may bring as many as one may have.
     ...{
-      heap: (endingStreams + LIMITS.sessionMegabytes * KIB) * 5 * KIB,
-      outside: endingStreams * KIB + LIMITS.sessionMegabytes * MIB,
+      heap: (endingStreams + LIMITS.callsPerConnection) * 5 * KIB,
+      outside: endingStreams * KIB,
     },
   },
   {

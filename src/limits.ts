@@ -20,7 +20,7 @@ export const LIMITS = {
   headerListPairs: 64,
 
   /** Calls of one connection that have not ended: SETTINGS_MAX_CONCURRENT_STREAMS. */
-  callsPerConnection: 256,
+  callsPerConnection: 512,
   /** Calls of all connections that have not ended; an answer that is not read belongs to one. */
   calls: 4_096,
   /**
@@ -31,7 +31,7 @@ export const LIMITS = {
   /** So many are few. */
   reservedCallsPerConnection: 16,
   /** Streams beyond these that are refused or reset and have not closed; none is read meanwhile. */
-  endingStreams: 768,
+  endingStreams: 1_024,
   /** From a call's headers to its whole message. */
   messageMs: 10_000,
   /** From a call's headers to the end of its stream. */
@@ -60,12 +60,9 @@ export const LIMITS = {
   resetsAtOnce: 100_000,
   /** The same, each second for longer. */
   resetsPerSecond: 10_000,
-  /**
-   * Of what nghttp2 and Node keep for one connection: a kilobyte for each stream that has not been let go
-   * of. Streams beyond it are reset; what one read of the socket brings may have been cancelled already.
-   */
-  sessionMegabytes: 3,
+  /** Of what nghttp2 and Node keep for one connection. */
+  sessionMegabytes: 4,
 } as const;
 
 /** The heap that all of it fits into with a quarter to spare: `--max-old-space-size` of the executable. */
-export const HEAP_MEGABYTES = 232;
+export const HEAP_MEGABYTES = 216;

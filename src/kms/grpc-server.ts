@@ -66,13 +66,15 @@ const STREAM_CLOSE = 'http2.server.stream.close';
 
 /** Node's options that grpc-js has no names for. */
 const HTTP2_OPTIONS = {
-  // Not maxConcurrentStreams: Node counts streams until it has let go of them, and would reset calls of a
-  // client that keeps to the limit and has just cancelled others. The client knows the limit from the
-  // first SETTINGS, which connection.ts writes, and what goes beyond it is refused here.
-  settings: { maxHeaderListSize: LIMITS.headerListBytes },
+  // Node counts a stream until it has let go of it, a turn after its client has cancelled it: the limit
+  // is twice what kube-apiserver has open, so that it may cancel all of these and open as many others.
+  settings: {
+    maxConcurrentStreams: LIMITS.callsPerConnection,
+    maxHeaderListSize: LIMITS.headerListBytes,
+  },
   maxHeaderListPairs: LIMITS.headerListPairs,
   maxSessionMemory: LIMITS.sessionMegabytes,
-  // Streams beyond the session's memory are reset, each of them; Node's own limit would end the connection.
+  // Streams beyond the limit are reset, each of them; Node's own limit would end the connection.
   maxSessionRejectedStreams: LIMITS.resetsAtOnce,
   // Node's own are for servers that anybody can reach: they end the one connection of a kube-apiserver
   // that cancels a thousand calls.
