@@ -21,6 +21,7 @@ import {
   writeDropIn,
   writeInside,
 } from '../package/installation.ts';
+import type { Identity } from '../package/nspawn.ts';
 import { commandsOf, typed } from '../package/offline-document.ts';
 import { inOwnNamespaces } from '../package/own-namespaces.ts';
 import { realRelease } from '../package/packages-built.ts';
@@ -71,8 +72,9 @@ function declare(): void {
       const pid = await property(under.machine, SERVICE, 'MainPID');
       return (await under.machine.must(['cat', `/proc/${pid}/attr/current`])).trim();
     };
-    const calls = async (): Promise<void> => {
-      assert.match(await under.machine.must(CALLS, MEMBER), /decrypt {8}4 {2}through the plugin/);
+    const calls = async (as?: Identity): Promise<void> => {
+      await saysOfItself(under.machine, /^ready/, READY_MS);
+      assert.match(await under.machine.must(CALLS, as), /decrypt {8}4 {2}through the plugin/);
     };
 
     const unitText = (): Promise<string> =>
@@ -93,7 +95,7 @@ function declare(): void {
 
     it('AppArmor only observes at first, and has nothing to say of what the plugin does', async () => {
       assert.equal(await confinement(), 'trousseau (complain)');
-      await calls();
+      await calls(MEMBER);
       await systemctl(under.machine, 'reload', SERVICE);
       assert.equal(await said('ALLOWED'), '-- No entries --\n');
     });
@@ -102,9 +104,9 @@ function declare(): void {
       await under.machine.must(['aa-enforce', '/etc/apparmor.d/trousseau']);
       await systemctl(under.machine, 'restart', SERVICE);
       assert.equal(await confinement(), 'trousseau (enforce)');
-      await calls();
+      await calls(MEMBER);
       await systemctl(under.machine, 'reload', SERVICE);
-      await calls();
+      await calls(MEMBER);
       assert.equal(await said('DENIED'), '-- No entries --\n');
     });
 
@@ -135,7 +137,6 @@ function declare(): void {
         const pid = await property(under.machine, SERVICE, 'MainPID');
         return pid !== killed && pid !== '0';
       });
-      await saysOfItself(under.machine, /^ready/, READY_MS);
       await calls();
       await systemctl(under.machine, 'reload', SERVICE);
       assert.equal(await said('DENIED'), '-- No entries --\n');
@@ -163,10 +164,14 @@ function declare(): void {
       await writeInside(under.machine, CONFIG, under.ofNode.config(identity));
       await writeDropIn(under.machine, [`LoadCredentialEncrypted=secret-id:${SEALED}`]);
       await systemctl(under.machine, 'restart', SERVICE);
-      await calls();
+      await calls(MEMBER);
       await under.machine.reboot();
       assert.equal(await confinement(), 'trousseau (enforce)');
-      await calls();
+      await calls(MEMBER);
+      const proved = await under.machine.run(['/usr/lib/trousseau/restart']);
+      assert.doesNotMatch(proved.err, /WARNING/);
+      await calls(MEMBER);
+      assert.equal(await said('DENIED'), '-- No entries --\n');
     });
 
     it('no more memory than the unit gives is to be had', async () => {
