@@ -11,7 +11,7 @@ const ROUNDS_TO_SETTLE = 50;
 const ANSWER_MS = 20_000;
 const SETTLE_MS = 30_000;
 const MORE_DESCRIPTORS = 8;
-const MORE_BYTES = 96 * 1024 * 1024;
+const MORE_BYTES = 32 * 1024 * 1024;
 
 export type Fuzzed = {
   readonly counts: { connections: number; frames: number; calls: number; stalls: number };
