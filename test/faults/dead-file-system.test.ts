@@ -106,7 +106,8 @@ describe('a file system that does not answer', { timeout: 120_000 }, () => {
     rmSync(tokenFile);
     symlinkSync(join(dead.path, 'token'), tokenFile);
     process.kill(plugin.process.pid, 'SIGHUP');
-    await logged(plugin, REFUSED, 1);
+    // The file may answer yet, so that a trial waits for it as it waits for Vault: for 30 s.
+    await waitUntil('the refusal', 45_000, () => linesOf(plugin, REFUSED).length > 0);
     assert.match(String(linesOf(plugin, REFUSED)[0]?.['why']), /token: reading it takes longer/);
     await serves(plugin);
     rmSync(tokenFile);
