@@ -10,6 +10,7 @@ import {
   type BuildContext,
   buildKeyring,
   isAcknowledged,
+  keepsWriter,
   sameFileIn,
   sameKeyring,
   sameProviders,
@@ -50,6 +51,7 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
     const sameWriter = isDeepStrictEqual(writerOf(config), writerOf(current()));
     const tried = await tryOut({
       ...{ built, inUse, clock, signal, sameWriter },
+      sample: keepsWriter(config, current()) ? undefined : swap.keyring.sample(),
       inMemory: (provider) => {
         const same = sameFileIn(current(), config, provider);
         return same === undefined ? undefined : swap.keyring.loaded(same)[0];

@@ -81,6 +81,14 @@ export function writerOf({ providers, write }: ResolvedConfig): unknown {
   return providers.find(({ name }) => name === write[0]);
 }
 
+/** Whether what one encrypts with is configured in the other in the same way, under whatever name. */
+export function keepsWriter(next: ResolvedConfig, current: ResolvedConfig): boolean {
+  const writer = current.providers.find(({ name }) => name === current.write[0]);
+  return next.providers.some((one) =>
+    isDeepStrictEqual({ ...one, name: '' }, { ...writer, name: '' }),
+  );
+}
+
 /**
  * The provider of another configuration that has the same keyring file as this one has under a name;
  * undefined where there is none.

@@ -2,11 +2,13 @@
 import { randomBytes } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { type KeyId, keyId } from '../keyring/key-id.ts';
+import type { Sample } from '../keyring/self-test.ts';
 import { isTransient, type KeyringState, knownKey } from '../keyring/state.ts';
 import { lostVersions, succession } from '../keyring/succession.ts';
 import { fail, type Result, succeed } from '../providers/errors.ts';
 import type { KeyDescription } from '../providers/provider.ts';
 import type { Clock } from '../system/clock.ts';
+import { withLimit } from '../system/within.ts';
 import type { Built } from './providers.ts';
 
 export type Trial = {
@@ -20,6 +22,11 @@ export type Trial = {
    * the last copy.
    */
   readonly inMemory: (provider: string) => KeyDescription | undefined;
+  /**
+   * What the keyring in use was tried out with, where the provider that encrypts there is not
+   * configured any more in the same way: the new keyring must decrypt it.
+   */
+  readonly sample: Sample | undefined;
   /** Whether an operator has said that this announced key is lost for good. */
   readonly isAcknowledged: (lost: KeyId) => boolean;
   readonly clock: Clock;
@@ -33,6 +40,8 @@ export type Proven = { readonly warnings: readonly string[] };
 /** No longer than this; then the keyring counts as not reached. */
 export const TRIAL_LIMIT_MS = 30_000;
 const SAMPLE_BYTES = 32;
+/** For decrypting a sample of the keyring in use. */
+const READ_LIMIT_MS = 5_000;
 
 /**
  * Starts the keyring and has it prove itself: its provider must log in, describe its key, and
@@ -73,12 +82,44 @@ export async function tryOut(trial: Trial): Promise<Result<Proven>> {
       if (!isTransient(described.error.kind)) return fail(described.error.kind, why);
       warnings.push(why);
     }
+    const read = await readsSample(trial, limit.signal);
+    if (read !== undefined && !read.mayPass) return fail('denied', read.why);
+    if (read !== undefined) warnings.push(read.why);
     return succeed({ warnings });
   } finally {
     timer.cancel();
     signal.removeEventListener('abort', end);
   }
 }
+
+/**
+ * Why the new keyring cannot read what the one in use writes; undefined where it can. Keys are not
+ * compared, since a mount that was moved has the same key under another key_id.
+ */
+async function readsSample(
+  { built, sample, inUse, isAcknowledged, clock }: Trial,
+  lifetime: AbortSignal,
+): Promise<{ readonly why: string; readonly mayPass: boolean } | undefined> {
+  const known = knownKey(inUse());
+  if (sample === undefined || known === undefined || isAcknowledged(known.keyId)) return undefined;
+  const { ciphertext, plaintext } = sample;
+  const read = await withLimit(clock, READ_LIMIT_MS, lifetime, (signal) =>
+    built.keyring.decrypt({ ciphertext, purpose: 'sample' }, signal),
+  );
+  if (read.ok && Buffer.from(plaintext).equals(read.value)) return undefined;
+  const { kind, message } = read.ok ? DIFFERENT : read.error;
+  if (isTransient(kind) && kind !== 'behind')
+    return {
+      mayPass: true,
+      why: `not proved that it decrypts what ${known.keyId} has encrypted: ${message}`,
+    };
+  return {
+    mayPass: false,
+    why: `it cannot decrypt what ${known.keyId}, which is in use, has encrypted (${message}): keep the earlier provider in providers beside the new one, or acknowledge its loss (health.acknowledgedLosses: ["${known.keyId}"])`,
+  };
+}
+
+const DIFFERENT = { kind: 'invalid', message: 'another text came back' } as const;
 
 /**
  * A standby that lags behind, an old copy of a keyring file or another key in the place of the one in

@@ -25,6 +25,7 @@ import { createOperations, type Encrypted } from './operations.ts';
 import { createOutageMemory, type Kept, type Remembered } from './outage-memory.ts';
 import { createPings } from './pings.ts';
 import type { Purpose } from './purpose.ts';
+import type { Sample } from './self-test.ts';
 import { type AnnouncedKey, type KeyringState, knownKey, nextState, type Seen } from './state.ts';
 import { createStateLog } from './state-log.ts';
 import { createSuspicion } from './suspicion.ts';
@@ -61,6 +62,8 @@ export type Keyring = {
   remembered(): Remembered | undefined;
   /** What the provider has made of the seeds that may become sources of local KEKs: not secret. */
   sources(): readonly Uint8Array[];
+  /** What the announced key was tried out with last; undefined before the first time. */
+  sample(): Sample | undefined;
   /** Gives up what is kept for an outage; undefined where nothing is to be. */
   release(): Kept | undefined;
   /** Goes on with what a keyring of the same providers has kept for an outage. */
@@ -108,6 +111,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     since: clock.now(),
     why: undefined,
   };
+  let sample: Sample | undefined;
   let abandoned = false;
   /** The look that a failed request has led to, until it has ended. */
   let confirming: Promise<void> | undefined;
@@ -179,7 +183,10 @@ export function createKeyring(options: KeyringOptions): Keyring {
     notBefore: operations.writer.askedUntil,
     isAcknowledged: options.isAcknowledged ?? (() => false),
     report,
-    tookToTry: stateLog.tried,
+    triedOut(tried, ms) {
+      sample = tried;
+      stateLog.tried(ms);
+    },
     scheduled: (failures, nextInMs) => stateLog.scheduled(state, failures, nextInMs),
     upkeep: () => memory?.confirm(),
   });
@@ -277,6 +284,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
         .flatMap((reader) => reader.loaded?.() ?? []),
     remembered: () => memory?.remembered(),
     sources: () => memory?.sources() ?? [],
+    sample: () => sample,
     release: () => memory?.release(),
     inherit(kept) {
       // Before it is ready nobody knows whether the provider still allows what was kept.

@@ -3,11 +3,14 @@
  * that it gets for as long as it lives, so a key that cannot decrypt must never be offered.
  */
 import { randomBytes } from 'node:crypto';
-import { fail, type Result } from '../providers/errors.ts';
+import { fail, type Result, succeed } from '../providers/errors.ts';
 import type { Provider } from '../providers/provider.ts';
 import { sameAs } from './operations.ts';
 
 const SAMPLE_BYTES = 32;
+
+/** Random bytes that protect nothing, and what a key has made of them. */
+export type Sample = { readonly plaintext: Uint8Array; readonly ciphertext: Uint8Array };
 
 /**
  * Encrypts one sample under the version and decrypts it again. Fails with the provider's own error,
@@ -17,14 +20,15 @@ export async function selfTest(
   provider: Provider,
   version: number,
   signal: AbortSignal,
-): Promise<Result<void>> {
-  const sample = randomBytes(SAMPLE_BYTES);
-  const encrypted = (await provider.encrypt([sample], version, signal))[0];
+): Promise<Result<Sample>> {
+  const plaintext = randomBytes(SAMPLE_BYTES);
+  const encrypted = (await provider.encrypt([plaintext], version, signal))[0];
   if (encrypted === undefined)
     return fail('internal', `${provider.name} answered no item to encrypt`);
   if (!encrypted.ok) return encrypted;
   const decrypted = (await provider.decrypt([encrypted.value], signal))[0];
   if (decrypted === undefined)
     return fail('internal', `${provider.name} answered no item to decrypt`);
-  return sameAs(sample, decrypted, provider.name);
+  const same = sameAs(plaintext, decrypted, provider.name);
+  return same.ok ? succeed({ plaintext, ciphertext: encrypted.value }) : same;
 }

@@ -8,7 +8,7 @@ import type { Provider } from '../providers/provider.ts';
 import { type Clock, sleep, type Timer } from '../system/clock.ts';
 import type { KeyId } from './key-id.ts';
 import { lostSentence, missingSentence } from './lost-key.ts';
-import { selfTest } from './self-test.ts';
+import { type Sample, selfTest } from './self-test.ts';
 import {
   type AnnouncedKey,
   announce,
@@ -56,8 +56,8 @@ export type WatcherOptions = {
   /** Whether an operator has said that this announced key is lost, and another may take its place. */
   readonly isAcknowledged: (lost: KeyId) => boolean;
   readonly report: (seen: Seen) => void;
-  /** Called when a key was tried out: how long encrypting and decrypting took, in milliseconds. */
-  readonly tookToTry: (ms: number) => void;
+  /** Called when a key was tried out: with what, and how long both took, in milliseconds. */
+  readonly triedOut: (sample: Sample, ms: number) => void;
   /** Called after each report: how many looks in a row have failed, and when the next one begins. */
   readonly scheduled: (failures: number, nextInMs: number) => void;
   /** Called after every second good look, never next to one that tries the key out: room for a request. */
@@ -187,7 +187,7 @@ async function observe(
 async function describeAndTry(
   provider: Provider,
   { state, tryOut, missingSince, now }: Before,
-  { isAcknowledged, clock, tookToTry }: WatcherOptions,
+  { isAcknowledged, clock, triedOut }: WatcherOptions,
   signal: AbortSignal,
 ): Promise<Look> {
   const described = await provider.describe(signal);
@@ -215,7 +215,7 @@ async function describeAndTry(
   if (isAnnounced && !tryOut) return { seen: succeed(seen), missingSince: undefined };
   const began = clock.now();
   const works = await selfTest(provider, seen.version, signal);
-  if (works.ok) tookToTry(clock.now() - began);
+  if (works.ok) triedOut(works.value, clock.now() - began);
   return { seen: works.ok ? succeed(seen) : works, missingSince: undefined };
 }
 

@@ -107,9 +107,15 @@ describe('the file of a local keyring', () => {
       await logged(plugin, RELOADED, 2);
       const { plaintext } = await v2.decrypt({ ...written, uid: 'read' });
       assert.deepEqual(Buffer.from(plaintext), SEED);
+      // The one that encrypts is not replaced by one that cannot decrypt what it has encrypted.
+      replaceConfig(dir, { providers: [next] });
+      await logged(plugin, REFUSED, reload.length + 1);
+      assert.match(String(linesOf(plugin, REFUSED).at(-1)?.why), /keep the earlier provider/);
+      replaceConfig(dir, { providers: [old, next], write: ['next'] });
+      await logged(plugin, RELOADED, 3);
       // Taken away on purpose.
       replaceConfig(dir, { providers: [next] });
-      await logged(plugin, RELOADED, 3);
+      await logged(plugin, RELOADED, 4);
     });
   }
 });

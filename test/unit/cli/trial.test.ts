@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { TRIAL_LIMIT_MS, tryOut } from '../../../src/cli/trial.ts';
 import { createKeyring } from '../../../src/keyring/keyring.ts';
+import type { Sample } from '../../../src/keyring/self-test.ts';
 import { type KeyringState, knownKey } from '../../../src/keyring/state.ts';
 import { mayReplace } from '../../../src/keyring/swap.ts';
 import { silentLog } from '../../../src/observe/log.ts';
@@ -25,13 +26,15 @@ function trial(
   signal = new AbortController().signal,
   acknowledged: readonly string[] = [],
   inMemory: (provider: string) => KeyDescription | undefined = () => undefined,
+  sample?: Sample,
 ) {
   const isAcknowledged = (keyId: string): boolean => acknowledged.includes(keyId);
   return tryOut({
     built: made,
     inUse: () => inUse,
-    sameWriter: true,
+    sameWriter: sample === undefined,
     inMemory,
+    sample,
     isAcknowledged,
     clock,
     signal,
@@ -201,9 +204,68 @@ describe('a keyring on trial', () => {
     const tried = await tryOut({
       built: built(clock, createFakeProvider('two')),
       inUse: inUse.keyring.state,
-      ...{ sameWriter: false, inMemory: () => undefined, isAcknowledged: () => false, clock },
+      ...{ sameWriter: false, inMemory: () => undefined, sample: undefined, clock },
+      isAcknowledged: () => false,
       signal: new AbortController().signal,
     });
     assert.ok(tried.ok);
   });
+});
+
+describe('a trial of a configuration that names another provider to encrypt', () => {
+  type Provider = FakeProvider;
+  type Row = readonly [
+    string,
+    (earlier: Provider, next: Provider) => readonly [Provider, Provider[]],
+    RegExp,
+  ];
+  const rows: readonly Row[] = [
+    ['keeps the earlier one as a reader', (earlier, next) => [next, [earlier]], /^taken$/],
+    ['has the same key elsewhere, as after a move', (earlier) => [moved(earlier), []], /^taken$/],
+    [
+      'has only the new one',
+      (_earlier, next) => [next, []],
+      /^denied: .*fake:v1:.* keep the earlier provider .*acknowledgedLosses: \["/,
+    ],
+    [
+      'has the earlier one, which cannot decrypt just now',
+      (earlier, next) => {
+        Object.assign(earlier.failing, { decrypt: 'unavailable' });
+        return [next, [earlier]];
+      },
+      /^taken: not proved that it decrypts/,
+    ],
+  ];
+  const moved = (earlier: Provider): Provider => ({
+    ...earlier,
+    async describe(signal) {
+      const described = await earlier.describe(signal);
+      return described.ok ? succeed({ ...described.value, path: ['moved'] }) : described;
+    },
+  });
+  for (const acknowledged of [false, true]) {
+    for (const [what, change, expected] of rows) {
+      it(`${what}${acknowledged ? ', with the loss acknowledged' : ''}`, async () => {
+        const clock = createDrivenClock();
+        const [earlier, next] = [createFakeProvider('fake-a'), createFakeProvider('b')];
+        const inUse = built(clock, earlier);
+        assert.ok((await trial(clock, inUse)).ok);
+        const state = inUse.keyring.state();
+        const losses = acknowledged ? [knownKey(state)?.keyId ?? ''] : [];
+        const [writer, readers] = change(earlier, next);
+        const asked = trial(
+          clock,
+          built(clock, writer, readers),
+          ...([state, undefined, losses, undefined, inUse.keyring.sample()] as const),
+        );
+        await settle();
+        for (let second = 0; second < 10; second += 1) await clock.advance(1_000);
+        const tried = await asked;
+        const text = tried.ok
+          ? ['taken', ...tried.value.warnings].join(': ')
+          : `${tried.error.kind}: ${tried.error.message}`;
+        assert.match(text, acknowledged ? /^taken$/ : expected);
+      });
+    }
+  }
 });
