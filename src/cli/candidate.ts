@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ResolvedConfig } from '../config/environment.ts';
 import type { KeyId } from '../keyring/key-id.ts';
-import { hasBeenReady, type KeyringState } from '../keyring/state.ts';
+import { type AnnouncedKey, hasBeenReady, type KeyringState, knownKey } from '../keyring/state.ts';
 import { type KeyringSwap, mayReplace } from '../keyring/swap.ts';
 import type { Log } from '../observe/log.ts';
 import { createLiveLog } from './live-log.ts';
@@ -35,7 +35,12 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
     const warnings = [...restartWarnings(started, config)];
     const same = sameKeyring(config, current());
     if (!evenIfSame && same) {
-      return { ok: true, warnings, take: () => apply(config), discard: async () => undefined };
+      return {
+        ok: true,
+        warnings,
+        take: async () => apply(config),
+        discard: async () => undefined,
+      };
     }
     const { clock, log } = context;
     // Its lines must not be taken for those of the keyring in use.
@@ -43,8 +48,12 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
     const inUse = (): KeyringState => swap.keyring.state();
     const acknowledged = (lost: KeyId): boolean =>
       isAcknowledged(config, lost) || context.isAcknowledged(lost);
+    let taken = false;
+    const announcing = async (key: AnnouncedKey): Promise<void> => {
+      if (taken) await context.announcing?.(key, config);
+    };
     const built = buildKeyring(config, {
-      ...{ ...context, log: live.log, isAcknowledged: acknowledged },
+      ...{ ...context, log: live.log, isAcknowledged: acknowledged, announcing },
       // What one that works has announced, it says itself.
       remembered: (of) => (hasBeenReady(inUse()) ? undefined : context.remembered?.(of)),
     });
@@ -64,7 +73,7 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
       const why = tried.ok ? 'a newer one is wanted' : tried.error.message;
       // Trouble with the provider may be the very reason for the change of these.
       return same && !isDeepStrictEqual(config, current())
-        ? { ok: false, why: `${why}; ${AT_ONCE}`, take: () => apply(config) }
+        ? { ok: false, why: `${why}; ${AT_ONCE}`, take: async () => apply(config) }
         : { ok: false, why };
     }
     if (tried.ok) warnings.push(...tried.value.warnings);
@@ -73,7 +82,10 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
       ok: true,
       warnings,
       discard,
-      take() {
+      async take() {
+        taken = true;
+        const [before, next] = [knownKey(inUse()), knownKey(built.keyring.state())];
+        if (next !== undefined && next.keyId !== before?.keyId) await announcing(next);
         const keeps = sameProviders(config, current());
         apply(config);
         live.become(log);

@@ -65,6 +65,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
   const context = {
     ...{ env, log, clock, logins },
     remembered: handover.announcedFor,
+    announcing: handover.announcing,
     isAcknowledged: (lost: KeyId): boolean => isAcknowledged(config, lost),
     failures: createFailures(log, clock),
   };

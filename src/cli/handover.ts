@@ -15,6 +15,11 @@ import { createStateWriter, readStateFile, type StateWriter } from '../system/st
 export type Handover = {
   /** What was announced last for the key that the configuration names; undefined where it is not known. */
   announcedFor(config: ResolvedConfig): HandedOver | undefined;
+  /**
+   * Writes another key_id before it is announced, so that none comes back after a restart. Resolves
+   * after a second at the latest, whatever the disk does.
+   */
+  announcing(key: AnnouncedKey, config: ResolvedConfig): Promise<void>;
   /** Keeps the file up to date with what is announced, until it is stopped. */
   follow(keyring: Pick<Keyring, 'state' | 'sources'>, config: () => ResolvedConfig): void;
   /** Writes what has been announced since the last look. */
@@ -67,6 +72,8 @@ export async function openHandover({ file, clock, log }: HandoverOptions): Promi
   let writing: Promise<void> | undefined;
   let latest: (() => Content | undefined) | undefined;
   let hasFailed = false;
+  /** Keys that are written and not announced yet: what is announced still is older. */
+  let announcing = 0;
 
   const writer = file === undefined ? undefined : createStateWriter(file, clock);
   const write = async ({ write }: StateWriter, content: Content): Promise<void> => {
@@ -84,7 +91,7 @@ export async function openHandover({ file, clock, log }: HandoverOptions): Promi
   const look = (): void => {
     const content = latest?.();
     if (writer === undefined || content === undefined || writing !== undefined) return;
-    if (isDeepStrictEqual(content, written)) return;
+    if (announcing > 0 || isDeepStrictEqual(content, written)) return;
     writing = write(writer, content).finally(() => {
       writing = undefined;
     });
@@ -103,6 +110,13 @@ export async function openHandover({ file, clock, log }: HandoverOptions): Promi
         key: announce(read.description),
         sources: read.sources.map((source) => Buffer.from(source, 'base64')),
       };
+    },
+    async announcing(key, config) {
+      if (writer === undefined) return;
+      announcing += 1;
+      // Its sources are to come: nothing has been encrypted under it.
+      await write(writer, contentOf(key, [], config));
+      announcing -= 1;
     },
     follow(keyring, config) {
       if (file === undefined) return;

@@ -4,6 +4,7 @@ import type { Environment, ResolvedConfig } from '../config/environment.ts';
 import type { Failures } from '../keyring/failures.ts';
 import type { KeyId } from '../keyring/key-id.ts';
 import { createKeyring, type HandedOver, type Keyring } from '../keyring/keyring.ts';
+import type { AnnouncedKey } from '../keyring/state.ts';
 import type { Log } from '../observe/log.ts';
 import { createLocalProvider } from '../providers/local/local-provider.ts';
 import type { Provider } from '../providers/provider.ts';
@@ -29,6 +30,8 @@ export type BuildContext = {
   readonly isAcknowledged: (lost: KeyId) => boolean;
   /** What the process before this one has announced of the key that the configuration names. */
   readonly remembered?: (config: ResolvedConfig) => HandedOver | undefined;
+  /** Has a new key_id outlive the process, within a second, before it is announced. */
+  readonly announcing?: (key: AnnouncedKey, config: ResolvedConfig) => Promise<void>;
   /** Where calls that fail are counted, across reloads. */
   readonly failures?: Failures;
   /** One for the whole process. */
@@ -37,7 +40,7 @@ export type BuildContext = {
 
 /** Builds what the configuration names, and contacts nobody. */
 export function buildKeyring(config: ResolvedConfig, context: BuildContext): Built {
-  const { env, log, clock, isAcknowledged, failures, logins } = context;
+  const { env, log, clock, isAcknowledged, failures, logins, announcing } = context;
   const readers = config.providers.map((provider): Provider => {
     const providerLog = log.with({ provider: provider.name });
     return 'vault' in provider
@@ -64,6 +67,7 @@ export function buildKeyring(config: ResolvedConfig, context: BuildContext): Bui
     isAcknowledged,
     remembered: context.remembered?.(config),
     ...(failures === undefined ? {} : { failures }),
+    ...(announcing && { announcing: (key: AnnouncedKey) => announcing(key, config) }),
     clock,
     log,
   });

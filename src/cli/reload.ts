@@ -35,8 +35,8 @@ export type Candidate =
       readonly ok: true;
       /** What a person should know all the same. */
       readonly warnings: readonly string[];
-      /** Puts it in the place of the one in use, at once. */
-      take(): void;
+      /** Puts it in the place of the one in use, as soon as its key_id outlives the process. */
+      take(): Promise<void>;
       /** Forgets it, and ends what it had begun. */
       discard(): Promise<void>;
     }
@@ -44,7 +44,7 @@ export type Candidate =
       readonly ok: false;
       readonly why: string;
       /** Makes hold what no trial is about, where that has changed. */
-      readonly take?: () => void;
+      readonly take?: () => Promise<void>;
     };
 
 export type ReloaderOptions = {
@@ -106,10 +106,10 @@ export function createReloader(options: ReloaderOptions): Reloader {
       return;
     }
     if (!candidate.ok) {
-      candidate.take?.();
+      await candidate.take?.();
       return refuse(candidate.why);
     }
-    candidate.take();
+    await candidate.take();
     const why = candidate.warnings.join('; ');
     const said = why === '' ? {} : { why };
     report = { at: now().toISOString(), ok: true, ...said, requests: covered };

@@ -89,8 +89,8 @@ export function createServiceManager(options: ServiceManagerOptions): ServiceMan
         }
         return {
           ...candidate,
-          take() {
-            candidate.take();
+          async take() {
+            await candidate.take();
             notifier.ready();
           },
           async discard() {

@@ -83,6 +83,11 @@ export type KeyringOptions = {
   readonly isAcknowledged?: (lost: KeyId) => boolean;
   /** What the process before this one has announced of the same key, and its sources. */
   readonly remembered?: HandedOver | undefined;
+  /**
+   * Has a key_id that takes the place of another one outlive the process before it is announced; it
+   * never fails, and is bounded.
+   */
+  readonly announcing?: (key: AnnouncedKey) => Promise<void>;
   /** Where calls that fail are counted; its own where it is not given. */
   readonly failures?: Failures;
   readonly clock: Clock;
@@ -182,6 +187,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     state: () => state,
     notBefore: operations.writer.askedUntil,
     isAcknowledged: options.isAcknowledged ?? (() => false),
+    announcing: options.announcing ?? (async () => undefined),
     report,
     triedOut(tried, ms) {
       sample = tried;

@@ -55,6 +55,8 @@ export type WatcherOptions = {
   readonly notBefore: () => number;
   /** Whether an operator has said that this announced key is lost, and another may take its place. */
   readonly isAcknowledged: (lost: KeyId) => boolean;
+  /** Called before another key_id than the known one is reported, which waits for it; it never fails. */
+  readonly announcing: (key: AnnouncedKey) => Promise<void>;
   readonly report: (seen: Seen) => void;
   /** Called when a key was tried out: with what, and how long both took, in milliseconds. */
   readonly triedOut: (sample: Sample, ms: number) => void;
@@ -92,6 +94,9 @@ export function createWatcher(options: WatcherOptions): Watcher {
     );
     const { seen } = looked;
     missingSince = looked.missingSince;
+    const known = knownKey(options.state());
+    if (seen.ok && known !== undefined && known.keyId !== seen.value.keyId)
+      await options.announcing(seen.value);
     if (lifetime.signal.aborted) return;
     options.report(seen);
     failures = seen.ok ? 0 : failures + 1;

@@ -105,6 +105,24 @@ describe('an announced key', () => {
     });
   }
 
+  it('is in the file before it is announced, and the one before it does not come back', async (t) => {
+    const { file, open } = setUp(t);
+    const clock = createDrivenClock();
+    const handover = await open(clock);
+    const [first] = description.versions;
+    const earlier = announce({ ...description, current: first ?? description.current });
+    const state: KeyringState = { kind: 'ready', key: earlier };
+    handover.follow({ state: () => state, sources: () => SOURCES }, () => configOf());
+    await waitUntil('the earlier one', 5_000, async () => existsSync(file));
+    const announcing = handover.announcing(key, configOf());
+    await clock.advance(999);
+    await announcing;
+    assert.equal((await open()).announcedFor(configOf())?.key.keyId, key.keyId);
+    // One that could not be announced after all gives way.
+    await handover.stop();
+    assert.equal((await open()).announcedFor(configOf())?.key.keyId, earlier.keyId);
+  });
+
   const states: readonly KeyringState[] = [
     { kind: 'starting', since: 0, why: undefined },
     { kind: 'refused', key, wasReady: true, since: 0, why: fail('denied', 'no').error },

@@ -55,7 +55,7 @@ function world(): World {
               ? {
                   ok: true,
                   warnings: [],
-                  take: () => void made.taken.push(keyring),
+                  take: async () => void made.taken.push(keyring),
                   discard: async () => void made.discarded.push(keyring),
                 }
               : { ok: false, why: outcome },
@@ -179,7 +179,7 @@ describe('a reload', () => {
     const reloader = createReloader({
       seen: text('a'),
       read: async () => ({ fingerprint: text('b'), result: load(text('b')) }),
-      attempt: async () => ({ ok: false, why: 'away', take: () => void holds.push('b') }),
+      attempt: async () => ({ ok: false, why: 'away', take: async () => void holds.push('b') }),
       log: { ...silentLog, error: (_message, fields) => errors.push(String(fields?.['why'])) },
     });
     reloader.now();

@@ -193,3 +193,43 @@ describe('the sources of local KEKs', () => {
     await keyring.stop();
   });
 });
+
+describe('a key_id that takes the place of another one', () => {
+  it('is announced when it outlives the process, and calls go on under the one before', async () => {
+    const provider = createFakeProvider();
+    const clock = createDrivenClock(1_000_000);
+    const asked: { readonly version: number; readonly end: PromiseWithResolvers<void> }[] = [];
+    const keyring = createKeyring({
+      ...{ writer: provider, readers: [provider], watchIntervalMs: 30_000 },
+      announcing({ version }) {
+        const end = Promise.withResolvers<void>();
+        asked.push({ version, end });
+        return end.promise;
+      },
+      ...{ clock, log: silentLog },
+    });
+    keyring.start();
+    await settle();
+    const encrypted = async (): Promise<number | undefined> => {
+      const made = await keyring.encrypt(SEED, 'dek', new AbortController().signal);
+      assert.ok(made.ok);
+      return keyring.versionOf(made.value.ciphertext);
+    };
+    assert.equal(knownKey(keyring.state())?.version, 1, 'the first one takes the place of none');
+    provider.rotate(2_000);
+    await clock.advance(30_000);
+    assert.deepEqual(
+      asked.map(({ version }) => version),
+      [2],
+    );
+    assert.equal(knownKey(keyring.state())?.version, 1);
+    assert.equal(await encrypted(), 1);
+    asked[0]?.end.resolve();
+    await settle();
+    assert.equal(knownKey(keyring.state())?.version, 2);
+    assert.equal(await encrypted(), 2);
+    await clock.advance(30_000);
+    assert.equal(asked.length, 1, 'a key_id that is announced already waits for nothing');
+    await keyring.stop();
+  });
+});
