@@ -21,7 +21,10 @@ export type Handover = {
    */
   announcing(key: AnnouncedKey, config: ResolvedConfig): Promise<void>;
   /** Keeps the file up to date with what is announced, until it is stopped. */
-  follow(keyring: Pick<Keyring, 'state' | 'sources'>, config: () => ResolvedConfig): void;
+  follow(
+    keyring: Pick<Keyring, 'state' | 'sources' | 'ciphertexts'>,
+    config: () => ResolvedConfig,
+  ): void;
   /** Writes what has been announced since the last look. */
   stop(): Promise<void>;
 };
@@ -40,6 +43,8 @@ const KIND = 'trousseau-announced-key';
 const MOST_BYTES = 1 << 20;
 /** How often the state is compared with what was written. */
 const FOLLOW_MS = 1_000;
+/** How often the entries of the decrypt cache are: with KMS v1 each write of an object changes them. */
+const CIPHERTEXTS_MS = 60_000;
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const version = v.strictObject({
@@ -47,6 +52,7 @@ const version = v.strictObject({
   createdAt: v.number(),
   checkValue: v.optional(v.string()),
 });
+const base64 = v.pipe(v.string(), v.base64(), v.maxLength(4_096));
 const schema = v.strictObject({
   kind: v.literal(KIND),
   version: v.literal(1),
@@ -61,7 +67,9 @@ const schema = v.strictObject({
     facts: v.strictObject({ type: v.string(), deletable: v.boolean(), exportable: v.boolean() }),
   }),
   /** What the provider has made of the seeds that may become sources of local KEKs. */
-  sources: v.pipe(v.array(v.pipe(v.string(), v.base64(), v.maxLength(4_096))), v.maxLength(16)),
+  sources: v.pipe(v.array(base64), v.maxLength(16)),
+  /** Of the last entries of the decrypt cache, which hold seeds of other nodes too. */
+  ciphertexts: v.optional(v.pipe(v.array(base64), v.maxLength(128)), []),
 });
 
 /** Reads what was handed over; a file that is missing, damaged or not to be trusted is none. */
@@ -72,6 +80,7 @@ export async function openHandover({ file, clock, log }: HandoverOptions): Promi
   let writing: Promise<void> | undefined;
   let latest: (() => Content | undefined) | undefined;
   let hasFailed = false;
+  let stopping = false;
   /** Keys that are written and not announced yet: what is announced still is older. */
   let announcing = 0;
 
@@ -109,29 +118,36 @@ export async function openHandover({ file, clock, log }: HandoverOptions): Promi
       return {
         key: announce(read.description),
         sources: read.sources.map((source) => Buffer.from(source, 'base64')),
+        ciphertexts: read.ciphertexts.map((one) => Buffer.from(one, 'base64')),
       };
     },
     async announcing(key, config) {
       if (writer === undefined) return;
       announcing += 1;
       // Its sources are to come: nothing has been encrypted under it.
-      await write(writer, contentOf(key, [], config));
+      await write(writer, contentOf(key, [], [], config));
       announcing -= 1;
     },
     follow(keyring, config) {
       if (file === undefined) return;
+      let ciphertexts: readonly Uint8Array[] = [];
+      let takenAt = Number.NEGATIVE_INFINITY;
       latest = () => {
         const now = keyring.state();
         // Where the provider went away at once: the key stays announced. Otherwise the last good one is better.
         const isNew = now.kind === 'outage' && now.key.keyId !== written?.keyId;
-        return now.kind === 'ready' || isNew
-          ? contentOf(now.key, keyring.sources(), config())
-          : undefined;
+        if (now.kind !== 'ready' && !isNew) return undefined;
+        if (stopping || clock.now() - takenAt >= CIPHERTEXTS_MS) {
+          ciphertexts = keyring.ciphertexts();
+          takenAt = clock.now();
+        }
+        return contentOf(now.key, keyring.sources(), ciphertexts, config());
       };
       again();
     },
     async stop() {
       timer?.cancel();
+      stopping = true;
       await writing;
       look();
       await writing;
@@ -146,18 +162,25 @@ type Content = {
   readonly keyId: string;
   readonly description: KeyDescription;
   readonly sources: readonly string[];
+  readonly ciphertexts: readonly string[];
 };
 
 function contentOf(
   { keyId, description }: AnnouncedKey,
   sources: readonly Uint8Array[],
+  ciphertexts: readonly Uint8Array[],
   config: ResolvedConfig,
 ): Content {
   return {
     ...{ kind: KIND, version: 1, provider: providerOf(config), keyId, description },
     // In one order: that they took their turns is no change.
-    sources: sources.map((source) => Buffer.from(source).toString('base64')).sort(),
+    sources: sources.map(toBase64).sort(),
+    ciphertexts: ciphertexts.map(toBase64).sort(),
   };
+}
+
+function toBase64(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('base64');
 }
 
 async function readHandover(file: string, clock: Clock, log: Log): Promise<Content | undefined> {

@@ -29,6 +29,8 @@ export type DecryptCache = {
    * all others afterwards, so that those which nobody answers hold up none.
    */
   takeTurns(count: number, minAgeMs: number): readonly Uint8Array[];
+  /** The ciphertexts of the last entries, at most so many; the order stays. */
+  last(count: number): readonly Uint8Array[];
   /** Drops what is too old. */
   sweep(): void;
   clear(): void;
@@ -132,6 +134,10 @@ export function createDecryptCache(
         entries.set(name, entry);
       }
       return due.map(([, entry]) => ciphertextOf(entry));
+    },
+    last(count) {
+      const all = [...entries.values()].filter((entry) => !tooOld(entry));
+      return all.slice(-count).map(ciphertextOf);
     },
     sweep() {
       for (const [name, entry] of entries) if (tooOld(entry)) remove(name);

@@ -62,6 +62,8 @@ export type Keyring = {
   remembered(): Remembered | undefined;
   /** What the provider has made of the seeds that may become sources of local KEKs: not secret. */
   sources(): readonly Uint8Array[];
+  /** Ciphertexts of the last entries that are kept for an outage, at most 124: not secret. */
+  ciphertexts(): readonly Uint8Array[];
   /** What the announced key was tried out with last; undefined before the first time. */
   sample(): Sample | undefined;
   /** Gives up what is kept for an outage; undefined where nothing is to be. */
@@ -105,6 +107,8 @@ export type HandedOver = {
   readonly key: AnnouncedKey;
   /** As {@link Keyring.sources} had them. */
   readonly sources: readonly Uint8Array[];
+  /** As {@link Keyring.ciphertexts} had them. */
+  readonly ciphertexts: readonly Uint8Array[];
 };
 
 /** A keyring that has not started yet. */
@@ -137,8 +141,10 @@ export function createKeyring(options: KeyringOptions): Keyring {
     if (state.kind === 'refused') forget(state.why.message);
     if (state.kind === 'ready') {
       memory?.announce(state.key.keyId);
-      const isSame = before.kind === 'starting' && before.key?.keyId === state.key.keyId;
-      if (isSame) memory?.adopt(options.remembered?.sources ?? []);
+      const left = before.kind === 'starting' ? options.remembered : undefined;
+      const isSame = left?.key.keyId === state.key.keyId;
+      if (left !== undefined)
+        memory?.adopt(isSame ? left.sources : [], [...left.sources, ...left.ciphertexts]);
     }
     const least = raisedMinimum(before, state);
     if (least !== undefined) memory?.dropBelow(least);
@@ -290,6 +296,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
         .flatMap((reader) => reader.loaded?.() ?? []),
     remembered: () => memory?.remembered(),
     sources: () => memory?.sources() ?? [],
+    ciphertexts: () => memory?.ciphertexts() ?? [],
     sample: () => sample,
     release: () => memory?.release(),
     inherit(kept) {

@@ -49,11 +49,14 @@ export type OutageMemory = {
   drop(ciphertext: Uint8Array): void;
   /** What the provider has made of the seeds that may become sources of local KEKs. */
   sources(): readonly Uint8Array[];
+  /** The ciphertexts of the last entries that the process after this one can have decrypted again. */
+  ciphertexts(): readonly Uint8Array[];
   /**
    * Has the provider decrypt what the process before this one has encrypted under the announced key,
-   * so that it may become a source again. One request; what fails is not asked for again.
+   * so that it may become a source again, and what it had in its cache. One request; what fails is not
+   * asked for again.
    */
-  adopt(sources: readonly Uint8Array[]): void;
+  adopt(sources: readonly Uint8Array[], ciphertexts: readonly Uint8Array[]): void;
   /** Forgets what an older version than this one of the announced key has encrypted. */
   dropBelow(version: number): void;
   /** Drops what is too old. */
@@ -95,6 +98,8 @@ const CONFIRM_LIMIT_MS = 5_000;
 const DUE = 1 / 4;
 /** One for each start of this node's kube-apiserver; another node knows those that it has read. */
 const MOST_SEEDS = 4;
+/** A longer ciphertext is not handed over. */
+const MOST_HANDED_OVER_BYTES = 3_000;
 /** What is shorter is no key: kube-apiserver asks with 'ping' whether KMS v1 is well. */
 const LEAST_KEY_BYTES = 16;
 
@@ -166,11 +171,20 @@ export function createOutageMemory(options: OutageMemoryOptions): OutageMemory {
       ask(due, (plaintext) => void plaintext.fill(0));
     },
     sources: () => seeds.takeTurns(MOST_SEEDS, 0),
-    adopt(sources) {
+    ciphertexts: () =>
+      cache
+        .last(MOST_CONFIRMED - MOST_SEEDS)
+        .filter(({ length }) => length <= MOST_HANDED_OVER_BYTES),
+    adopt(handedOver, ciphertexts) {
       const before = refusals;
-      ask(sources.slice(0, MOST_SEEDS), (plaintext, ciphertext) => {
+      const sources = handedOver.slice(0, MOST_SEEDS);
+      const isSource = (one: Uint8Array): boolean =>
+        sources.some((source) => Buffer.from(source).equals(one));
+      const others = ciphertexts.filter((one) => !isSource(one));
+      const asked = [...sources, ...others.slice(0, MOST_CONFIRMED - sources.length)];
+      ask(asked, (plaintext, ciphertext) => {
         const source = { ciphertext, seed: plaintext };
-        if (refusals === before && canBeSource(source))
+        if (refusals === before && isSource(ciphertext) && canBeSource(source))
           seeds.put(ciphertext, plaintext, options.versionOf(ciphertext));
         plaintext.fill(0);
       });

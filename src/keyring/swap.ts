@@ -81,6 +81,7 @@ export function createKeyringSwap(first: Keyring): KeyringSwap {
         [current.keyring, ...retiring.keys()].reduce((sum, keyring) => sum + keyring.queued(), 0),
       remembered: () => current.keyring.remembered(),
       sources: () => current.keyring.sources(),
+      ciphertexts: () => current.keyring.ciphertexts(),
       sample: () => current.keyring.sample(),
       release: () => current.keyring.release(),
       inherit: (kept) => current.keyring.inherit(kept),

@@ -57,7 +57,10 @@ function setUp(t: TestContext) {
   /** As a process does that announces a key and ends. */
   const write = async (state = READY, config = configOf()): Promise<void> => {
     const handover = await open();
-    handover.follow({ state: () => state, sources: () => SOURCES }, () => config);
+    handover.follow(
+      { state: () => state, sources: () => SOURCES, ciphertexts: () => SOURCES },
+      () => config,
+    );
     await waitUntil('the file', 5_000, async () => existsSync(file));
     await handover.stop();
   };
@@ -70,7 +73,11 @@ describe('an announced key', () => {
     await write();
     assert.equal(statSync(file).mode & 0o7777, 0o600);
     assert.deepEqual(readdirSync(dir), [HANDOVER_FILE]);
-    assert.deepEqual((await open()).announcedFor(configOf()), { key, sources: SOURCES });
+    assert.deepEqual((await open()).announcedFor(configOf()), {
+      key,
+      sources: SOURCES,
+      ciphertexts: SOURCES,
+    });
   });
 
   it('is not written again where nothing has changed, and is where something has', async (t) => {
@@ -79,7 +86,10 @@ describe('an announced key', () => {
     const before = statSync(file).ino;
     const handover = await open();
     let state: KeyringState = READY;
-    handover.follow({ state: () => state, sources: () => SOURCES }, () => configOf());
+    handover.follow(
+      { state: () => state, sources: () => SOURCES, ciphertexts: () => SOURCES },
+      () => configOf(),
+    );
     state = { kind: 'ready', key: announce({ ...description, minDecryptionVersion: 2 }) };
     await waitUntil('the change', 5_000, async () => statSync(file).ino !== before);
     await handover.stop();
@@ -98,7 +108,10 @@ describe('an announced key', () => {
       await write({ kind: 'ready', key: earlier });
       const handover = await open(createDrivenClock());
       let now: KeyringState = { kind: 'ready', key: earlier };
-      handover.follow({ state: () => now, sources: () => SOURCES }, () => configOf());
+      handover.follow(
+        { state: () => now, sources: () => SOURCES, ciphertexts: () => SOURCES },
+        () => configOf(),
+      );
       now = state;
       await handover.stop();
       assert.equal((await open()).announcedFor(configOf())?.key.keyId, key.keyId);
@@ -112,7 +125,10 @@ describe('an announced key', () => {
     const [first] = description.versions;
     const earlier = announce({ ...description, current: first ?? description.current });
     const state: KeyringState = { kind: 'ready', key: earlier };
-    handover.follow({ state: () => state, sources: () => SOURCES }, () => configOf());
+    handover.follow(
+      { state: () => state, sources: () => SOURCES, ciphertexts: () => SOURCES },
+      () => configOf(),
+    );
     await waitUntil('the earlier one', 5_000, async () => existsSync(file));
     const announcing = handover.announcing(key, configOf());
     await clock.advance(999);
@@ -121,6 +137,26 @@ describe('an announced key', () => {
     // One that could not be announced after all gives way.
     await handover.stop();
     assert.equal((await open()).announcedFor(configOf())?.key.keyId, earlier.keyId);
+  });
+
+  it('has the ciphertexts of the cache at the end, and once a minute before', async (t) => {
+    const { file, open } = setUp(t);
+    const clock = createDrivenClock();
+    const handover = await open(clock);
+    let asked = 0;
+    const ciphertexts = () => {
+      asked += 1;
+      return [Buffer.from(`vault:v2:${asked}`)];
+    };
+    handover.follow({ state: () => READY, sources: () => [], ciphertexts }, () => configOf());
+    await waitUntil('the file', 5_000, async () => existsSync(file));
+    await clock.advance(59_000);
+    assert.equal(asked, 1);
+    await clock.advance(1_000);
+    assert.equal(asked, 2);
+    await handover.stop();
+    const left = (await open()).announcedFor(configOf())?.ciphertexts;
+    assert.deepEqual(left, [Buffer.from('vault:v2:3')]);
   });
 
   const states: readonly KeyringState[] = [
@@ -140,7 +176,9 @@ describe('an announced key', () => {
       const { file, open } = setUp(t);
       const clock = createDrivenClock();
       const handover = await open(clock);
-      handover.follow({ state: () => state, sources: () => [] }, () => configOf());
+      handover.follow({ state: () => state, sources: () => [], ciphertexts: () => [] }, () =>
+        configOf(),
+      );
       await clock.advance(10_000);
       await handover.stop();
       assert.equal(existsSync(file), false);
@@ -236,7 +274,9 @@ describe('the directory for it', () => {
     const file = join(dir, 'missing', HANDOVER_FILE);
     const clock = createDrivenClock();
     const handover = await openHandover({ file, clock, log });
-    handover.follow({ state: () => READY, sources: () => [] }, () => configOf());
+    handover.follow({ state: () => READY, sources: () => [], ciphertexts: () => [] }, () =>
+      configOf(),
+    );
     await waitUntil('the line', 5_000, async () => lines.length > 0);
     await clock.advance(60_000);
     await handover.stop();

@@ -17,8 +17,9 @@ async function start(
   provider: FakeProvider,
   key?: AnnouncedKey,
   sources: readonly Uint8Array[] = [],
+  ciphertexts: readonly Uint8Array[] = [],
 ) {
-  const remembered = key && { key, sources };
+  const remembered = key && { key, sources, ciphertexts };
   const clock = createDrivenClock(1_000_000);
   const keyring = createKeyring({
     ...{ writer: provider, readers: [provider], watchIntervalMs: 30_000, remembered },
@@ -165,6 +166,34 @@ describe('the sources of local KEKs', () => {
     assert.ok(made.ok && made.value.localKek !== undefined);
     await keyring.stop();
   });
+
+  for (const rotated of [false, true])
+    it(`are not the seeds of other nodes, which a kube-apiserver can read again all the same${rotated ? ', also after a rotation' : ''}`, async () => {
+      const { provider, key, sources } = await withSources();
+      const other = (await provider.encrypt([SEED], 2, new AbortController().signal))[0];
+      assert.ok(other?.ok);
+      const ciphertext = other.value;
+      const { keyring: before } = await start(provider, key, sources);
+      const never = new AbortController().signal;
+      assert.ok((await before.decrypt({ ciphertext, purpose: 'seed' }, never)).ok);
+      const handedOver = before.ciphertexts();
+      assert.ok(handedOver.some((one) => Buffer.from(one).equals(ciphertext)));
+      await before.stop();
+      const asked = provider.calls.decrypt;
+      if (rotated) provider.rotate(3_000);
+      const { clock, keyring } = await start(provider, key, sources, handedOver);
+      await settle();
+      assert.ok(
+        provider.calls.decrypt - asked <= 2,
+        'one request beside the one that tries the key',
+      );
+      assert.deepEqual(keyring.sources(), rotated ? [] : sources);
+      provider.failing.all = 'unavailable';
+      await clock.advance(MINUTE);
+      const read = await keyring.decrypt({ ciphertext, purpose: 'seed' }, never);
+      assert.ok(read.ok && SEED.equals(read.value));
+      await keyring.stop();
+    });
 
   type Row = readonly [string, (provider: FakeProvider) => void];
   const none: readonly Row[] = [
