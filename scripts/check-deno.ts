@@ -7,8 +7,16 @@ import { globSync } from 'node:fs';
 
 const DENO = 'node_modules/.bin/deno';
 
-/** Under Deno these read and bind files and sockets in ways that its node:fs and node:net differ in. */
-const NODE_ONLY: readonly string[] = [];
+/**
+ * The HTTP/2 server of Deno differs in these: it sends an answer for which there is no window, and does
+ * not end a stream that grpc-js answers with an HTTP status alone.
+ */
+const NODE_ONLY: readonly string[] = [
+  'test/unit/kms/content-type.test.ts',
+  'test/unit/kms/late.test.ts',
+];
+/** For all of them together; a test that hangs under Deno alone would have no end. */
+const MOST_MS = 15 * 60_000;
 
 const tests = globSync('test/unit/**/*.test.ts').filter((file) => !NODE_ONLY.includes(file));
 const steps: readonly (readonly string[])[] = [
@@ -35,7 +43,9 @@ const steps: readonly (readonly string[])[] = [
 for (const step of steps) {
   const { status } = spawnSync(DENO, step, {
     stdio: 'inherit',
+    timeout: MOST_MS,
     env: { ...process.env, DENO_NO_UPDATE_CHECK: '1' },
   });
+  // No status where the time was over.
   if (status !== 0) process.exit(status ?? 1);
 }
