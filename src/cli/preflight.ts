@@ -27,7 +27,9 @@ const STATUS_LIMIT_MS = 2_000;
 export const preflightCommand: Command = {
   name: 'preflight',
   summary: 'prove that a new process could take over from the one that runs',
-  usage: ['trousseau preflight [--config FILE] [--time-limit DURATION] [--output FORMAT]'],
+  usage: [
+    'trousseau preflight [--config FILE] [--running] [--time-limit DURATION] [--output FORMAT]',
+  ],
   description:
     'Does what serve would do, beside the process that runs: reads the configuration and its secret\n' +
     'files, loads the keyring or logs in to Vault, reads the key, encrypts and decrypts a sample. Then\n' +
@@ -45,6 +47,10 @@ export const preflightCommand: Command = {
       short: 'c',
       value: 'FILE',
       what: `the configuration; ${DEFAULT_CONFIG} without it`,
+    },
+    running: {
+      type: 'boolean',
+      what: 'a process runs: if it does not say which keys it has, nothing is proved',
     },
     'time-limit': {
       type: 'string',
@@ -96,6 +102,7 @@ export const preflightCommand: Command = {
         isAcknowledged: (lost) => isAcknowledged(config, lost),
         logins: createLoginMemory(systemClock),
         limitMs,
+        runs: options['running'] === true,
       })),
     ];
     report(steps, invocation);

@@ -98,8 +98,9 @@ const CONFIRM_LIMIT_MS = 5_000;
 const DUE = 1 / 4;
 /** One for each start of this node's kube-apiserver; another node knows those that it has read. */
 const MOST_SEEDS = 4;
-/** A longer ciphertext is not handed over. */
+/** A longer ciphertext is not handed over: the file is read by a schema that bounds each. */
 const MOST_HANDED_OVER_BYTES = 3_000;
+const canBeHandedOver = ({ length }: Uint8Array): boolean => length <= MOST_HANDED_OVER_BYTES;
 /** What is shorter is no key: kube-apiserver asks with 'ping' whether KMS v1 is well. */
 const LEAST_KEY_BYTES = 16;
 
@@ -170,11 +171,8 @@ export function createOutageMemory(options: OutageMemoryOptions): OutageMemory {
       due.push(...cache.takeTurns(MOST_CONFIRMED - due.length, age));
       ask(due, (plaintext) => void plaintext.fill(0));
     },
-    sources: () => seeds.takeTurns(MOST_SEEDS, 0),
-    ciphertexts: () =>
-      cache
-        .last(MOST_CONFIRMED - MOST_SEEDS)
-        .filter(({ length }) => length <= MOST_HANDED_OVER_BYTES),
+    sources: () => seeds.takeTurns(MOST_SEEDS, 0).filter(canBeHandedOver),
+    ciphertexts: () => cache.last(MOST_CONFIRMED - MOST_SEEDS).filter(canBeHandedOver),
     adopt(handedOver, ciphertexts) {
       const before = refusals;
       const sources = handedOver.slice(0, MOST_SEEDS);

@@ -71,7 +71,7 @@ const CASES: Readonly<Record<string, Case>> = {
     async change(world) {
       copyFileSync(join(world.dir, KEYRING), join(world.dir, 'copy'));
       await rotate(world);
-      await loaded(world, 2);
+      await loaded(world, 3);
       copyFileSync(join(world.dir, 'copy'), join(world.dir, KEYRING));
     },
     code: 1,
@@ -121,7 +121,7 @@ describe('a successor is proved beside a process that serves, where', () => {
       const config = { providers, write: ['a'], health: { watchInterval: '1s' } };
       await using plugin = await startPlugin({ dir, config });
       await plugin.ready();
-      await loaded({ dir, plugin, providers }, 1);
+      await loaded({ dir, plugin, providers }, 2); // one of each keyring
       await change({ dir, plugin, providers });
       const ended = await preflight(dir);
       assert.equal(ended.code, code, ended.out + ended.err);
@@ -151,6 +151,42 @@ describe('a successor is proved beside a process that serves, where', () => {
     assert.match(same.out, /all 1 of its key versions; not compared: other versions/);
     copyFileSync(b.local.keyringFile, join(dir, KEYRING));
     assert.equal((await preflight(dir)).code, 1);
+  });
+});
+
+describe('a process that runs and does not say which keys it has', () => {
+  it('proves nothing, where it alone decrypts from memory and has no admin endpoint', async (t) => {
+    const dir = temporaryFolder(t);
+    const [a] = await twoKeyrings(dir);
+    const config = { providers: [a], admin: {}, health: { watchInterval: '1s' } };
+    await using plugin = await startPlugin({ dir, config });
+    await plugin.ready();
+    rmSync(join(dir, KEYRING));
+    const seal = ['--seal-key-file', join(dir, 'seal.key')];
+    await trousseau('keyring', 'init', join(dir, KEYRING), ...seal);
+    await waitUntil('a Status without a key', NOTICE_MS, () =>
+      plugin.client.v2.status().then(
+        () => false,
+        () => true,
+      ),
+    );
+    assert.equal((await preflight(dir)).code, 0, 'alone it takes silence for nobody');
+    const { code, err } = await preflight(dir, '--running');
+    assert.equal(code, 1);
+    assert.match(err, /NOT PROVED: running process: it does not say which keys it has/);
+  });
+
+  it('proves nothing, where the configuration names another admin socket and another socket', async (t) => {
+    const dir = temporaryFolder(t);
+    const [a] = await twoKeyrings(dir);
+    await using plugin = await startPlugin({ dir, config: { providers: [a] } });
+    await plugin.ready();
+    const file = join(dir, CONFIG);
+    const text = readFileSync(file, 'utf8').replaceAll('kms.sock', 'another.sock');
+    writeFileSync(file, text.replaceAll('admin.sock', 'another-admin.sock'));
+    const { code, err } = await preflight(dir, '--running');
+    assert.equal(code, 1, err);
+    assert.match(err, /NOT PROVED: running process/);
   });
 });
 

@@ -90,7 +90,7 @@ function declare(): void {
 
   test('the proof runs what the unit and its drop-ins run, with another command', (t) => {
     const debian = tree(t);
-    const preflight = '/usr/bin/trousseau preflight';
+    const preflight = '/usr/bin/trousseau preflight --running';
     const cases: Readonly<Record<string, string>> = {
       [SERVE]: `${preflight} --config /etc/trousseau/config.yaml`,
       [`${SERVE}\n[Service]\nExecStart=\nExecStart=/usr/bin/trousseau serve -c /x`]: `${preflight} -c /x`,
@@ -98,7 +98,7 @@ function declare(): void {
       // A failure that systemd is to overlook must not count as a proof.
       'ExecStart=-/usr/bin/trousseau serve': preflight,
       'ExecStart=!-/opt/trousseau/trousseau serve --log-level=warn':
-        '!/opt/trousseau/trousseau preflight --log-level=warn',
+        '!/opt/trousseau/trousseau preflight --running --log-level=warn',
     };
     for (const [lines, expected] of Object.entries(cases)) {
       const came = restart(debian, { unit: `# /a\n[Unit]\nRequires=x\n[Service]\n${lines}\n` });

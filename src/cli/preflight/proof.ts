@@ -23,8 +23,12 @@ export type RunningKeys = {
   readonly incomplete: string | undefined;
 };
 
-/** `limitMs` bounds all steps together; giving the token back has a time of its own. */
-export type ProofContext = BuildContext & { readonly limitMs: number };
+export type ProofContext = BuildContext & {
+  /** Bounds all steps together; giving the token back has a time of its own. */
+  readonly limitMs: number;
+  /** Whether it is known that a process runs. */
+  readonly runs: boolean;
+};
 
 /** Half of the time that kube-apiserver gives a call by default. */
 const SLOW_MS = 1_500;
@@ -55,7 +59,7 @@ export async function prove(
 async function proveKeyring(
   built: Built,
   running: () => Promise<RunningKeys | undefined>,
-  { clock, limitMs, isAcknowledged }: ProofContext,
+  { clock, limitMs, isAcknowledged, runs }: ProofContext,
 ): Promise<readonly Step[]> {
   const { keyring, decryptOnly } = built;
   const limit = new AbortController();
@@ -86,7 +90,7 @@ async function proveKeyring(
     const keys: Step = { step: 'keys', ok: true, what: descriptions.map(described).join('; ') };
     const sample = await proveSample(built, clock, signal);
     if (!sample.ok) return [keys, sample];
-    return [keys, sample, compare(descriptions, await running())];
+    return [keys, sample, compare(descriptions, await running(), runs)];
   } finally {
     timer.cancel();
   }
@@ -109,14 +113,23 @@ async function proveSample({ keyring }: Built, clock: Clock, signal: AbortSignal
   return { step: 'sample', ok: same, what };
 }
 
-/** Whether every key version of the running process is among those that are described. */
+const SILENT =
+  'it does not say which keys it has, so it may be the only one that has them: its admin endpoint does not answer where this configuration has it, and its Status has no key';
+
+/**
+ * Whether every key version of the running process is among those that are described. Where it is
+ * known that one `runs`, its silence is no proof.
+ */
 export function compare(
   descriptions: readonly KeyDescription[],
   running: RunningKeys | undefined,
+  runs: boolean,
 ): Step {
   const step = 'running process';
   if (running === undefined)
-    return { step, ok: true, what: 'none answers: there is nothing to compare with' };
+    return runs
+      ? { step, ok: false, what: SILENT }
+      : { step, ok: true, what: 'none answers: there is nothing to compare with' };
   const here = new Set<string>(
     descriptions.flatMap(({ path, versions, minDecryptionVersion }) =>
       versions

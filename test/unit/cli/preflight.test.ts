@@ -41,14 +41,15 @@ describe('the key versions of a successor', () => {
   };
   for (const [title, [successor, proved]] of Object.entries(cases)) {
     it(title, () => {
-      const step = compare(successor, { keyIds: idsOf(running), incomplete: undefined });
+      const step = compare(successor, { keyIds: idsOf(running), incomplete: undefined }, true);
       assert.equal(step.ok, proved, step.what);
     });
   }
 
-  it('are compared with nothing where nothing runs, and what is not compared is named', () => {
-    assert.equal(compare([running], undefined).ok, true);
-    const partly = compare([running], { keyIds: idsOf(key([V2])), incomplete: 'older ones' });
+  it('are compared with nothing where nothing runs, with a process that is silent never, and what is not compared is named', () => {
+    assert.equal(compare([running], undefined, false).ok, true);
+    assert.equal(compare([running], undefined, true).ok, false);
+    const partly = compare([running], { keyIds: idsOf(key([V2])), incomplete: 'older ones' }, true);
     assert.match(partly.what, /all 1 of its key versions; not compared: older ones/);
   });
 });
