@@ -61,7 +61,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
   const clock = systemClock;
   const logins = createLoginMemory(clock);
   let config = started;
-  const handover = await openHandover({ file: await stateFile(HANDOVER_FILE, env), clock, log });
+  const handover = await openHandover({
+    file: await stateFile(HANDOVER_FILE, env, clock),
+    clock,
+    log,
+  });
   const context = {
     ...{ env, log, clock, logins },
     remembered: handover.announcedFor,

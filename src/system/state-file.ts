@@ -17,13 +17,20 @@ const LIMIT_MS = 1_000;
  * else in its RuntimeDirectory= (systemd.exec(5)), in the first that can be written to; undefined where
  * the process was given neither.
  */
-export async function stateFile(name: string, env: Environment): Promise<string | undefined> {
+export async function stateFile(
+  name: string,
+  env: Environment,
+  clock: Clock,
+  canWrite: (directory: string) => Promise<boolean> = isWritable,
+): Promise<string | undefined> {
   const directories = ['STATE_DIRECTORY', 'RUNTIME_DIRECTORY'].flatMap((variable) => {
     const [directory] = env[variable]?.split(':') ?? [];
     return directory?.startsWith('/') ? [directory] : [];
   });
   for (const directory of directories) {
-    if (await isWritable(directory)) return join(directory, name);
+    // One on a file system that does not answer must not keep the process from serving.
+    if (await within(clock, LIMIT_MS, canWrite(directory), () => false))
+      return join(directory, name);
   }
   return undefined;
 }

@@ -137,12 +137,12 @@ describe('TLS to Vault', { timeout: 120_000 }, () => {
       [
         'tls-other',
         { caFile: other.caFile, serverName: 'vault.example' },
-        /issued by ca of a test, and that authority is neither in tls\.caFile/,
+        /issued by ca of a test, and that authority is not in tls\.caFile/,
       ],
       [
         'tls-system',
         { serverName: 'vault.example' },
-        /issued by ca of a test, and that authority is neither in tls\.caFile/,
+        /issued by ca of a test, and that authority is not in tls\.caFile/,
       ],
       [
         'tls-name',

@@ -306,7 +306,7 @@ describe('the directory for it', () => {
       const dir = temporaryFolder(t);
       for (const name of ['a', 'b']) mkdirSync(join(dir, name));
       const file = expected === undefined ? undefined : join(dir, expected, 'f');
-      assert.equal(await stateFile('f', env(dir)), file);
+      assert.equal(await stateFile('f', env(dir), systemClock), file);
     });
   }
 });

@@ -1,7 +1,7 @@
 /** Writes of one file that follow each other, whatever the disk does. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { createStateWriter } from '../../../src/system/state-file.ts';
+import { createStateWriter, stateFile } from '../../../src/system/state-file.ts';
 import { createDrivenClock, settle } from '../driven-clock.ts';
 
 /** A disk that finishes each write when it is asked to. */
@@ -58,5 +58,17 @@ describe('writes of the state file', () => {
     const again = write('4');
     begun[3]?.end.resolve();
     assert.equal(await again, 'written');
+  });
+});
+
+describe('the directory of the state', () => {
+  it('is the next one where the file system of the first does not answer', async () => {
+    const clock = createDrivenClock();
+    const env = { STATE_DIRECTORY: '/dead', RUNTIME_DIRECTORY: '/run/x' };
+    const asked = (directory: string): Promise<boolean> =>
+      directory === '/dead' ? new Promise<boolean>(() => undefined) : Promise.resolve(true);
+    const file = stateFile('f', env, clock, asked);
+    await clock.advance(1_000);
+    assert.equal(await file, '/run/x/f');
   });
 });
