@@ -175,6 +175,42 @@ function declare(): void {
     assert.equal(debian.run('getent', 'passwd', 'trousseau').status, 0);
   });
 
+  test('a purge after an installation without the package deletes nothing that it uses', (t) => {
+    const debian = tree(t, 'purge-later');
+    install(debian, old.file('deb'));
+    good(debian.run('dpkg', '--remove', 'trousseau'));
+    const unit = '/usr/lib/systemd/system/trousseau.service';
+    writeFileSync(debian.path(unit), '[Service]\nExecStart=/opt/trousseau/trousseau serve\n');
+    good(debian.run('install', '-d', '/run/trousseau'));
+    const used = [CONFIG, unit, '/run/trousseau/announced-key.json'];
+    writeFileSync(debian.path('/run/trousseau/announced-key.json'), '{}');
+    const output = good(debian.run('dpkg', '--purge', 'trousseau'));
+    assert.match(output, /nothing is deleted/);
+    for (const file of used) assert.ok(existsSync(debian.path(file)), file);
+  });
+
+  for (const [kind, file] of [
+    ['Debian package', old.file('deb')],
+    ['RPM', old.file('rpm')],
+  ] as const) {
+    test(`a first installation of the ${kind} leaves units on that were on before`, (t) => {
+      const debian = tree(t, `on-before-${kind.length}`);
+      const folder = '/usr/lib/systemd/system';
+      good(debian.run('install', '-d', folder));
+      for (const unit of [SERVICE, SOCKET_UNIT])
+        writeFileSync(
+          debian.path(`${folder}/${unit}`),
+          '[Install]\nWantedBy=multi-user.target\n[Service]\nExecStart=/bin/true\n',
+        );
+      good(debian.run('systemctl', 'enable', SERVICE, SOCKET_UNIT));
+      if (kind === 'RPM')
+        good(debian.run('rpm', '-i', '--replacefiles', ...RPM_OPTIONS, debian.bring(file)));
+      else install(debian, file);
+      for (const unit of [SERVICE, SOCKET_UNIT])
+        assert.equal(debian.run('systemctl', 'is-enabled', unit).output.trim(), 'enabled', unit);
+    });
+  }
+
   test('a purge finds what lies behind a link, and leaves the link', (t) => {
     const debian = tree(t, 'link');
     install(debian, old.file('deb'));
