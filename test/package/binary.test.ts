@@ -140,7 +140,7 @@ describe('the x64 executable', () => {
       encoding: 'utf8',
     });
     assert.equal(status, 2);
-    assert.match(stderr, /there is no command --inspect/);
+    assert.match(stderr, /options stand behind the command/);
   });
 
   it('says which commit and which runtime it is', () => {
