@@ -25,12 +25,19 @@ const PREDICTABLE = '--predictable';
 
 /** Runs the program without a cache; leaves one when it ends, with what a life without Vault never loads. */
 const WARMING = `const { readFileSync, writeFileSync } = require('node:fs');
+const { setFlagsFromString } = require('node:v8');
 const { Script } = require('node:vm');
+// A cache says of each function whether the baseline compiler has compiled it. That depends on how often it
+// ran, and so on how many pieces a socket gave its bytes in. The optimizing compilers leave their marks too.
+const compilers = ['sparkplug', 'maglev', 'turbofan'];
+for (const name of compilers) setFlagsFromString('--no-' + name);
 const script = new Script(readFileSync(__dirname + '/bundle.js', 'latin1'), { filename: 'trousseau.cjs' });
 const program = script.runInThisContext();
 globalThis.${LOADED_LATE} = [];
 process.on('exit', () => {
   for (const parts of globalThis.${LOADED_LATE}) Object.values(parts);
+  // V8 takes a cache only under the flags that it was made with.
+  for (const name of compilers) setFlagsFromString('--' + name);
   writeFileSync(__dirname + '/bundle.cache', script.createCachedData());
 });
 program(exports, require, module, __filename, __dirname);
