@@ -1,5 +1,6 @@
 /** A Vault of three nodes, all of them configured, and what callers see when nodes fail. */
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Plugin } from '../servers/plugin.ts';
@@ -58,6 +59,13 @@ async function comesBack(
     `Vault answers again ${Math.round(vaultBack - since)} ms after it; the plugin ${Math.round(behind)} ms after Vault; failed until then: ${summary(load.calls, since).failed}`,
   );
   assert.ok(behind <= withinMs, `${behind} ms behind Vault`);
+}
+
+/** Whether each thread of a process is stopped: state T of proc_pid_stat(5). */
+function stands(pid: number): boolean {
+  return readdirSync(`/proc/${pid}/task`).every((thread) =>
+    readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8').includes(') T '),
+  );
 }
 
 async function unsealAgain(...nodes: readonly Vault[]): Promise<void> {
@@ -158,8 +166,10 @@ describe('a Vault of three nodes', { timeout: 420_000 }, () => {
     await sleep(1_000);
     const active = await cluster.active();
     assert.ok(active);
-    const since = performance.now();
     active.process.pause();
+    // Until then it may still answer a probe.
+    await waitUntil('all of its threads stand still', 2_000, () => stands(active.process.pid));
+    const since = performance.now();
     t.diagnostic('the world: SIGSTOP of the active node, SIGCONT once another is active');
     await comesBack(t, load, since, BEHIND_VAULT_MS + HANGING_MS);
     active.process.resume();
