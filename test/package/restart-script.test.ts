@@ -23,17 +23,31 @@ import { baseTree } from './trees.ts';
 const PACKAGES = ['passwd', 'rpm', 'systemd'];
 const SERVE = 'ExecStart=/usr/bin/trousseau serve --config /etc/trousseau/config.yaml';
 
-/** Keeps the unit of the proof, and says that it failed where the test wants that. */
+/** Keeps the unit of the proof, and says that it failed, or did nothing, where the test wants that. */
 const SYSTEMCTL = `#!/bin/sh
 echo "$*" >>/root/asked
 case "$*" in
 *--property=ActiveState*) cat /root/active ;;
 *--property=LoadState*) cat /root/load ;;
+*--property=NeedDaemonReload*)
+  # Only where the script has had the files read, and nobody has changed them since.
+  if grep -q '^daemon-reload$' /root/asked; then cat /root/stale; else echo yes; fi
+  ;;
+*--property=ExecStartPre' '*) cat /root/pre ;;
+*--property=ExecStartPost' '*) cat /root/post ;;
+*--property=Requires' '*) echo sysinit.target -.mount ;;
+*--property=BindsTo' '*) cat /root/binds ;;
+*' is-active -- away.service') exit 3 ;;
 *' cat '*) cat /root/unit ;;
 start\\ trousseau-preflight-*)
   cp "/run/systemd/system/$2" /root/proof
-  echo 'NOT PROVED: keys: of the test' >"$(sed -n 's/^StandardOutput=truncate://p' /root/proof)"
-  exit "$(cat /root/proved)"
+  said=$(sed -n 's/^StandardOutput=file://p' /root/proof)
+  case $(cat /root/proved) in
+  yes) echo 'proved: configuration: of the test' >"$said" ;;
+  no) echo 'NOT PROVED: keys: of the test' >"$said"; exit 1 ;;
+  # A condition that does not hold: systemd runs nothing, and is content.
+  skipped) ;;
+  esac
   ;;
 esac
 `;
@@ -42,7 +56,11 @@ type World = {
   readonly unit?: string;
   readonly active?: string;
   readonly load?: string;
-  readonly proved?: boolean;
+  readonly proved?: 'yes' | 'no' | 'skipped';
+  readonly stale?: 'yes' | 'no';
+  readonly pre?: string;
+  readonly post?: string;
+  readonly binds?: string;
 };
 
 type Came = { readonly said: string; readonly restarted: boolean; readonly proof: string };
@@ -59,13 +77,17 @@ function restart(debian: Tree, world: World): Came {
     unit = `[Service]\n${SERVE}\n`,
     active = 'active',
     load = 'loaded',
-    proved = true,
+    proved = 'yes',
+    stale = 'no',
+    pre = '',
+    post = '',
+    binds = '',
   } = world;
   mkdirSync(debian.path('/run/systemd/system'), { recursive: true });
   writeFileSync(debian.path('/usr/bin/systemctl'), SYSTEMCTL);
   chmodSync(debian.path('/usr/bin/systemctl'), 0o755);
   copyFileSync(join(ROOT, 'systemd/restart'), debian.path('/root/restart'));
-  const answers = { unit, active, load, proved: proved ? '0' : '1', asked: '', proof: '' };
+  const answers = { unit, active, load, proved, stale, pre, post, binds, asked: '', proof: '' };
   for (const [name, text] of Object.entries(answers))
     writeFileSync(debian.path(`/root/${name}`), text);
   const { status, output } = debian.run('sh', '/root/restart');
@@ -122,10 +144,33 @@ function declare(): void {
       assert.ok(proof.includes(`\n${last}\n`), last);
   });
 
+  test('what a start depends on holds for the proof too', (t) => {
+    const unit = `[Unit]\nAfter=a.service\nConditionPathExists=|/a\nAssertFileNotEmpty=\\\n  /b\nBefore=c\n[Service]\n${SERVE}\n[Service]\nExecCondition=/bin/c\n[Unit]\nConditionHost=d\n`;
+    const { proof } = restart(tree(t), { unit });
+    const [head = '', rest = ''] = proof.split('[Service]', 2);
+    assert.match(head, /^ConditionPathExists=\|\/a\nAssertFileNotEmpty=\\\n {2}\/b\nConditionHost=d$/m);
+    assert.doesNotMatch(proof, /After=|Before=/);
+    assert.match(rest, /Service|^ExecStart/m);
+    // An empty one would take it away again.
+    assert.deepEqual(proof.match(/^ExecCondition=.*$/gm), ['ExecCondition=/bin/c']);
+  });
+
+  test('specifiers for the name of the unit mean the unit, not its proof', (t) => {
+    const unit = `[Service]\n${SERVE}\nLoadCredential=a:/etc/%N/%n\nEnvironment=A=%%n%p%i\n`;
+    const { proof } = restart(tree(t), { unit });
+    assert.match(proof, /^LoadCredential=a:\/etc\/trousseau\/trousseau\.service$/m);
+    assert.match(proof, /^Environment=A=%%ntrousseau%i$/m);
+  });
+
   test('where something is not as it must be, nothing is restarted and a sentence says why', (t) => {
     const debian = tree(t);
     const cases: readonly (readonly [World, RegExp])[] = [
-      [{ proved: false }, /NOT PROVED: keys: of the test\n.*NOT restarted: a new process has not/],
+      [{ proved: 'no' }, /NOT PROVED: keys: of the test\n.*NOT restarted: a new process has not/],
+      [{ proved: 'skipped' }, /NOT restarted: a condition of its unit .* does not hold/],
+      [{ stale: 'yes' }, /NOT restarted: the files of its unit changed after systemd had loaded/],
+      [{ pre: '{ path=/bin/a ; }' }, /NOT restarted: it has an ExecStartPre= command/],
+      [{ post: '{ path=/bin/a ; }' }, /NOT restarted: it has an ExecStartPost= command/],
+      [{ binds: 'away.service' }, /NOT restarted: its unit requires away\.service, which is not/],
       [{ load: 'masked' }, /NOT restarted: its unit is masked/],
       [{ active: '' }, /NOT restarted: systemd does not answer/],
       [{ unit: '[Service]\nExecStart=/usr/local/bin/own' }, /NOT restarted: its ExecStart=/],
