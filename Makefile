@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
 SOURCES := $(shell find src proto scripts -type f 2>/dev/null) package.json LICENSE
-PACKAGING := $(shell find packaging systemd -type f 2>/dev/null) docs/configuration.md CHANGELOG.md
+PACKAGING := $(shell find packaging systemd -type f 2>/dev/null) $(shell find docs -type f) $(wildcard *.md)
 BINARIES := dist/bin/trousseau-linux-x64 dist/bin/trousseau-linux-arm64
 
 # git refuses a checkout of somebody else's, which root has in CI, and then nothing knows which commit it is of.

@@ -10,12 +10,15 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   renameSync,
+  rmdirSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
+import { profileForFolder } from './packages/apparmor.ts';
 import { commonContents, plain } from './packages/contents.ts';
 import { editionOf } from './packages/edition.ts';
 import type { Entry } from './packages/stage.ts';
@@ -23,33 +26,42 @@ import type { Entry } from './packages/stage.ts';
 const COMMAND = '/usr/bin/trousseau';
 const FOLDER = '/opt/trousseau';
 const PROGRAM = `${FOLDER}/trousseau`;
+const PROFILE = '/etc/apparmor.d/trousseau';
+const SHIPPED_PROFILE = '/usr/lib/trousseau/apparmor-profile';
 
 const owner = packageThatOwns();
 if (process.getuid?.() !== 0) fail('it installs below /opt, /usr and /etc: run it as root');
 else if (owner !== undefined) fail(`${COMMAND} is of a package: remove it first (${owner})`);
 else if (process.argv[2] === 'remove') remove(await entries());
-else install(await entries());
+else install([...(await entries()), ...runtime()]);
 
 async function entries(): Promise<readonly Entry[]> {
   const common = await commonContents('dist/trousseau', editionOf(process.env));
   return [
     ...common.filter(({ path }) => path !== COMMAND),
     plain('/usr/lib/trousseau/config.yaml', { from: 'packaging/config.yaml' }),
-    plain('/usr/lib/trousseau/apparmor-profile', { from: 'packaging/apparmor/trousseau' }),
+    plain(SHIPPED_PROFILE, {
+      bytes: profileForFolder(readFileSync('packaging/apparmor/trousseau', 'utf8'), FOLDER),
+    }),
     plain('/usr/lib/systemd/system/trousseau.service.d/10-apparmor.conf', {
       from: 'packaging/apparmor/10-apparmor.conf',
     }),
-    ...readdirSync('dist/lib').map((name) => ({
-      path: `${FOLDER}/lib/${name}`,
-      mode: name === 'node' ? 0o755 : 0o644,
-      content: { from: `dist/lib/${name}` },
-    })),
     { path: PROGRAM, mode: 0o755, content: { from: 'dist/trousseau' } },
   ];
 }
 
+/** What `make build` leaves beside the program; a removal needs no build. */
+function runtime(): readonly Entry[] {
+  return readdirSync('dist/lib').map((name) => ({
+    path: `${FOLDER}/lib/${name}`,
+    mode: name === 'node' ? 0o755 : 0o644,
+    content: { from: `dist/lib/${name}` },
+  }));
+}
+
 function install(files: readonly Entry[]): void {
   const before = existsSync(COMMAND) ? ['before'] : [];
+  script('preinst', 'install');
   for (const { path, mode, content } of files) {
     mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
     // In one step: the program may be running.
@@ -69,10 +81,29 @@ function install(files: readonly Entry[]): void {
 
 function remove(files: readonly Entry[]): void {
   script('prerm', 'remove');
+  const edited = isEdited(PROFILE, SHIPPED_PROFILE);
   for (const path of [COMMAND, ...files.map((file) => file.path)]) rmSync(path, { force: true });
   rmSync(`${FOLDER}/lib`, { recursive: true, force: true });
   script('postrm', 'remove');
-  process.stdout.write('removed; what is in /etc/trousseau and /var/lib/trousseau stays\n');
+  if (!edited) rmSync(PROFILE, { force: true });
+  const folders = new Set(files.flatMap(({ path }) => foldersOf(path)));
+  // The deepest first; what is not empty is not ours alone.
+  for (const folder of [...folders].sort().reverse()) {
+    if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder);
+  }
+  const kept = edited ? `, and so does ${PROFILE}, which was edited` : '';
+  process.stdout.write(`removed; what is in /etc/trousseau and /var/lib/trousseau stays${kept}\n`);
+}
+
+/** The folders above a file that nobody but this program has. */
+function foldersOf(path: string): readonly string[] {
+  const above = dirname(path);
+  return /trousseau/.test(above) ? [above, ...foldersOf(above)] : [];
+}
+
+function isEdited(file: string, shipped: string): boolean {
+  if (!existsSync(file)) return false;
+  return !existsSync(shipped) || !readFileSync(file).equals(readFileSync(shipped));
 }
 
 function script(name: string, ...args: readonly string[]): void {

@@ -1,5 +1,5 @@
 /** The files of both packages; what one format alone has is added where that format is made. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, globSync, readFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { bashCompletion, fishCompletion, zshCompletion } from '../../src/cli/completions.ts';
 import { allCommands } from './commands.ts';
@@ -19,6 +19,9 @@ const UNITS: Readonly<Record<string, string>> = {
 };
 
 const DOC = '/usr/share/doc/trousseau';
+
+/** They lie on the node as they lie here, so that the links between them hold. */
+const DOCUMENTS = ['README.md', 'SECURITY.md', 'CONTRIBUTING.md', 'docs/**/*.{md,json,svg}'];
 
 /** In the order in which a person would list them. */
 export async function commonContents(binary: string, edition: Edition): Promise<readonly Entry[]> {
@@ -40,6 +43,9 @@ export async function commonContents(binary: string, edition: Edition): Promise<
     ...['encryption-configuration.yaml', 'vault-policy.hcl'].map((name) =>
       plain(`${DOC}/examples/${name}`, { from: `packaging/examples/${name}` }),
     ),
+    ...globSync(DOCUMENTS)
+      .sort()
+      .map((name) => plain(`${DOC}/${name}`, { from: name })),
   ];
 }
 

@@ -54,6 +54,15 @@ the socket for kube\\-apiserver
 .TP
 .I /run/trousseau/admin.sock
 livez and readyz, over HTTP
+.TP
+.I /usr/share/doc/trousseau/README.md
+the first of the documents; the others are in the folder docs beside it
+.TP
+.I /usr/share/doc/trousseau/docs/operations.md
+what to do in an outage, and when a key is lost
+.TP
+.I /usr/share/doc/trousseau/docs/install-offline.md
+how to upgrade, and what to decrypt before a removal
 ${exitStatus()}.SH SEE ALSO
 ${commands.map(({ name }) => `.BR trousseau\\-${name} (8),\n`).join('')}.BR trousseau.yaml (5)
 `;

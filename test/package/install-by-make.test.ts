@@ -21,6 +21,7 @@ const PACKAGES = ['passwd', 'rpm', 'systemd'];
 const VERSION = '3.1.0';
 const CHECKOUT = '/srv/checkout';
 const SECRET = '/etc/trousseau/secret-id';
+const PROFILE = '/etc/apparmor.d/trousseau';
 
 if (await inOwnNamespaces(import.meta.filename, prepare)) declare();
 
@@ -60,12 +61,52 @@ function declare(): void {
     assert.equal(lstatSync(debian.path('/usr/lib/trousseau/restart')).mode & 0o777, 0o755);
     writeFileSync(debian.path(CONFIG), '# mine\n');
     writeFileSync(debian.path(SECRET), 'secret');
+    mkdirSync(debian.path('/etc/apparmor.d'), { recursive: true });
     good(script(debian));
     assert.equal(readFileSync(debian.path(CONFIG), 'utf8'), '# mine\n');
+    assert.match(
+      readFileSync(debian.path(PROFILE), 'utf8'),
+      /^ {2}\/opt\/trousseau\/lib\/node mrix,$/m,
+    );
     good(script(debian, 'remove'));
-    for (const path of ['/usr/bin/trousseau', '/opt/trousseau/lib', '/usr/lib/trousseau/restart'])
+    for (const path of [
+      '/usr/bin/trousseau',
+      '/opt/trousseau',
+      '/usr/lib/trousseau',
+      '/usr/share/doc/trousseau',
+      '/usr/lib/systemd/system/trousseau.service.d',
+      PROFILE,
+    ])
       assert.ok(!existsSync(debian.path(path)), path);
     for (const path of [CONFIG, SECRET]) assert.ok(existsSync(debian.path(path)), path);
+  });
+
+  test('make install brings a newer AppArmor profile, and neither it nor a removal touches an edited one', (t) => {
+    const debian = tree(t, 'profile');
+    mkdirSync(debian.path('/etc/apparmor.d'));
+    const SHIPPED = '/usr/lib/trousseau/apparmor-profile';
+    good(script(debian));
+    const ours = readFileSync(debian.path(PROFILE), 'utf8');
+    for (const path of [PROFILE, SHIPPED]) writeFileSync(debian.path(path), '# of before\n');
+    good(script(debian));
+    assert.equal(readFileSync(debian.path(PROFILE), 'utf8'), ours);
+    writeFileSync(debian.path(PROFILE), '# edited\n');
+    good(script(debian));
+    assert.match(
+      good(script(debian, 'remove')),
+      /stays, and so does \/etc\/apparmor\.d\/trousseau/,
+    );
+    assert.equal(readFileSync(debian.path(PROFILE), 'utf8'), '# edited\n');
+  });
+
+  test('make uninstall needs nothing of what make build leaves', (t) => {
+    const debian = tree(t, 'no-build');
+    good(script(debian));
+    const hidden = debian.path(`${CHECKOUT}/dist`);
+    execFileSync('mount', ['--types', 'tmpfs', 'none', hidden]);
+    good(script(debian, 'remove'));
+    execFileSync('umount', [hidden]);
+    assert.ok(!existsSync(debian.path('/opt/trousseau')));
   });
 
   test('make install refuses to overwrite the program of a package', (t) => {

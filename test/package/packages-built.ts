@@ -30,9 +30,9 @@ const FAST = ['--compression', 'fast'];
 
 /** All that a package is made of, beside the executables. */
 const INPUTS = [
-  'CHANGELOG.md',
+  '*.md',
   'LICENSE',
-  'docs/configuration.md',
+  'docs/**',
   'package.json',
   'package-lock.json',
   'packaging/**',

@@ -1,13 +1,15 @@
 /** What the packages hold, and that everybody who makes them gets the same bits. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { globSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { gunzipSync } from 'node:zlib';
 import { allCommands } from '../../scripts/packages/commands.ts';
 import { needsOf, parseNeeds, rpmRequires } from '../../scripts/packages/libraries.ts';
 import { HANDOVER_FILE } from '../../src/cli/handover.ts';
+import { relativeLinksOf } from '../unit/docs/markdown.ts';
 import { executable, ROOT } from './executable.ts';
 import { ask, needTools, node, type Packages, realPackages, said } from './packages-built.ts';
 
@@ -30,6 +32,14 @@ const SHARED = `
 /usr/share/selinux/packages/trousseau.pp`
   .trim()
   .split('\n');
+
+const DOC = '/usr/share/doc/trousseau/';
+/** Whatever looks like a file that a package of ours installs, or like a document of this checkout. */
+const NAMED_PATH =
+  /(?<![\w/.*-])(?:\/usr\/(?:bin|lib|share)\/[\w./@-]*trousseau[\w./-]*|(?:\.\.?\/)*docs\/[\w./-]+|(?:CHANGELOG|README)\.md)/g;
+/** By postinst, by apparmor.service, or by an administrator; what is shipped in one format alone. */
+const MADE_LATER =
+  /^\/usr\/lib\/trousseau\/(?:config\.yaml|apparmor-profile)$|^\/usr\/lib\/trousseau\/?$/;
 
 /** A line of `dpkg-deb --contents` or `rpm -qplv`, by its path. */
 type Listed = ReadonlyMap<string, { readonly mode: string; readonly owner: string }>;
@@ -198,6 +208,48 @@ Version needs section '.gnu.version_r' contains 1 entry:
   ]);
 });
 
+test('what messages, units, scripts and man pages name is on the node where they are read', () => {
+  const root = join(work, 'unpacked');
+  execFileSync('dpkg-deb', ['--raw-extract', built.file('deb'), root]);
+  const installed = globSync('{DEBIAN,etc,usr}/**', { cwd: root })
+    .filter((name) => statSync(join(root, name)).isFile() && !/^usr\/bin\//.test(name))
+    // Documents link to each other, which another test follows.
+    .filter((name) => !/\/doc\/.*\.(md|svg|json)$/.test(name) && !/changelog.*gz$/.test(name));
+  const texts = [
+    ...installed.map((name) => ({ name, text: textOf(join(root, name)) })),
+    { name: 'the scripts of the RPM', text: said('rpm', ['-qp', '--scripts', built.file('rpm')]) },
+    ...globSync('src/**/*.ts', { cwd: ROOT }).map((name) => ({
+      name,
+      text: readFileSync(join(ROOT, name), 'utf8').replace(
+        /^\s*(\/\*\*|\*|\/\/).*$|\s\/\/ .*$/gm,
+        '',
+      ),
+    })),
+  ];
+  for (const listed of [debList(built.file('deb')), rpmList(built.file('rpm'))]) {
+    const named = texts.flatMap(({ name, text }) =>
+      [...text.matchAll(NAMED_PATH)].map(([path]) => ({ name, path: path.replace(/[.,:]+$/, '') })),
+    );
+    assert.ok(named.length > 20, `${named.length} paths are named`);
+    const missing = named.filter(({ path }) => !listed.has(path) && !MADE_LATER.test(path));
+    assert.deepEqual(missing, []);
+  }
+});
+
+test('the documents of a package link only to each other', () => {
+  const listed = debList(built.file('deb'));
+  const documents = [...listed.keys()].filter((path) => /\/doc\/.*\.md$/.test(path));
+  assert.ok(documents.length > 30, `${documents.length} documents`);
+  for (const path of documents) {
+    const text = readFileSync(join(ROOT, path.slice(DOC.length)), 'utf8');
+    for (const link of relativeLinksOf(text)) {
+      const [file = ''] = link.split('#');
+      const target = file === '' ? path : join(dirname(path), file);
+      assert.ok(listed.has(target) || listed.has(`${target}/`), `${path}: ${link}`);
+    }
+  }
+});
+
 test('both units start before whatever may start kube-apiserver', () => {
   for (const unit of ['trousseau.socket', 'trousseau.service']) {
     const text = readFileSync(join(ROOT, 'systemd', unit), 'utf8');
@@ -208,6 +260,12 @@ test('both units start before whatever may start kube-apiserver', () => {
     );
   }
 });
+
+/** Of a file as it is installed: the pages are compressed, and have their dashes escaped. */
+function textOf(file: string): string {
+  const bytes = readFileSync(file);
+  return file.endsWith('.gz') ? gunzipSync(bytes).toString().replaceAll('\\-', '-') : String(bytes);
+}
 
 function debList(file: string): Listed {
   const lines = said('dpkg-deb', ['--contents', file]).trim().split('\n');

@@ -148,7 +148,10 @@ function declare(): void {
     const unit = `[Unit]\nAfter=a.service\nConditionPathExists=|/a\nAssertFileNotEmpty=\\\n  /b\nBefore=c\n[Service]\n${SERVE}\n[Service]\nExecCondition=/bin/c\n[Unit]\nConditionHost=d\n`;
     const { proof } = restart(tree(t), { unit });
     const [head = '', rest = ''] = proof.split('[Service]', 2);
-    assert.match(head, /^ConditionPathExists=\|\/a\nAssertFileNotEmpty=\\\n {2}\/b\nConditionHost=d$/m);
+    assert.match(
+      head,
+      /^ConditionPathExists=\|\/a\nAssertFileNotEmpty=\\\n {2}\/b\nConditionHost=d$/m,
+    );
     assert.doesNotMatch(proof, /After=|Before=/);
     assert.match(rest, /Service|^ExecStart/m);
     // An empty one would take it away again.

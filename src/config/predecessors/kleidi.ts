@@ -29,7 +29,7 @@ export function fromKleidi(data: unknown): Converted | undefined {
           'Where VAULT_CACERT is set, write its path into tls.caFile.',
         ]
       : [
-          'The Kubernetes method takes the token of a ServiceAccount, which a service of the node does not have, and Vault asks kube-apiserver about it, which cannot start without the plugin: use AppRole instead (docs/authentication.md).',
+          'The Kubernetes method takes the token of a ServiceAccount, which a service of the node does not have, and Vault asks kube-apiserver about it, which cannot start without the plugin: use AppRole instead (/usr/share/doc/trousseau/docs/authentication.md).',
         ],
   });
 }

@@ -189,7 +189,7 @@ function login(get: (name: string) => string | undefined): {
           },
         },
         byHand: [
-          'Vault asks kube-apiserver about the token of a ServiceAccount, and kube-apiserver cannot start without the plugin: use AppRole instead (docs/authentication.md).',
+          'Vault asks kube-apiserver about the token of a ServiceAccount, and kube-apiserver cannot start without the plugin: use AppRole instead (/usr/share/doc/trousseau/docs/authentication.md).',
         ],
       };
     default:
