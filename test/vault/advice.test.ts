@@ -83,6 +83,29 @@ const CASES: readonly Case[] = [
     untrue: BLAMES_THE_CREDENTIAL,
   },
   {
+    situation: 'min_wrapping_ttl, as a policy has it for answers that are to be wrapped',
+    async configure(admin) {
+      const wrapped = `path "transit/keys/${KEY}" { capabilities = ["read"] min_wrapping_ttl = "1s" }`;
+      await admin.writePolicy('wrapped', wrapped);
+      return await appRole(admin, { token_policies: ['wrapped'] });
+    },
+    said: /a policy allows read on transit\/keys\/kubernetes, but not this request: remove .*min_wrapping_ttl/,
+    untrue: BLAMES_THE_CREDENTIAL,
+  },
+  {
+    situation: 'an entity that is disabled',
+    async configure(admin) {
+      const { auth, secret } = await appRole(admin, { token_policies: [POLICY] });
+      const login = { role_id: auth.appRole.roleID, secret_id: secret };
+      const { body } = await admin.request('POST', `auth/${auth.appRole.mount}/login`, login);
+      const { entity_id } = (body as { auth: { entity_id: string } }).auth;
+      await admin.write(`identity/entity/id/${entity_id}`, { disabled: true });
+      return { auth, secret };
+    },
+    said: /does not say why.*the entity of this login is disabled/,
+    untrue: BLAMES_THE_CREDENTIAL,
+  },
+  {
     situation: 'token_bound_cidrs of another address',
     configure: (admin) =>
       appRole(admin, { token_policies: [POLICY], token_bound_cidrs: [NOWHERE] }),

@@ -120,6 +120,35 @@ for (const release of RELEASES) {
       assert.equal(await live(), 0);
     });
 
+    const changes = [
+      ['has other policies', { token_policies: [POLICY, 'another'] }],
+      ['is gone', undefined],
+    ] as const;
+    for (const [what, change] of changes) {
+      it(`are none after the stop, where the user ${what}: Vault does not renew, and a login is tried at once`, async () => {
+        const mount = `userpass-${what.length}`;
+        const user = `auth/${mount}/users/u`;
+        await vault.admin.enableAuth('userpass', mount);
+        await vault.admin.write(user, {
+          password: 'right',
+          token_policies: [POLICY],
+          token_ttl: '6s',
+        });
+        await using tap = await startSlowAnswers(vault.address, () => 0);
+        const auth = { userpass: { mount, username: 'u', passwordFile: '/etc/password' } };
+        const provider = providerOn([tap.address], auth, () => 'right');
+        assert.ok((await provider.describe(caller())).ok);
+        if (change === undefined) await vault.admin.delete(user);
+        else await vault.admin.write(user, change);
+        // Nobody calls meanwhile, so that it can only come from the renewal.
+        const login = `auth/${mount}/login/u`;
+        await waitUntil('another login', 10_000, () => tap.answered(login) >= 2);
+        assert.equal(tap.answered('auth/token/renew-self'), 1);
+        await provider.stop();
+        assert.equal(await live(), 0);
+      });
+    }
+
     it('are none for a dedicated token that was revoked, and few logins try it', async () => {
       await vault.admin.writePolicy('kv', 'path "secret/data/t" { capabilities = ["read"] }');
       const { roleId, secretId } = await vault.admin.createAppRole('kv', {

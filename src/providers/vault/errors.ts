@@ -98,6 +98,22 @@ const BY_MESSAGE: readonly (readonly [RegExp, Meaning])[] = [
   ],
   [/encryption key not found|key not found/i, { kind: 'denied', advice: KEY_IS_GONE }],
   [
+    /JSON .*exceeds allowed/i,
+    {
+      kind: 'invalid',
+      advice: "the request is larger than the listener's limits of JSON (max_json_...)",
+      ofItem: true,
+    },
+  ],
+  [
+    /failed to renew entry/i,
+    { kind: 'denied', advice: 'the method that granted the token does not renew it any more' },
+  ],
+  [
+    /could not load backend configuration/i,
+    { kind: 'denied', advice: 'the method is not configured in Vault' },
+  ],
+  [
     /no handler for route|unsupported path|route entry not found/i,
     { kind: 'denied', advice: 'nothing is mounted there: check mount and namespace' },
   ],
@@ -231,8 +247,13 @@ function isBySentence(status: number, text: string): boolean {
   return status < 500 || (status === 500 && OUR_FAULT_AT_500.test(text));
 }
 
-/** 1.9.3 answers 500 to a tampered ciphertext, whatever the type of the key, and to a token that is no JWT. */
-const OUR_FAULT_AT_500 = /message authentication failed|decryption error|illegal base64 data/i;
+/**
+ * 1.9.3 answers 500 to a tampered ciphertext, whatever the type of the key, and to a token that is no JWT;
+ * newer ones to what exceeds the listener's limits of JSON; all to a renewal that the method refuses,
+ * and to a login by Kubernetes before that is configured.
+ */
+const OUR_FAULT_AT_500 =
+  /message authentication failed|decryption error|illegal base64 data|JSON .*exceeds allowed|failed to renew entry|could not load backend configuration/i;
 
 function find(table: readonly (readonly [RegExp, Meaning])[], words: string): Meaning | undefined {
   return table.find(([pattern]) => pattern.test(words))?.[1];

@@ -50,8 +50,10 @@ export type Leaves = {
 };
 
 export type Content =
-  /** `auth`, of a login or a renewal. */
+  /** `auth`, of a login. */
   | 'auth'
+  /** `auth`, of a renewal; nothing (204) where what the token was granted to is gone. */
+  | 'renewal'
   /** `data`, of a read. */
   | 'data'
   /** What the server says of itself, with a status of its own: sys/health. */
@@ -116,7 +118,8 @@ export function readReply(
   // A standby that cannot forward sends its clients to the active node, without a body.
   if (status === TEMPORARY_REDIRECT) return succeed(refused(request, response, {}, [], now));
   if (status > 300 && status < 400) return stranger(redirectOf(response));
-  if (response.text === '' && status === 204 && request.holds === 'nothing')
+  const mayBeEmpty = request.holds === 'nothing' || request.holds === 'renewal';
+  if (response.text === '' && status === 204 && mayBeEmpty)
     return succeed({ kind: 'answer', status, body: {}, failure: undefined });
   const parsed = parseBody(response);
   if (!parsed.ok) return stranger(parsed.why);
@@ -150,8 +153,10 @@ function lacksOf(holds: Content, body: VaultReply['body']): string | undefined {
         ? undefined
         : 'it does not say whether it is sealed';
     case 'auth':
+    case 'renewal':
+      return isObject(body['auth']) ? undefined : 'there is no auth in it';
     case 'data':
-      return isObject(body[holds]) ? undefined : `there is no ${holds} in it`;
+      return isObject(body['data']) ? undefined : 'there is no data in it';
   }
   const { data } = body;
   const results = isObject(data) ? data['batch_results'] : undefined;

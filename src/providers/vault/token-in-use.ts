@@ -44,6 +44,8 @@ export type TokenInUseOptions = {
 
 /** A renewal leaves no other token behind, so that it may be cut off. */
 const RENEW_LIMIT_MS = 10_000;
+/** The user or the certificate that the token was granted to is not in Vault any more (userpass, cert). */
+const NO_CONTENT = 204;
 
 /** No token yet. */
 export function createTokenInUse(options: TokenInUseOptions): TokenInUse {
@@ -91,7 +93,7 @@ export function createTokenInUse(options: TokenInUseOptions): TokenInUse {
       token: login.token,
       body: {},
       what: 'renewing the token',
-      holds: 'auth',
+      holds: 'renewal',
     } as const;
     const replied = await withLimit(clock, RENEW_LIMIT_MS, lifetime.signal, (signal) =>
       send(request, signal),
@@ -104,6 +106,7 @@ export function createTokenInUse(options: TokenInUseOptions): TokenInUse {
       const { kind } = failure.error;
       return kind === 'unavailable' || kind === 'throttled' ? failure : await logIn();
     }
+    if (replied.value.status === NO_CONTENT) return await logIn();
     const renewed = loginOf(replied.value);
     if (!renewed.ok) return renewed;
     const { ttlMs } = renewed.value;

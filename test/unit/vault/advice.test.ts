@@ -165,13 +165,43 @@ const TABLE: readonly (readonly [string, Facts, string, RegExp])[] = [
     'a user who is locked out, 1.13 and newer',
     { ...LOGIN, status: 403, words: 'permission denied' },
     'a login that is refused without a reason, by a method that locks users out',
-    /locked this user out.*check mount and namespace, or unlock/,
+    /locked this user out.*entity.*disabled.*mount/,
+  ],
+  ...[
+    'invalid expiration time (exp) claim: token is expired',
+    'invalid not before (nbf) claim: token not yet valid',
+  ].map(
+    (words) =>
+      [
+        `a token of a ServiceAccount of which Vault says: ${words}`,
+        { ...LOGIN, ...JWT, method: 'kubernetes', status: 403, words },
+        'a JWT that does not fit the role, or is too old',
+        /\/etc\/jwt.*its end/,
+      ] as const,
+  ),
+  [
+    'a TokenReview that was refused, or not answered',
+    { ...LOGIN, ...JWT, method: 'kubernetes', status: 403, words: 'permission denied' },
+    "a ServiceAccount's token of which Vault does not say why",
+    /kubernetes_host.*token_reviewer_jwt.*\/etc\/jwt/,
+  ],
+  [
+    'a method of Kubernetes with a role and without a configuration',
+    {
+      ...LOGIN,
+      ...JWT,
+      method: 'kubernetes',
+      status: 500,
+      words: 'could not load backend configuration',
+    },
+    'the method is not there, or not configured',
+    /not enabled at this mount, or not configured/,
   ],
   [
     'a login that is refused by 403',
     { ...LOGIN, ...JWT, status: 403, words: 'permission denied' },
     'a login that is refused without a reason',
-    /check mount, namespace and role/,
+    /check mount, namespace and role.*entity/,
   ],
   [
     'a policy without the path',
@@ -199,7 +229,7 @@ const TABLE: readonly (readonly [string, Facts, string, RegExp])[] = [
     'allowed_parameters',
     { ...USE, words: DENIED, token: { ...OWN, granted: ['read'] } },
     'the token is good, and its policy allows the path, but not this request',
-    /remove allowed_parameters.*transit\/keys\/k/,
+    /remove allowed_parameters.*min_wrapping_ttl.*transit\/keys\/k/,
   ],
   [
     'token_bound_cidrs',
@@ -216,7 +246,7 @@ const TABLE: readonly (readonly [string, Facts, string, RegExp])[] = [
       token: { fresh: true, own: false, good: false, granted: undefined },
     },
     'a token of a file or a KV secret that Vault does not know',
-    /\/etc\/token was revoked or has expired: write a new token there/,
+    /\/etc\/token was revoked or has expired: write a new token there.*entity/,
   ],
   [
     'an old token of a login that was revoked',

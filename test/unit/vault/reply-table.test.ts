@@ -112,7 +112,8 @@ async function run({ operation, kind, other, batch }: Cell): Promise<Outcome> {
 const MAY_PASS: readonly ProviderErrorKind[] = ['unavailable', 'throttled'];
 /** What Vault may have done already is not asked of another server, and an empty 204 is Vault's own form. */
 function excused(operation: Operation, { wire }: Kind): boolean {
-  if (operation === 'revoke') return typeof wire !== 'string' && wire.status === 204;
+  if (operation === 'revoke' || operation === 'renew')
+    return typeof wire !== 'string' && wire.status === 204;
   if (operation !== 'unwrap') return false;
   if (typeof wire === 'string') return wire !== 'refused';
   if (wire.text.includes('"errors":')) return false;

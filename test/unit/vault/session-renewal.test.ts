@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { succeed } from '../../../src/providers/errors.ts';
 import { settle } from '../driven-clock.ts';
+import { replyOf } from './reply-of.ts';
 import {
   broken,
   createSessionUnderTest,
@@ -67,14 +68,32 @@ describe('the renewal of a token', () => {
     assert.deepEqual(await session.token(patient()), succeed('token-2'));
   });
 
-  it('is a new login where Vault does not know the token any more', async () => {
-    const { session, clock, answers, count } = createSessionUnderTest();
-    await session.token(patient());
-    answers.set(RENEW, () => refused(403));
-    await clock.advance(60_000);
-    assert.equal(count(LOGIN), 2);
-    assert.deepEqual(await session.token(patient()), succeed('token-2'));
-  });
+  const refusals = [
+    ['where Vault does not know the token any more', refused(403)],
+    [
+      'where the policies of the user have changed (userpass, cert)',
+      refused(500, 'failed to renew entry: policies have changed, not renewing'),
+    ],
+    [
+      'where the role is gone (AppRole, JWT)',
+      refused(500, 'failed to renew entry: role "r" does not exist during renewal'),
+    ],
+    [
+      'where the user or the certificate is gone, which Vault answers with nothing',
+      replyOf({ what: 'renewing the token', holds: 'renewal' }, 204, undefined),
+    ],
+  ] as const;
+  for (const [where, refusal] of refusals) {
+    it(`is a new login ${where}`, async () => {
+      const { session, clock, answers, requests, count } = createSessionUnderTest();
+      await session.token(patient());
+      answers.set(RENEW, () => refusal);
+      await clock.advance(60_000);
+      assert.equal(requests.find(({ path }) => path === RENEW)?.holds, 'renewal');
+      assert.deepEqual([count(RENEW), count(LOGIN)], [1, 2]);
+      assert.deepEqual(await session.token(patient()), succeed('token-2'));
+    });
+  }
 
   it('is not needed where the token never expires', async () => {
     const { session, clock, grant } = createSessionUnderTest();

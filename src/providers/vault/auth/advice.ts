@@ -73,7 +73,9 @@ export const ADVICE: readonly AdviceLine[] = [
   },
   {
     situation: 'the method is not there, or not configured',
-    when: login(/missing client token|could not load configuration|tls connection required/i),
+    when: login(
+      /missing client token|could not load (?:backend )?configuration|tls connection required/i,
+    ),
     advice: () =>
       'the method is not enabled at this mount, or not configured there: check mount and namespace, and read the configuration of the method in Vault',
   },
@@ -107,7 +109,11 @@ export const ADVICE: readonly AdviceLine[] = [
   },
   {
     situation: 'a JWT that does not fit the role, or is too old',
-    when: login(/./, ({ method, status }) => /jwt|kubernetes/i.test(method) && status !== 403),
+    when: login(
+      /./,
+      ({ method, status, words }) =>
+        /jwt|kubernetes/i.test(method) && (status !== 403 || /\bclaim\b/i.test(words)),
+    ),
     advice: ({ credential }) =>
       `the token in ${credential.place} does not fit the role: check its audience, subject and claims against the role's bounds, its end, and whether the file is renewed`,
   },
@@ -120,6 +126,17 @@ export const ADVICE: readonly AdviceLine[] = [
       `the token in ${credential.place} is of a ServiceAccount that the role does not allow: check the role's bounds, bound_service_account_names and bound_service_account_namespaces`,
   },
   {
+    // Vault says no more where its TokenReview is refused or has no answer: auth-kubernetes, path_login.go;
+    // seen on 1.21.1 with an API server that was away, that answered 401, and that did not know the token.
+    situation: "a ServiceAccount's token of which Vault does not say why",
+    when: login(
+      /permission denied/i,
+      ({ method, status }) => /kubernetes/.test(method) && status === 403,
+    ),
+    advice: ({ credential }) =>
+      `Vault does not say why, but in its own log: the API server that it asks (kubernetes_host) does not answer, or does not take token_reviewer_jwt any more, or the token in ${credential.place} has expired or its ServiceAccount is gone, or the entity of this login is disabled`,
+  },
+  {
     situation: 'a TLS certificate that no role takes',
     when: login(/./, ({ method }) => /cert/.test(method)),
     advice: ({ credential }) =>
@@ -129,13 +146,13 @@ export const ADVICE: readonly AdviceLine[] = [
     situation: 'a login that is refused without a reason, by a method that locks users out',
     when: login(/./, ({ method, status }) => status === 403 && /appRole|userpass/.test(method)),
     advice: () =>
-      'Vault has locked this user out after five wrong logins (see sys/locked-users), or the mount or the namespace is not there: check mount and namespace, or unlock the user',
+      'Vault does not say why: it has locked this user out after five wrong logins (from 1.13 on; see sys/locked-users, and unlock the user), or the entity of this login is disabled (identity/entity), or nothing is there: check mount and namespace',
   },
   {
     situation: 'a login that is refused without a reason',
     when: ({ step }) => step === 'login',
     advice: ({ credential }) =>
-      `check mount, namespace and role; otherwise write ${credential.what} anew to ${credential.place}`,
+      `check mount, namespace and role, and that the entity of this login is not disabled (identity/entity); otherwise write ${credential.what} anew to ${credential.place}`,
   },
   {
     situation: 'the token is good, and its policy does not allow the path',
@@ -154,7 +171,7 @@ export const ADVICE: readonly AdviceLine[] = [
     situation: 'the token is good, and its policy allows the path, but not this request',
     when: ({ token }) => token?.good === true,
     advice: ({ path, capability }) =>
-      `a policy allows ${capability} on ${path}, but not this request: remove allowed_parameters, denied_parameters and required_parameters from its rule for ${path}`,
+      `a policy allows ${capability} on ${path}, but not this request: remove allowed_parameters, denied_parameters, required_parameters, min_wrapping_ttl and max_wrapping_ttl from its rule for ${path}`,
   },
   {
     situation: 'Vault granted the token seconds ago, and does not take it from here',
@@ -166,7 +183,7 @@ export const ADVICE: readonly AdviceLine[] = [
     situation: 'a token of a file or a KV secret that Vault does not know',
     when: ({ token }) => token !== undefined && !token.own,
     advice: (facts) =>
-      `the token in ${facts.credential.place} was revoked or has expired: write a new token there, or change its bound_cidrs where it is bound to other addresses`,
+      `the token in ${facts.credential.place} was revoked or has expired: write a new token there, or change its bound_cidrs where it is bound to other addresses, or enable its entity where that is disabled`,
   },
   {
     situation: 'a token of a login that Vault does not know any more',
