@@ -89,8 +89,7 @@ test-machine: node_modules/.installed ## Install the tools that the package test
 test: test-machine lint dist/trousseau $(BINARIES) dist/packages/.made ## Everything: real Vault, etcd, kube-apiserver (needs Go), packages and units (needs root)
 	$(NODE) scripts/build-test-servers.ts
 	$(NODE) scripts/test.ts unit
-	$(NODE) scripts/test.ts robustness vault e2e
-	$(NODE) scripts/test.ts daemon races faults package
+	$(NODE) scripts/test.ts robustness e2e package faults vault daemon races
 
 .PHONY: test-packages
 test-packages: test-machine dist/trousseau $(BINARIES) dist/packages/.made ## Executables, packages and units in real Debian trees (needs root and Go)

@@ -1,10 +1,10 @@
 /**
- * Runs the tests of the named suites with node:test, and fails on a skipped test, or a file without
- * one, as on a failed test.
+ * Runs the tests of the named suites with node:test, says which files have ended and how long each took,
+ * and fails on a skipped test, or a file without one, as on a failed test.
  */
 import { globSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { resolve } from 'node:path';
+import { relative, resolve } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
@@ -12,42 +12,44 @@ import { spec } from 'node:test/reporters';
 const MAX_FILE_MS = 20 * 60_000;
 /** Whole products of states, and emulated processors on which others work too. */
 const MAX_FIELD_FILE_MS = 6 * 60 * 60_000;
+/** How many files are named at the end, the slowest first. */
+const SLOWEST = 25;
 
-/** Suites whose files can run side by side: what they wait for is rarely a processor. */
-const SHARING: readonly string[] = ['unit', 'vault', 'e2e', 'robustness'];
+/** How many files run side by side, at most: each may have a kube-apiserver, or a booted machine in memory. */
+const MOST_AT_ONCE = 4;
+
+/**
+ * Files, or whole suites, beside which no other file runs: they saturate the processors on purpose and
+ * measure meanwhile, or are as large as the machine. All others mostly wait for something.
+ */
+const ALONE: readonly string[] = ['test/daemon/bounds.test.ts', 'test/field/'];
 
 // What a test makes for others to read must not depend on who runs it.
 process.umask(0o022);
 
 const suites = process.argv.slice(2);
-const files = suites.flatMap((suite) => globSync(`test/${suite}/**/*.test.ts`).sort());
+const files = inTurn(suites.map((suite) => globSync(`test/${suite}/**/*.test.ts`).sort()));
 if (suites.length === 0 || files.length === 0) {
   process.stderr.write('usage: test.ts SUITE..., each a folder of test/ that holds *.test.ts\n');
   process.exit(2);
 }
 
-// Where times are looked at, or whole machines run, nothing else must keep the processors busy.
-const concurrency = suites.every((suite) => SHARING.includes(suite)) ? availableParallelism() : 1;
 const counts = { passed: 0, failed: 0, skipped: 0 };
 const silent = new Set(files.map((file) => resolve(file)));
-const timeout = suites.includes('field') ? MAX_FIELD_FILE_MS : MAX_FILE_MS;
-const stream = run({ files, concurrency, timeout });
-stream.on('test:pass', ({ name, file, skip, todo, details }) => {
-  // Each file is reported as a test too, named as itself, which passes where none is in it.
-  if (details.type === 'suite' || resolve(name) === file) return;
-  if (skip === undefined && todo === undefined) counts.passed += 1;
-  else counts.skipped += 1;
-});
-stream.on('test:fail', () => {
-  counts.failed += 1;
-});
-stream.on('test:summary', ({ file, counts: { tests } }) => {
-  if (file !== undefined && tests > 0) silent.delete(file);
-});
-const report = stream.compose(new spec());
-report.pipe(process.stdout);
-await finished(report);
+const took = new Map<string, number>();
 
+const isAlone = (file: string): boolean => ALONE.some((start) => file.startsWith(start));
+await runFiles(
+  files.filter((file) => !isAlone(file)),
+  Math.min(availableParallelism(), MOST_AT_ONCE),
+);
+await runFiles(files.filter(isAlone), 1);
+
+const slowest = [...took].sort(([, a], [, b]) => b - a).slice(0, SLOWEST);
+process.stdout.write(`\n${files.length} files in ${seconds(performance.now())}, the slowest:\n`);
+for (const [file, ms] of slowest) {
+  process.stdout.write(`${seconds(ms).padStart(9)}  ${file}\n`);
+}
 process.stdout.write(
   `\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`,
 );
@@ -55,3 +57,47 @@ if (counts.skipped > 0) process.stdout.write('a skipped test counts as a failure
 for (const file of silent) process.stdout.write(`${file} has no test: that counts as a failure\n`);
 process.exitCode =
   counts.failed > 0 || counts.skipped > 0 || silent.size > 0 || counts.passed === 0 ? 1 : 0;
+
+/** One of each list and again: files of one suite need the same, such as packages that the first of them makes. */
+function inTurn(lists: readonly (readonly string[])[]): readonly string[] {
+  const longest = Math.max(0, ...lists.map(({ length }) => length));
+  return Array.from({ length: longest }, (_, i) =>
+    lists.flatMap((list) => list.slice(i, i + 1)),
+  ).flat();
+}
+
+async function runFiles(chosen: readonly string[], concurrency: number): Promise<void> {
+  if (chosen.length === 0) return;
+  const timeout = suites.includes('field') ? MAX_FIELD_FILE_MS : MAX_FILE_MS;
+  const stream = run({ files: chosen, concurrency, timeout });
+  // Each file is reported as a test too, named as itself, which passes where none is in it.
+  const isFile = (name: string, file: string | undefined): boolean => resolve(name) === file;
+  stream.on('test:pass', ({ name, file, skip, todo, details }) => {
+    if (details.type === 'suite' || isFile(name, file)) return;
+    if (skip === undefined && todo === undefined) counts.passed += 1;
+    else counts.skipped += 1;
+  });
+  stream.on('test:fail', () => {
+    counts.failed += 1;
+  });
+  // Comes as soon as the file has ended; the report of its tests waits for the files before it.
+  stream.on('test:complete', ({ name, file, details }) => {
+    if (file === undefined || !isFile(name, file)) return;
+    const short = relative('.', file);
+    took.set(short, details.duration_ms);
+    const done = `${took.size} of ${files.length} files`;
+    process.stdout.write(
+      `[${done}, ${seconds(performance.now())}] ${short} took ${seconds(details.duration_ms)}\n`,
+    );
+  });
+  stream.on('test:summary', ({ file, counts: { tests } }) => {
+    if (file !== undefined && tests > 0) silent.delete(file);
+  });
+  const report = stream.compose(new spec());
+  report.pipe(process.stdout, { end: false });
+  await finished(report);
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1_000).toFixed(1)} s`;
+}

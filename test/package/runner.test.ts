@@ -29,9 +29,22 @@ test('a run of tests that pass passes, and counts each of them once', (t) => {
   assert.match(said, /^2 passed, 0 failed, 0 skipped$/m);
 });
 
+test('each file is named as it ends, and again at the end with its time', (t) => {
+  const { said } = runSuite(temporaryFolder(t), [PASSES, PASSES]);
+  const ended = said.match(
+    /^\[\d of 2 files, [\d.]+ s\] test\/suite\/\d\.test\.ts took [\d.]+ s$/gm,
+  );
+  assert.equal(ended?.length, 2, said);
+  assert.match(
+    said,
+    /^2 files in [\d.]+ s, the slowest:\n( +[\d.]+ s {2}test\/suite\/\d\.test\.ts\n){2}$/m,
+  );
+});
+
 for (const [what, text, why] of [
   ['a file without a test', `console.log('left out');`, /1\.test\.ts has no test/],
   ['a skipped test', PASSES.replace('test(', 'test.skip('), /a skipped test counts as a failure/],
+  ['a test that is still to be written', PASSES.replace('test(', 'test.todo('), /1 skipped/],
   ['a file that cannot be read', 'import "node:nothing";', /1 failed/],
 ] as const) {
   test(`${what} fails the run`, (t) => {
