@@ -4,24 +4,51 @@ import { existsSync } from 'node:fs';
 import { connect } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
 import { createKmsClient, type KmsClient } from '../../src/kms/client.ts';
-import { encodeEncryptRequest } from '../../src/kms/codec/v2.ts';
+import { encodeEncryptRequest, encodeStatusRequest } from '../../src/kms/codec/v2.ts';
 import {
   createHeaderWriter,
   lastData,
   OPENING,
   openConnection,
   prefixed,
+  type RawConnection,
 } from '../fuzz/raw-connection.ts';
 import { type Plugin, startPlugin } from '../servers/plugin.ts';
 import { waitUntil } from '../servers/wait-until.ts';
 import { temporaryFolder } from '../unit/temporary-folder.ts';
-import { startFakeVault } from './fake-vault.ts';
+import { type FakeVault, startFakeVault } from './fake-vault.ts';
 import { localProviders, vaultProviders } from './program.ts';
 
 const CALLS = 64;
 const STOP_LIMIT_MS = 5_000;
 const UNAVAILABLE = 14;
 const SEED = Buffer.alloc(32, 0x5e);
+
+/** A plugin that is ready, with a keyring of its own. */
+async function pluginOnKeyring(t: TestContext): Promise<Plugin> {
+  const dir = temporaryFolder(t);
+  return await readyPlugin(dir, await localProviders(dir));
+}
+
+type PluginOnVault = AsyncDisposable & { readonly vault: FakeVault; readonly plugin: Plugin };
+
+/** A plugin that is ready, with a Vault whose answers a test holds back. */
+async function pluginOnVault(t: TestContext): Promise<PluginOnVault> {
+  await using stack = new AsyncDisposableStack();
+  const vault = stack.use(await startFakeVault());
+  const dir = temporaryFolder(t);
+  const plugin = stack.use(await readyPlugin(dir, vaultProviders(dir, 'hvs.x', [vault.address])));
+  const both = stack.move();
+  return { vault, plugin, [Symbol.asyncDispose]: () => both.disposeAsync() };
+}
+
+async function readyPlugin(dir: string, providers: readonly object[]): Promise<Plugin> {
+  await using stack = new AsyncDisposableStack();
+  const plugin = stack.use(await startPlugin({ dir, config: { providers } }));
+  await plugin.ready();
+  stack.move();
+  return plugin;
+}
 
 /** Clients that are connected, since each has had an answer. */
 async function connected(t: TestContext, socket: string, count: number): Promise<KmsClient[]> {
@@ -31,6 +58,20 @@ async function connected(t: TestContext, socket: string, count: number): Promise
   });
   await Promise.all(clients.map(({ v2 }) => v2.status()));
   return clients;
+}
+
+/** A connection without a call. */
+async function opened(t: TestContext, path: string): Promise<RawConnection> {
+  const connection = await openConnection(path);
+  t.after(() => connection.socket.destroy());
+  connection.socket.write(OPENING);
+  return connection;
+}
+
+/** The first call of a connection, whole. */
+function firstCall(method: 'Encrypt' | 'Status', message: Uint8Array): Buffer {
+  const headers = createHeaderWriter().headers(1, `/v2.KeyManagementService/${method}`);
+  return Buffer.concat([headers, lastData(1, prefixed(message))]);
 }
 
 /** Begins so many calls, of all that take time in turn, shared out among the clients. */
@@ -82,11 +123,8 @@ describe('SIGTERM', () => {
     [`over ${CALLS} connections`, CALLS],
   ] as const) {
     it(`answers ${CALLS} calls that wait for Vault, v1 and v2 ${how}, and then ends`, async (t) => {
-      await using vault = await startFakeVault();
-      const dir = temporaryFolder(t);
-      const providers = vaultProviders(dir, 'hvs.x', [vault.address]);
-      await using plugin = await startPlugin({ dir, config: { providers } });
-      await plugin.ready();
+      await using under = await pluginOnVault(t);
+      const { vault, plugin } = under;
       const clients = await connected(t, plugin.socket, count);
       const old = await ciphertextsOf(plugin.client);
       const waiting = vault.hold();
@@ -104,10 +142,7 @@ describe('SIGTERM', () => {
     });
 
     it(`answers ${CALLS} calls of which one has just been answered, ${how}`, async (t) => {
-      const dir = temporaryFolder(t);
-      const providers = await localProviders(dir);
-      await using plugin = await startPlugin({ dir, config: { providers } });
-      await plugin.ready();
+      await using plugin = await pluginOnKeyring(t);
       const clients = await connected(t, plugin.socket, count);
       const calls = begin(clients, await ciphertextsOf(plugin.client));
       // Now all are on the wire: each was written before the first answer could be read.
@@ -120,27 +155,19 @@ describe('SIGTERM', () => {
   }
 
   it('answers the first call of a client that was connected, though all others have left by then', async (t) => {
-    await using vault = await startFakeVault();
-    const dir = temporaryFolder(t);
-    const providers = vaultProviders(dir, 'hvs.x', [vault.address]);
-    await using plugin = await startPlugin({ dir, config: { providers } });
-    await plugin.ready();
+    await using under = await pluginOnVault(t);
+    const { vault, plugin } = under;
     const [client] = await connected(t, plugin.socket, 1);
-    const late = await openConnection(plugin.socket);
-    t.after(() => late.socket.destroy());
-    late.socket.write(OPENING);
+    const [late, idle] = await Promise.all([opened(t, plugin.socket), opened(t, plugin.socket)]);
+    idle.socket.write(firstCall('Status', encodeStatusRequest({})));
+    await idle.until(() => idle.ends.has(1));
     const waiting = vault.hold();
     const call = client?.v1.encrypt(SEED);
     await waiting;
     process.kill(plugin.process.pid, 'SIGTERM');
-    await new Promise((resolve) => setTimeout(resolve, 200)); // clients have been sent elsewhere
-    const message = prefixed(encodeEncryptRequest({ plaintext: SEED, uid: 'late' }));
-    late.socket.write(
-      Buffer.concat([
-        createHeaderWriter().headers(1, '/v2.KeyManagementService/Encrypt'),
-        lastData(1, message),
-      ]),
-    );
+    await idle.closed; // a client without a call in progress has been sent elsewhere
+    const message = encodeEncryptRequest({ plaintext: SEED, uid: 'late' });
+    late.socket.write(firstCall('Encrypt', message));
     const asked = () => vault.asked.filter(({ path }) => path.includes('/encrypt/')).length;
     const before = asked();
     await waitUntil('the late call at Vault', STOP_LIMIT_MS, async () => asked() > before);
@@ -154,10 +181,7 @@ describe('SIGTERM', () => {
   });
 
   it('under calls that never stop does none of them without answering it', async (t) => {
-    const dir = temporaryFolder(t);
-    const providers = await localProviders(dir);
-    await using plugin = await startPlugin({ dir, config: { providers } });
-    await plugin.ready();
+    await using plugin = await pluginOnKeyring(t);
     const clients = await connected(t, plugin.socket, 16);
     const answered = new Set<string>();
     const refused = new Set<string>();
@@ -194,11 +218,8 @@ describe('SIGTERM', () => {
   });
 
   it('ends in time though Vault never answers, and says so to the caller', async (t) => {
-    await using vault = await startFakeVault();
-    const dir = temporaryFolder(t);
-    const providers = vaultProviders(dir, 'hvs.x', [vault.address]);
-    await using plugin = await startPlugin({ dir, config: { providers } });
-    await plugin.ready();
+    await using under = await pluginOnVault(t);
+    const { vault, plugin } = under;
     const [client] = await connected(t, plugin.socket, 1);
     assert.ok(client !== undefined);
     const waiting = vault.hold();
@@ -221,10 +242,7 @@ describe('SIGTERM', () => {
     ['has sent no call yet', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u0004\0\0\0\0\0'],
   ] as const) {
     it(`does not wait for a client that is connected and ${what}`, async (t) => {
-      const dir = temporaryFolder(t);
-      const providers = await localProviders(dir);
-      await using plugin = await startPlugin({ dir, config: { providers } });
-      await plugin.ready();
+      await using plugin = await pluginOnKeyring(t);
       const socket = connect(plugin.socket);
       t.after(() => socket.destroy());
       socket.on('error', () => socket.destroy()).write(Buffer.from(bytes, 'latin1'));
@@ -236,11 +254,8 @@ describe('SIGTERM', () => {
   }
 
   it('twice ends at once, with calls cut off and code 1', async (t) => {
-    await using vault = await startFakeVault();
-    const dir = temporaryFolder(t);
-    const providers = vaultProviders(dir, 'hvs.x', [vault.address]);
-    await using plugin = await startPlugin({ dir, config: { providers } });
-    await plugin.ready();
+    await using under = await pluginOnVault(t);
+    const { vault, plugin } = under;
     const waiting = vault.hold();
     const call = plugin.client.v2.encrypt(SEED, 'held').catch(() => undefined);
     await waiting;
@@ -255,9 +270,7 @@ describe('SIGTERM', () => {
 });
 
 it('SIGHUP ends nothing', async (t) => {
-  const dir = temporaryFolder(t);
-  await using plugin = await startPlugin({ dir, config: { providers: await localProviders(dir) } });
-  await plugin.ready();
+  await using plugin = await pluginOnKeyring(t);
   process.kill(plugin.process.pid, 'SIGHUP');
   await waitUntil('the reload', STOP_LIMIT_MS, () =>
     plugin.log().some(({ msg }) => msg === 'configuration reloaded'),

@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { createAuthority } from '../servers/certificates.ts';
 import {
   type EarlierKind,
   type EarlierPlugin,
@@ -15,9 +14,9 @@ import { type KubeApiserver, startKubeApiserver } from '../servers/kube-apiserve
 import { writeKubeconfig } from '../servers/kubeconfig.ts';
 import { PROGRAM } from '../servers/plugin.ts';
 import { type RunningProcess, startServer } from '../servers/process.ts';
-import { startSealableVault, type Vault } from '../servers/vault.ts';
+import type { Vault } from '../servers/vault.ts';
 import { transitPolicy } from '../servers/vault-admin.ts';
-import { testFolder } from '../vault/vault-under-test.ts';
+import { startTlsVault, testFolder } from '../vault/vault-under-test.ts';
 import { documentBlocks, type NodeFolder, nodeFolder } from './document.ts';
 
 type Page = {
@@ -101,17 +100,9 @@ let api: KubeApiserver;
 
 async function startServers(): Promise<void> {
   const dir = mkdtempSync(join(folder.path, 'servers-'));
-  const authority = await createAuthority(dir);
-  const certificate = await authority.issue('vault', {
-    commonName: 'vault',
-    hosts: ['127.0.0.1'],
-  });
-  ca = authority.ca;
-  vault = await startSealableVault({
-    release: 'newest',
-    dir,
-    tls: { ...certificate, caFile: authority.caFile },
-  });
+  const started = await startTlsVault(dir);
+  ca = started.authority.ca;
+  vault = started.vault;
   const { admin } = vault;
   await admin.enableSecrets('transit');
   etcd = await startEtcd({ dir });

@@ -5,16 +5,10 @@ import { after, before, describe, it } from 'node:test';
 import { IDENTITY, kmsProvider } from '../servers/encryption-configuration.ts';
 import { type Etcd, startEtcd } from '../servers/etcd.ts';
 import { type KubeApiserver, startKubeApiserver } from '../servers/kube-apiserver.ts';
-import { type Plugin, startAgain, startPlugin } from '../servers/plugin.ts';
+import { type Plugin, startAgain } from '../servers/plugin.ts';
 import { startSealableVault, type Vault } from '../servers/vault.ts';
 import { waitUntil } from '../servers/wait-until.ts';
-import {
-  POLICY,
-  prepareTransit,
-  secretFile,
-  testFolder,
-  vaultConfig,
-} from '../vault/vault-under-test.ts';
+import { prepareTransit, startWithToken, testFolder } from '../vault/vault-under-test.ts';
 
 const SECRETS = 20;
 const READ_MS = 120_000;
@@ -62,13 +56,8 @@ for (const { api: version, cache, needsVault } of cases) {
       vault = await startSealableVault({ release: 'newest', dir });
       await prepareTransit(vault.admin);
       const own = folder.sub('plugin');
-      const token = await vault.admin.createToken({ policies: [POLICY], period: '1h' });
-      const tokenFile = secretFile(own, 'token', token);
-      const config = {
-        ...vaultConfig(vault.address, { token: { tokenFile } }),
-        ...(cache ? { decryptCache: {} } : {}),
-      };
-      plugin = await startPlugin({ dir: own, config });
+      const top = cache ? { decryptCache: {} } : {};
+      plugin = await startWithToken(vault.admin, vault.address, own, { period: '1h' }, {}, top);
       await plugin.ready();
       etcd = await startEtcd({ dir });
       api = await startKubeApiserver({

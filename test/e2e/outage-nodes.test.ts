@@ -5,17 +5,10 @@ import { after, before, describe, it } from 'node:test';
 import { IDENTITY, kmsProvider } from '../servers/encryption-configuration.ts';
 import { type Etcd, startEtcd } from '../servers/etcd.ts';
 import { type KubeApiserver, startKubeApiserver } from '../servers/kube-apiserver.ts';
-import { type Plugin, startAgain, startPlugin } from '../servers/plugin.ts';
+import { type Plugin, startAgain } from '../servers/plugin.ts';
 import { startSealableVault, type Vault } from '../servers/vault.ts';
 import { waitUntil } from '../servers/wait-until.ts';
-import {
-  KEY,
-  POLICY,
-  prepareTransit,
-  secretFile,
-  testFolder,
-  vaultConfig,
-} from '../vault/vault-under-test.ts';
+import { KEY, prepareTransit, startWithToken, testFolder } from '../vault/vault-under-test.ts';
 
 const WAIT_MS = 120_000;
 const OF_AN_OUTAGE = 'local-kek.trousseau.io';
@@ -32,12 +25,8 @@ describe('two control-plane nodes with the decrypt cache on, KMS v2,', { timeout
 
   const startNode = async (name: string): Promise<Node> => {
     const own = folder.sub(name);
-    const token = await vault.admin.createToken({ policies: [POLICY], period: '1h' });
-    const tokenFile = secretFile(own, 'token', token);
-    const plugin = await startPlugin({
-      dir: own,
-      config: { ...vaultConfig(vault.address, { token: { tokenFile } }), decryptCache: {} },
-    });
+    const top = { decryptCache: {} };
+    const plugin = await startWithToken(vault.admin, vault.address, own, { period: '1h' }, {}, top);
     await plugin.ready();
     const api = await startKubeApiserver({
       dir: join(folder.path, 'servers'),

@@ -6,14 +6,13 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { testServers } from '../../scripts/test-servers/binaries.ts';
-import { createAuthority } from '../servers/certificates.ts';
 import { type Etcd, startEtcd } from '../servers/etcd.ts';
 import { type KubeApiserver, startKubeApiserver } from '../servers/kube-apiserver.ts';
 import { writeKubeconfig } from '../servers/kubeconfig.ts';
 import { PROGRAM } from '../servers/plugin.ts';
 import { type RunningProcess, startServer } from '../servers/process.ts';
-import { startSealableVault, type Vault } from '../servers/vault.ts';
-import { testFolder } from '../vault/vault-under-test.ts';
+import type { Vault } from '../servers/vault.ts';
+import { startTlsVault, testFolder } from '../vault/vault-under-test.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const START_MS = 20_000;
@@ -71,16 +70,7 @@ describe('the steps of the README', { timeout: 360_000 }, () => {
       mkdirSync(join(dir, name), { mode: 0o750, recursive: true });
     symlinkSync(testServers()['vault-newest'], join(dir, 'bin/vault'));
     symlinkSync(testServers().kubectl, join(dir, 'bin/kubectl'));
-    const authority = await createAuthority(dir);
-    const certificate = await authority.issue('vault', {
-      commonName: 'vault',
-      hosts: ['127.0.0.1'],
-    });
-    vault = await startSealableVault({
-      release: 'newest',
-      dir,
-      tls: { ...certificate, caFile: authority.caFile },
-    });
+    ({ vault } = await startTlsVault(dir));
     etcd = await startEtcd({ dir });
     api = await startKubeApiserver({ dir, etcd: etcd.endpoint });
     await api.secrets.create('from-before', 'written in clear');

@@ -4,11 +4,11 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Plugin } from '../servers/plugin.ts';
-import { startSilentHost } from '../servers/silent-host.ts';
 import { startToxiproxy, type Toxic, type ToxicWay, type Toxiproxy } from '../servers/toxiproxy.ts';
 import { type DevVault, startDevVault } from '../servers/vault.ts';
 import { waitUntil } from '../servers/wait-until.ts';
 import { prepareTransit, testFolder } from '../vault/vault-under-test.ts';
+import { hostIsGone } from './host-is-gone.ts';
 import { startLoad, startOnVault, summary, told } from './load.ts';
 
 const DEADLINE_MS = 1_000;
@@ -65,21 +65,7 @@ const both = (toxic: Toxic): readonly Toxic[] => [
   { ...toxic, stream: 'downstream' },
 ];
 
-/** Packets of the way are dropped from the first one on: what is open is cut, nothing new opens. */
-function hostIsGone(): Pick<Trouble, 'begin' | 'end'> {
-  let host: AsyncDisposable | undefined;
-  return {
-    async begin() {
-      await way.disable();
-      host = await startSilentHost(folder.path, Number(way.address.split(':')[1]));
-    },
-    async end() {
-      await host?.[Symbol.asyncDispose]();
-      await way.enable();
-    },
-  };
-}
-
+const gone = hostIsGone(folder.path);
 const troubles: readonly Trouble[] = [
   toxics('is slow and uneven, 100 ms and up to 80 more or less', 'all', {
     type: 'latency',
@@ -114,7 +100,12 @@ const troubles: readonly Trouble[] = [
     begin: () => way.disable(),
     end: () => way.enable(),
   },
-  { name: 'drops what asks for a connection', served: 'none', ...hostIsGone() },
+  {
+    name: 'drops what asks for a connection',
+    served: 'none',
+    begin: () => gone.begin(way),
+    end: () => gone.end(way),
+  },
 ];
 
 async function through(t: TestContext, { served, begin, end }: Trouble): Promise<void> {

@@ -3,11 +3,11 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Plugin } from '../servers/plugin.ts';
-import { startSilentHost } from '../servers/silent-host.ts';
 import { startToxiproxy, type Toxic, type ToxicWay, type Toxiproxy } from '../servers/toxiproxy.ts';
 import { type DevVault, startDevVault } from '../servers/vault.ts';
 import { waitUntil } from '../servers/wait-until.ts';
 import { PLAIN, prepareTransit, testFolder } from '../vault/vault-under-test.ts';
+import { hostIsGone } from './host-is-gone.ts';
 import { inUse } from './in-use.ts';
 import { startLoad, startOnVault, summary, told } from './load.ts';
 
@@ -89,21 +89,6 @@ const toxic = (name: string, added: Toxic): Trouble => ({
   end: (way) => way.cure(),
 });
 
-/** Packets of the way are dropped from the first one on: what is open is cut, nothing new opens. */
-function hostIsGone(): Pick<Trouble, 'begin' | 'end'> {
-  let host: AsyncDisposable | undefined;
-  return {
-    async begin(way) {
-      await way.disable();
-      host = await startSilentHost(folder.path, Number(way.address.split(':')[1]));
-    },
-    async end(way) {
-      await host?.[Symbol.asyncDispose]();
-      await way.enable();
-    },
-  };
-}
-
 const troubles: readonly Trouble[] = [
   toxic('takes 1.5 s', { type: 'latency', attributes: { latency: 1_500, jitter: 300 } }),
   toxic('resets each connection at once', { type: 'reset_peer', attributes: { timeout: 0 } }),
@@ -114,7 +99,7 @@ const troubles: readonly Trouble[] = [
     begin: (way) => way.disable(),
     end: (way) => way.enable(),
   },
-  { name: 'drops what asks for a connection', ...hostIsGone() },
+  { name: 'drops what asks for a connection', ...hostIsGone(folder.path) },
 ];
 
 async function through(

@@ -2,12 +2,10 @@
  * A way to a real Vault on which answers take their time, as through a slow link: Vault has done by
  * then what was asked, whether or not anybody still waits.
  */
-import { createServer, request as forward } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type Forwarding, startForwarding } from './forwarding.ts';
 
-export type SlowAnswers = AsyncDisposable & {
-  readonly address: string;
+export type SlowAnswers = Forwarding & {
   /** How many requests to a path have reached Vault and were answered by it. */
   answered(path: string): number;
 };
@@ -18,27 +16,12 @@ export async function startSlowAnswers(
   takes: (path: string) => number,
 ): Promise<SlowAnswers> {
   const answered: string[] = [];
-  const server = createServer((incoming, outgoing) => {
-    const { method = '', url = '', headers } = incoming;
-    const path = url.replace('/v1/', '');
-    const upstream = forward(new URL(url, target), { method, headers }, async (answer) => {
+  const forwarding = await startForwarding(target, {
+    async answered(url) {
+      const path = url.replace('/v1/', '');
       answered.push(path);
       await sleep(takes(path));
-      outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
-      answer.pipe(outgoing);
-    });
-    upstream.on('error', () => outgoing.destroy());
-    incoming.pipe(upstream);
+    },
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  return {
-    address: `http://127.0.0.1:${port}`,
-    answered: (path) => answered.filter((each) => each === path).length,
-    [Symbol.asyncDispose]: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  };
+  return { ...forwarding, answered: (path) => answered.filter((each) => each === path).length };
 }

@@ -13,7 +13,6 @@ import {
   readReply,
   type VaultReply,
 } from '../../src/providers/vault/reply.ts';
-import { createAuthority } from '../servers/certificates.ts';
 import { startServer } from '../servers/process.ts';
 import { type DevVault, startDevVault, startSealableVault } from '../servers/vault.ts';
 import {
@@ -21,6 +20,7 @@ import {
   PLAIN,
   prepareTransit,
   RELEASES,
+  startTlsVault,
   startWithToken,
   testFolder,
 } from './vault-under-test.ts';
@@ -211,13 +211,8 @@ describe('a Vault that cannot serve', { timeout: 120_000 }, () => {
 
   it('an address in http of one that speaks TLS is named as that', async () => {
     const dir = folder.sub('tls');
-    const authority = await createAuthority(dir);
-    const server = await authority.issue('server', { commonName: 'vault', hosts: ['127.0.0.1'] });
-    await using vault = await startSealableVault({
-      release: 'newest',
-      dir,
-      tls: { ...server, caFile: authority.caFile },
-    });
+    await using encrypted = await startTlsVault(dir);
+    const { vault } = encrypted;
     await prepareTransit(vault.admin);
     const address = vault.address.replace('https:', 'http:');
     await using plugin = await startWithToken(vault.admin, address, folder.sub('plain'));

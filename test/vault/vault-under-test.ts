@@ -3,8 +3,13 @@ import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import {
+  type CertificateAuthority,
+  createAuthority,
+  type KeyPair,
+} from '../servers/certificates.ts';
 import { type Plugin, type PluginOptions, startPlugin } from '../servers/plugin.ts';
-import type { VaultRelease } from '../servers/vault.ts';
+import { startSealableVault, type Vault, type VaultRelease } from '../servers/vault.ts';
 import { transitPolicy, type VaultAdmin } from '../servers/vault-admin.ts';
 
 export const RELEASES: readonly VaultRelease[] = ['oldest', 'newest'];
@@ -24,6 +29,24 @@ export function testFolder(): { readonly path: string; sub(name: string): string
     },
     remove: () => rmSync(path, { recursive: true, force: true }),
   };
+}
+
+export type TlsVault = AsyncDisposable & {
+  readonly vault: Vault;
+  readonly authority: CertificateAuthority;
+  readonly server: KeyPair;
+};
+
+/** A Vault that speaks TLS, with a certificate of a private authority; both are files of `dir`. */
+export async function startTlsVault(
+  dir: string,
+  hosts: readonly string[] = ['127.0.0.1'],
+): Promise<TlsVault> {
+  const authority = await createAuthority(dir);
+  const server = await authority.issue('server', { commonName: 'vault', hosts });
+  const tls = { ...server, caFile: authority.caFile };
+  const vault = await startSealableVault({ release: 'newest', dir, tls });
+  return { vault, authority, server, [Symbol.asyncDispose]: async () => await vault.stop() };
 }
 
 /** Makes what steps 1 and 2 of the README make. */

@@ -10,6 +10,7 @@ import { startDevVault, startSealableVault } from '../servers/vault.ts';
 import {
   PLAIN,
   prepareTransit,
+  startTlsVault,
   startWithAppRole,
   startWithToken,
   testFolder,
@@ -112,17 +113,9 @@ describe('requests to Vault', { timeout: 120_000 }, () => {
 describe('TLS to Vault', { timeout: 120_000 }, () => {
   it('takes a private authority, and refuses a certificate of another one, or for another name', async () => {
     const dir = folder.sub('tls-vault');
-    const authority = await createAuthority(dir);
+    await using encrypted = await startTlsVault(dir, ['vault.example', '127.0.0.1']);
+    const { vault, authority } = encrypted;
     const other = await createAuthority(dir, 'other');
-    const server = await authority.issue('server', {
-      commonName: 'vault',
-      hosts: ['vault.example', '127.0.0.1'],
-    });
-    await using vault = await startSealableVault({
-      release: 'newest',
-      dir,
-      tls: { ...server, caFile: authority.caFile },
-    });
     await prepareTransit(vault.admin);
     const start = (name: string, tls: object) =>
       startWithToken(vault.admin, vault.address, folder.sub(name), {}, { tls });
@@ -217,13 +210,8 @@ async function startConnectProxy(tls?: { readonly cert: Buffer; readonly key: Bu
 describe('the authorities that are listed', { timeout: 120_000 }, () => {
   it('are trusted as they are, without the root above them too', async () => {
     const dir = folder.sub('intermediate');
-    const authority = await createAuthority(dir);
-    const server = await authority.issue('server', { commonName: 'vault', hosts: ['127.0.0.1'] });
-    await using vault = await startSealableVault({
-      release: 'newest',
-      dir,
-      tls: { ...server, caFile: authority.caFile },
-    });
+    await using encrypted = await startTlsVault(dir);
+    const { vault, server } = encrypted;
     await prepareTransit(vault.admin);
     // The end of the chain alone, which is no root; an intermediate is trusted in the same way.
     await using plugin = await startWithToken(
@@ -240,15 +228,10 @@ describe('the authorities that are listed', { timeout: 120_000 }, () => {
 describe('an HTTP CONNECT proxy', { timeout: 120_000 }, () => {
   it('that is configured is the way to Vault, by TLS or not, and TLS goes through it to Vault itself', async () => {
     const dir = folder.sub('proxied-vault');
-    const authority = await createAuthority(dir);
-    const server = await authority.issue('server', { commonName: 'vault', hosts: ['127.0.0.1'] });
+    await using encrypted = await startTlsVault(dir);
+    const { vault, authority, server } = encrypted;
     // Of the same private authority, which the system does not know.
     const pair = { cert: readFileSync(server.certFile), key: readFileSync(server.keyFile) };
-    await using vault = await startSealableVault({
-      release: 'newest',
-      dir,
-      tls: { ...server, caFile: authority.caFile },
-    });
     await prepareTransit(vault.admin);
     for (const secure of [false, true]) {
       await using proxy = await startConnectProxy(secure ? pair : undefined);
