@@ -70,6 +70,11 @@ export type Keyring = {
   release(): Kept | undefined;
   /** Goes on with what a keyring of the same providers has kept for an outage. */
   inherit(kept: Kept | undefined): void;
+  /**
+   * Has its own providers decrypt what a keyring of other providers has kept for an outage; does nothing
+   * unless it is ready.
+   */
+  adopt(left: HandedOver): void;
 };
 
 export type KeyringOptions = {
@@ -102,7 +107,7 @@ const MOST_WAITING: Readonly<Record<Lane, number>> = {
   urgent: MOST_CALLS.ordinary + MOST_CALLS.urgent,
 };
 
-/** What one process leaves to the one after it; no secret is in it. */
+/** What one process or keyring leaves to the one after it; no secret is in it. */
 export type HandedOver = {
   readonly key: AnnouncedKey;
   /** As {@link Keyring.sources} had them. */
@@ -134,6 +139,19 @@ export function createKeyring(options: KeyringOptions): Keyring {
     if (memory?.forget()) log.warn?.('what was kept for an outage is forgotten', { why });
   };
 
+  /**
+   * Seeds become sources again under the key_id that they were encrypted under, and no other. What policy
+   * rules out is not asked for: its refusal would have all of it forgotten.
+   */
+  const adopt = (left: HandedOver, { keyId, description }: AnnouncedKey): void => {
+    const { minDecryptionVersion: least } = description;
+    const allowed = (all: readonly Uint8Array[]): readonly Uint8Array[] =>
+      all.filter((one) => (writer.versionOf(one) ?? least) >= least);
+    const sources = allowed(left.sources);
+    const others = allowed(left.ciphertexts);
+    memory?.adopt(left.key.keyId === keyId ? sources : [], [...sources, ...others]);
+  };
+
   const report = (seen: Seen): void => {
     const before = state;
     state = nextState(before, seen, clock.now());
@@ -141,10 +159,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
     if (state.kind === 'refused') forget(state.why.message);
     if (state.kind === 'ready') {
       memory?.announce(state.key.keyId);
-      const left = before.kind === 'starting' ? options.remembered : undefined;
-      const isSame = left?.key.keyId === state.key.keyId;
-      if (left !== undefined)
-        memory?.adopt(isSame ? left.sources : [], [...left.sources, ...left.ciphertexts]);
+      if (before.kind === 'starting' && options.remembered !== undefined)
+        adopt(options.remembered, state.key);
     }
     const least = raisedMinimum(before, state);
     if (least !== undefined) memory?.dropBelow(least);
@@ -304,6 +320,9 @@ export function createKeyring(options: KeyringOptions): Keyring {
       if (kept === undefined || state.kind !== 'ready') return;
       memory?.inherit(kept);
       memory?.dropBelow(state.key.description.minDecryptionVersion);
+    },
+    adopt(left) {
+      if (state.kind === 'ready') adopt(left, state.key);
     },
   };
 }

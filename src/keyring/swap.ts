@@ -16,7 +16,8 @@ export type KeyringSwap = {
    * From now on calls go to `next`, which has been started already. What the old one has sent ends
    * on it, unless it is not ready, and it is stopped after that. What waits or fails on it begins anew
    * on the next one: it may be waiting for something that will never be. Where both have the same
-   * providers, `next` goes on with what the old one has kept for an outage.
+   * providers, `next` goes on with what the old one has kept for an outage; otherwise it has its own
+   * providers decrypt the ciphertexts of it.
    *
    * Resolves when the old one has stopped.
    */
@@ -85,10 +86,12 @@ export function createKeyringSwap(first: Keyring): KeyringSwap {
       sample: () => current.keyring.sample(),
       release: () => current.keyring.release(),
       inherit: (kept) => current.keyring.inherit(kept),
+      adopt: (left) => current.keyring.adopt(left),
     },
     replace(next, sameProviders = false) {
       const before = current;
       if (sameProviders) next.inherit(before.keyring.release());
+      else leave(before.keyring, next);
       current = seatOf(next);
       before.replaced = true;
       before.keyring.abandon();
@@ -97,6 +100,13 @@ export function createKeyringSwap(first: Keyring): KeyringSwap {
       return retired;
     },
   };
+}
+
+/** kube-apiserver asks again for no seed that it has: what is not left here is missing in the next outage. */
+function leave(before: Keyring, next: Keyring): void {
+  const key = knownKey(before.state());
+  if (key === undefined) return;
+  next.adopt({ key, sources: before.sources(), ciphertexts: before.ciphertexts() });
 }
 
 function seatOf(keyring: Keyring): Seat {

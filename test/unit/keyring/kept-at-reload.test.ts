@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { createKeyringSwap } from '../../../src/keyring/swap.ts';
 import { settle } from '../driven-clock.ts';
+import { createFakeProvider } from '../fake-provider.ts';
 import {
   ALL,
   keyringUnderTest,
@@ -27,6 +28,7 @@ async function replaced(sameProviders: boolean, before: Change, during: Change) 
   await during({ ...setup, keyring: next.keyring });
   await settle();
   await replace(next.keyring, sameProviders);
+  await settle();
   return { ...setup, keyring };
 }
 
@@ -37,7 +39,44 @@ describe('a keyring that takes the place of another', () => {
   type Row = readonly [string, boolean, Change, Change, { read: string; seed: string }];
   const rows: readonly Row[] = [
     ['has all of it where its providers are the same', true, nothing, nothing, ALL],
-    ['has nothing where they are not', false, nothing, nothing, NOTHING],
+    ['has its own providers decrypt it where they are others', false, nothing, nothing, ALL],
+    [
+      'has no source of another key than the one that it announces, of whatever providers',
+      false,
+      async ({ provider }) => provider.rotate(2_000),
+      nothing,
+      { read: 'ok', seed: 'unavailable' },
+    ],
+    [
+      'has nothing that policy rules out meanwhile, of whatever providers',
+      false,
+      async ({ provider }) => {
+        provider.rotate(2_000);
+        provider.minDecryptionVersion = 2;
+      },
+      nothing,
+      NOTHING,
+    ],
+    [
+      'has nothing where the one before was refused, whatever its providers were',
+      false,
+      async (setup) => {
+        setup.provider.failing.all = 'denied';
+        await minute(setup);
+        delete setup.provider.failing.all;
+      },
+      nothing,
+      NOTHING,
+    ],
+    [
+      'has nothing that its own providers do not decrypt',
+      false,
+      nothing,
+      async ({ provider }) => {
+        provider.failing.decrypt = 'unavailable';
+      },
+      NOTHING,
+    ],
     [
       'has no source of another key than the one that it announces',
       true,
@@ -87,6 +126,23 @@ describe('a keyring that takes the place of another', () => {
       await setup.keyring.stop();
     });
   }
+
+  it('reads on what a provider has encrypted that only decrypts from now on', async () => {
+    const setup = await keyringUnderTest();
+    const { keyring, replace } = createKeyringSwap(setup.keyring);
+    const writer = createFakeProvider('next', 9_000);
+    const next = await startNode(writer, setup.clock, 10, [setup.provider]);
+    const before = setup.provider.calls.decrypt;
+    await replace(next.keyring, false);
+    await settle();
+    assert.equal(setup.provider.calls.decrypt, before + 1, 'one request for all of it');
+    setup.provider.failing.all = 'unavailable';
+    writer.failing.all = 'unavailable';
+    await setup.clock.advance(MINUTE);
+    assert.equal(await reading({ ...setup, keyring }), 'ok');
+    assert.equal(await seeding({ ...setup, keyring }), 'unavailable');
+    await keyring.stop();
+  });
 
   it('makes nothing younger', async () => {
     const setup = await replaced(true, ({ clock }) => clock.advance(10 * MINUTE), nothing);
