@@ -11,6 +11,7 @@ import {
   buildKeyring,
   isAcknowledged,
   keepsWriter,
+  removedReaders,
   sameFileIn,
   sameKeyring,
   sameProviders,
@@ -32,7 +33,13 @@ export type CandidateContext = BuildContext & {
 export function createAttempt(context: CandidateContext): ReloaderOptions['attempt'] {
   const { swap, started, current, apply } = context;
   return async (config, evenIfSame, signal): Promise<Candidate> => {
-    const warnings = [...restartWarnings(started, config)];
+    const warnings = [
+      ...restartWarnings(started, config),
+      ...removedReaders(config, current()).map(
+        (name) =>
+          `${name} is not in providers any more: what its key has encrypted cannot be decrypted, unless another provider has the same key`,
+      ),
+    ];
     const same = sameKeyring(config, current());
     if (!evenIfSame && same) {
       return {

@@ -11,6 +11,7 @@ import type { Log } from '../observe/log.ts';
 import type { KeyDescription } from '../providers/provider.ts';
 import type { Clock, Timer } from '../system/clock.ts';
 import { createStateWriter, readStateFile, type StateWriter } from '../system/state-file.ts';
+import { keyOf } from './providers.ts';
 
 export type Handover = {
   /** What was announced last for the key that the configuration names; undefined where it is not known. */
@@ -207,13 +208,10 @@ function withoutUndefined(parsed: v.InferOutput<typeof schema>): Content {
   return JSON.parse(JSON.stringify(parsed)) as Content;
 }
 
-/** What names the key in the configuration, and none of the addresses. */
+/** What names the key that the configuration encrypts with. */
 function providerOf({ providers, write }: ResolvedConfig): readonly string[] {
   const writer = providers.find(({ name }) => name === write[0]);
-  if (writer === undefined) return [];
-  return 'vault' in writer
-    ? ['vault', writer.vault.namespace ?? '', writer.vault.mount, writer.vault.key]
-    : ['local', writer.local.keyringFile];
+  return writer === undefined ? [] : keyOf(writer);
 }
 
 function reason(error: unknown): string {

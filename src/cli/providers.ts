@@ -94,6 +94,24 @@ export function keepsWriter(next: ResolvedConfig, current: ResolvedConfig): bool
 }
 
 /**
+ * The providers that only decrypt and whose key no provider of the next configuration names any more. The one
+ * that encrypts is none of them: a reload proves that what it has encrypted can still be decrypted.
+ */
+export function removedReaders(next: ResolvedConfig, current: ResolvedConfig): readonly string[] {
+  return current.providers
+    .filter(({ name }) => name !== current.write[0])
+    .filter((one) => !next.providers.some((other) => isDeepStrictEqual(keyOf(one), keyOf(other))))
+    .map(({ name }) => name);
+}
+
+/** What names the key of a provider, and none of the addresses. */
+export function keyOf(provider: ResolvedConfig['providers'][number]): readonly string[] {
+  return 'vault' in provider
+    ? ['vault', provider.vault.namespace ?? '', provider.vault.mount, provider.vault.key]
+    : ['local', provider.local.keyringFile];
+}
+
+/**
  * The provider of another configuration that has the same keyring file as this one has under a name;
  * undefined where there is none.
  */

@@ -1,6 +1,7 @@
 /** One try of each operation at the providers, in batches with whatever else is waiting. */
 
 import { timingSafeEqual } from 'node:crypto';
+import { writtenBy } from '../providers/ciphertext.ts';
 import { fail, type Result, succeed } from '../providers/errors.ts';
 import type { Provider } from '../providers/provider.ts';
 import type { CallSignal } from '../system/call-signal.ts';
@@ -120,14 +121,15 @@ export function createOperations(options: OperationsOptions): Operations {
       if (only !== undefined) {
         const [reader, { batcher }] = only;
         return reader.versionOf(ciphertext) === undefined
-          ? Promise.resolve(fail('invalid', unknownForm(readers)))
+          ? Promise.resolve(fail('invalid', unknownForm(readers, ciphertext)))
           : decryptWith(batcher, ciphertext, lane, signal);
       }
       const able = [...decrypting]
         .filter(([reader]) => reader.versionOf(ciphertext) !== undefined)
         // One that is left alone now would only keep the others waiting.
         .sort(([, a], [, b]) => Number(a.backoff.holds()) - Number(b.backoff.holds()));
-      if (able.length === 0) return Promise.resolve(fail('invalid', unknownForm(readers)));
+      if (able.length === 0)
+        return Promise.resolve(fail('invalid', unknownForm(readers, ciphertext)));
       const attempts = able.map(
         ([, { batcher }]) =>
           (within: CallSignal): Promise<Result<Uint8Array>> =>
@@ -171,7 +173,10 @@ function nameOf({ buffer, byteOffset, length }: Uint8Array): string {
   return Buffer.from(buffer, byteOffset, length).toString('latin1');
 }
 
-function unknownForm(readers: readonly Provider[]): string {
+function unknownForm(readers: readonly Provider[], ciphertext: Uint8Array): string {
   const names = readers.map((reader) => reader.name).join(', ');
-  return `the ciphertext is not of a form that a configured provider (${names}) writes; it is empty, cut, damaged, or another plugin's`;
+  const written = writtenBy(ciphertext);
+  return written === undefined
+    ? `the ciphertext is not of a form that a configured provider (${names}) writes; it is empty, cut, damaged, or another plugin's`
+    : `a provider of the kind ${written.kind} has written the ciphertext, under version ${written.version} of its key, and none of this kind is configured (${names}): put that one back into providers, and keep it there until nothing in etcd was encrypted by it`;
 }

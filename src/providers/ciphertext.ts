@@ -24,6 +24,20 @@ const COLON = 0x3a;
 const ZERO = 0x30;
 const NINE = 0x39;
 
+/** The kinds of providers that there are, by what their ciphertexts begin with. */
+const PROVIDER_KINDS = ['vault', 'local'] as const;
+
+/** What the head of a ciphertext says of who wrote it; undefined where no provider of any kind did. */
+export function writtenBy(
+  ciphertext: Uint8Array,
+): { readonly kind: string; readonly version: number } | undefined {
+  for (const kind of PROVIDER_KINDS) {
+    const version = ciphertextForm(kind).versionOf(ciphertext);
+    if (version !== undefined) return { kind, version };
+  }
+  return undefined;
+}
+
 /** The form of one kind, e.g. `vault`. */
 export function ciphertextForm(kind: string): CiphertextForm {
   const prefix = Buffer.from(`${kind}:v`, 'latin1');

@@ -6,7 +6,7 @@ import { describe, it } from 'node:test';
 import { startPlugin } from '../servers/plugin.ts';
 import { waitUntil } from '../servers/wait-until.ts';
 import { temporaryFolder } from '../unit/temporary-folder.ts';
-import { linesOf, logged, REFUSED, RELOADED, replaceConfig } from './changed-config.ts';
+import { linesOf, logged, REFUSED, RELOADED, reloadOf, replaceConfig } from './changed-config.ts';
 import { askAdmin, localProviders, trousseau } from './program.ts';
 
 const SEED = Buffer.alloc(32, 0x5e);
@@ -116,6 +116,8 @@ describe('the file of a local keyring', () => {
       // Taken away on purpose.
       replaceConfig(dir, { providers: [next] });
       await logged(plugin, RELOADED, 4);
+      assert.match(String((await reloadOf(dir))['why']), /is not in providers any more/);
+      await assert.rejects(v2.decrypt({ ...written, uid: 'read' }));
     });
   }
 });
