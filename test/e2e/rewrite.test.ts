@@ -1,0 +1,113 @@
+/** docs/operations.md and docs/local-keyring.md: a change to another key, until nothing needs the earlier one. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { replaceConfig } from '../daemon/changed-config.ts';
+import { askAdmin, trousseau } from '../daemon/program.ts';
+import { IDENTITY, kmsProvider } from '../servers/encryption-configuration.ts';
+import { type Etcd, startEtcd } from '../servers/etcd.ts';
+import { type KubeApiserver, startKubeApiserver } from '../servers/kube-apiserver.ts';
+import { writeKubeconfig } from '../servers/kubeconfig.ts';
+import { startPlugin } from '../servers/plugin.ts';
+import { waitUntil } from '../servers/wait-until.ts';
+import { testFolder } from '../vault/vault-under-test.ts';
+import { documentBlocks, nodeFolder } from './document.ts';
+
+const WAIT_MS = 120_000;
+const SECRETS = 3;
+const EARLIER = /^ *\d+ local:v1:/m;
+
+/** The first command of the document that begins so. */
+function command(start: string): string {
+  const found = documentBlocks('docs/operations.md').find(
+    ({ language, text }) => language === 'sh' && text.startsWith(start),
+  );
+  assert.ok(found, start);
+  return found.text;
+}
+
+const REPLACE = command('kubectl get secrets --all-namespaces');
+const CHANGE = command('kubectl annotate secrets');
+const COUNT = documentBlocks('docs/operations.md').find(({ text }) =>
+  text.includes("-e '(vault|local)"),
+);
+
+describe('a change to another keyring', { timeout: 480_000 }, () => {
+  const folder = testFolder();
+  let etcd: Etcd;
+  let api: KubeApiserver;
+
+  before(async () => {
+    const dir = folder.sub('servers');
+    etcd = await startEtcd({ dir });
+    api = await startKubeApiserver({ dir, etcd: etcd.endpoint, featureGates: { KMSv1: true } });
+  });
+  after(async () => {
+    await api?.stop();
+    await etcd?.stop();
+    folder.remove();
+  });
+
+  for (const [version, command] of [
+    ['v1', CHANGE],
+    ['v2', REPLACE],
+  ] as const)
+    it(`leaves nothing under the earlier one after the command for KMS ${version}`, async () => {
+      const dir = folder.sub(version);
+      const [one, two] = [join(dir, 'one.json'), join(dir, 'two.json')];
+      for (const file of [one, two]) await trousseau('keyring', 'init', file);
+      await trousseau('keyring', 'rotate', two); // so that v1 shows which of them it was
+      const providers = [
+        { name: 'two', local: { keyringFile: two } },
+        { name: 'one', local: { keyringFile: one } },
+      ];
+      await using plugin = await startPlugin({ dir, config: { providers: providers.slice(1) } });
+      await plugin.ready();
+      await etcd.deletePrefix('/registry/secrets/');
+      await api.restart([kmsProvider(version, plugin.socket), IDENTITY], { KMSv1: true });
+      const kubeconfig = join(dir, 'kubeconfig');
+      writeKubeconfig(kubeconfig, api);
+      const node = nodeFolder({
+        dir: join(dir, 'node'),
+        vault: { address: '', token: '', caFile: '' },
+        ...{ kubeconfig, etcd: etcd.endpoint },
+      });
+      let secrets = 0;
+      for (; secrets < SECRETS; secrets += 1)
+        await api.secrets.create(`s-${secrets}`, `value ${secrets}`);
+      const use = async (change: object): Promise<void> => {
+        const asked = Date.now();
+        replaceConfig(dir, change);
+        await waitUntil('it is taken', WAIT_MS, async () => {
+          const { body } = await askAdmin(join(dir, 'admin.sock'), '/readyz');
+          const { at = '', ok } = body['reload'] as { readonly at?: string; readonly ok?: boolean };
+          return ok === true && Date.parse(at) >= asked;
+        });
+      };
+      await use({ providers, write: ['two'] });
+      await waitUntil('a new Secret is under the new key', WAIT_MS, async () => {
+        await api.kmsHealth(); // has kube-apiserver ask for Status
+        const name = `s-${secrets}`;
+        await api.secrets.create(name, `value ${secrets}`);
+        secrets += 1;
+        return String(await etcd.range(`/registry/secrets/default/${name}`)).includes('local:v2:');
+      });
+      assert.match(await node.shell(COUNT?.text ?? ''), EARLIER);
+      if (version === 'v1') {
+        assert.match(await node.shell(REPLACE), /s-0 replaced/);
+        assert.match(await node.shell(COUNT?.text ?? ''), EARLIER, 'not with that of KMS v2');
+      }
+      await node.shell(command);
+      const left = await node.shell(COUNT?.text ?? '');
+      assert.doesNotMatch(left, EARLIER);
+      assert.match(left, new RegExp(`^ *${secrets} k8s:enc:kms:${version}:trousseau:$`, 'm'));
+      if (version === 'v2') {
+        const { key_id } = await plugin.client.v2.status();
+        assert.match(left, new RegExp(`^ *${secrets} ${key_id}$`, 'm'));
+      }
+      await use({ providers: providers.slice(0, 1) });
+      await api.restart(undefined, { KMSv1: true });
+      for (let i = 0; i < secrets; i += 1)
+        assert.equal(await api.secrets.read(`s-${i}`), `value ${i}`);
+    });
+});
