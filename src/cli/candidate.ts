@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ResolvedConfig } from '../config/environment.ts';
 import type { KeyId } from '../keyring/key-id.ts';
+import type { Sample } from '../keyring/self-test.ts';
 import { type AnnouncedKey, hasBeenReady, type KeyringState, knownKey } from '../keyring/state.ts';
 import { type KeyringSwap, mayReplace } from '../keyring/swap.ts';
 import type { Log } from '../observe/log.ts';
@@ -55,9 +56,10 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
     const inUse = (): KeyringState => swap.keyring.state();
     const acknowledged = (lost: KeyId): boolean =>
       isAcknowledged(config, lost) || context.isAcknowledged(lost);
+    const keeps = keepsWriter(config, current());
     let taken = false;
-    const announcing = async (key: AnnouncedKey): Promise<void> => {
-      if (taken) await context.announcing?.(key, config);
+    const announcing = async (key: AnnouncedKey, sample: Sample | undefined): Promise<void> => {
+      if (taken) await context.announcing?.(key, sample, config);
     };
     const built = buildKeyring(config, {
       ...{ ...context, log: live.log, isAcknowledged: acknowledged, announcing },
@@ -67,7 +69,8 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
     const sameWriter = isDeepStrictEqual(writerOf(config), writerOf(current()));
     const tried = await tryOut({
       ...{ built, inUse, clock, signal, sameWriter },
-      sample: keepsWriter(config, current()) ? undefined : swap.keyring.sample(),
+      sample: swap.keyring.sample(),
+      keepsWriter: keeps,
       inMemory: (provider) => {
         const same = sameFileIn(current(), config, provider);
         return same === undefined ? undefined : swap.keyring.loaded(same)[0];
@@ -83,6 +86,8 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
         ? { ok: false, why: `${why}; ${AT_ONCE}`, take: async () => apply(config) }
         : { ok: false, why };
     }
+    const isProved = keeps || hasBeenReady(inUse()) || context.remembered?.(config) !== undefined;
+    if (!isProved) warnings.push(UNPROVED);
     if (tried.ok) warnings.push(...tried.value.warnings);
     else warnings.push(`taken though not ready, as none was before: ${tried.error.message}`);
     return {
@@ -92,16 +97,21 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
       async take() {
         taken = true;
         const [before, next] = [knownKey(inUse()), knownKey(built.keyring.state())];
-        if (next !== undefined && next.keyId !== before?.keyId) await announcing(next);
-        const keeps = sameProviders(config, current());
+        if (next !== undefined && next.keyId !== before?.keyId)
+          await announcing(next, built.keyring.sample());
+        const keepsProviders = sameProviders(config, current());
         apply(config);
         live.become(log);
-        swap.replace(built.keyring, keeps).catch((error: unknown) => reportLeft(log, error));
+        swap
+          .replace(built.keyring, keepsProviders)
+          .catch((error: unknown) => reportLeft(log, error));
       },
     };
   };
 }
 
+const UNPROVED =
+  'not proved that it decrypts what is in etcd: this node has had no key yet whose ciphertexts could be tried';
 const AT_ONCE = 'what has changed in log and health holds all the same';
 
 /** Fields that the sockets depend on, which stay as they are while the process lives. */

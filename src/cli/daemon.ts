@@ -12,7 +12,7 @@ import { systemClock } from '../system/clock.ts';
 import { serveOnInherited } from '../system/inherited-serving.ts';
 import type { InheritedSocket } from '../system/inherited-sockets.ts';
 import type { SocketRefusal } from '../system/socket-rights.ts';
-import { stateFile } from '../system/state-file.ts';
+import { stateFiles } from '../system/state-file.ts';
 import { type SocketOptions, serveOnSocket } from '../system/unix-socket.ts';
 import { watchFile } from '../system/watch-file.ts';
 import { VERSION } from '../version.ts';
@@ -62,13 +62,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
   const logins = createLoginMemory(clock);
   let config = started;
   const handover = await openHandover({
-    file: await stateFile(HANDOVER_FILE, env, clock),
+    files: stateFiles(HANDOVER_FILE, env),
     clock,
     log,
   });
   const context = {
     ...{ env, log, clock, logins },
-    remembered: handover.announcedFor,
+    remembered: handover.leftFor,
     announcing: handover.announcing,
     isAcknowledged: (lost: KeyId): boolean => isAcknowledged(config, lost),
     failures: createFailures(log, clock),

@@ -2,8 +2,10 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Environment, ResolvedConfig } from '../config/environment.ts';
 import type { Failures } from '../keyring/failures.ts';
+import type { HandedOver } from '../keyring/handed-over.ts';
 import type { KeyId } from '../keyring/key-id.ts';
-import { createKeyring, type HandedOver, type Keyring } from '../keyring/keyring.ts';
+import { createKeyring, type Keyring } from '../keyring/keyring.ts';
+import type { Sample } from '../keyring/self-test.ts';
 import type { AnnouncedKey } from '../keyring/state.ts';
 import type { Log } from '../observe/log.ts';
 import { createLocalProvider } from '../providers/local/local-provider.ts';
@@ -18,6 +20,7 @@ export type Built = {
   readonly keyring: Keyring;
   /** The name of the provider that encrypts. */
   readonly writer: string;
+  readonly encrypts: Provider;
   /** Those of its providers that only decrypt; the keyring starts and stops them. */
   readonly decryptOnly: readonly Provider[];
 };
@@ -28,10 +31,14 @@ export type BuildContext = {
   readonly clock: Clock;
   /** Whether an operator has said that this announced key is lost for good. */
   readonly isAcknowledged: (lost: KeyId) => boolean;
-  /** What the process before this one has announced of the key that the configuration names. */
+  /** What the process before this one has announced, and whether the configuration names that key. */
   readonly remembered?: (config: ResolvedConfig) => HandedOver | undefined;
   /** Has a new key_id outlive the process, within a second, before it is announced. */
-  readonly announcing?: (key: AnnouncedKey, config: ResolvedConfig) => Promise<void>;
+  readonly announcing?: (
+    key: AnnouncedKey,
+    sample: Sample | undefined,
+    config: ResolvedConfig,
+  ) => Promise<void>;
   /** Where calls that fail are counted, across reloads. */
   readonly failures?: Failures;
   /** One for the whole process. */
@@ -67,12 +74,15 @@ export function buildKeyring(config: ResolvedConfig, context: BuildContext): Bui
     isAcknowledged,
     remembered: context.remembered?.(config),
     ...(failures === undefined ? {} : { failures }),
-    ...(announcing && { announcing: (key: AnnouncedKey) => announcing(key, config) }),
+    ...(announcing && {
+      announcing: (key: AnnouncedKey, sample: Sample | undefined) =>
+        announcing(key, sample, config),
+    }),
     clock,
     log,
   });
   const decryptOnly = readers.filter((reader) => reader !== writer);
-  return { keyring, writer: writer.name, decryptOnly };
+  return { keyring, writer: writer.name, encrypts: writer, decryptOnly };
 }
 
 /** Whether the configuration says that this announced key is lost for good. */

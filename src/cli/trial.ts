@@ -22,11 +22,13 @@ export type Trial = {
    * the last copy.
    */
   readonly inMemory: (provider: string) => KeyDescription | undefined;
-  /**
-   * What the keyring in use was tried out with, where the provider that encrypts there is not
-   * configured any more in the same way: the new keyring must decrypt it.
-   */
+  /** What the keyring in use was tried out with; undefined where it never was. */
   readonly sample: Sample | undefined;
+  /**
+   * Whether the provider that encrypts there stays configured as it is, under whatever name: then it
+   * may be away, and need not prove just now that it decrypts.
+   */
+  readonly keepsWriter: boolean;
   /** Whether an operator has said that this announced key is lost for good. */
   readonly isAcknowledged: (lost: KeyId) => boolean;
   readonly clock: Clock;
@@ -72,7 +74,9 @@ export async function tryOut(trial: Trial): Promise<Result<Proven>> {
     if (!encrypted.ok) return encrypted;
     const state = keyring.state();
     const lost =
-      lostKey(inUse(), state, trial) ?? lostFromMemory(writer, knownKey(state)?.description, trial);
+      lostKey(inUse(), state, trial) ??
+      lostFromMemory(writer, knownKey(state)?.description, trial) ??
+      (await sameNameOnly(state, trial, limit.signal));
     if (lost !== undefined) return fail('unavailable', lost);
     const warnings: string[] = [];
     for (const provider of decryptOnly) {
@@ -97,7 +101,7 @@ export async function tryOut(trial: Trial): Promise<Result<Proven>> {
  * compared, since a mount that was moved has the same key under another key_id.
  */
 async function readsSample(
-  { built, sample, inUse, isAcknowledged, clock }: Trial,
+  { built, sample, keepsWriter, inUse, isAcknowledged, clock }: Trial,
   lifetime: AbortSignal,
 ): Promise<{ readonly why: string; readonly mayPass: boolean } | undefined> {
   const known = knownKey(inUse());
@@ -110,13 +114,30 @@ async function readsSample(
   const { kind, message } = read.ok ? DIFFERENT : read.error;
   if (isTransient(kind) && kind !== 'behind')
     return {
-      mayPass: true,
+      mayPass: keepsWriter,
       why: `not proved that it decrypts what ${known.keyId} has encrypted: ${message}`,
     };
   return {
     mayPass: false,
     why: `it cannot decrypt what ${known.keyId}, which is in use, has encrypted (${message}): keep the earlier provider in providers beside the new one, or acknowledge its loss (health.acknowledgedLosses: ["${known.keyId}"])`,
   };
+}
+
+/**
+ * Two keys that were made in the same second, under the same name in two places, have one key_id: then
+ * nothing would tell which objects are of which key, and one of the two would be missed too late.
+ */
+async function sameNameOnly(
+  tried: KeyringState,
+  { built, sample, sameWriter, inUse }: Trial,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const known = knownKey(inUse());
+  if (sameWriter || sample === undefined || known?.keyId !== knownKey(tried)?.keyId)
+    return undefined;
+  const [read] = await built.encrypts.decrypt([sample.ciphertext], signal);
+  if (read === undefined || read.ok || isTransient(read.error.kind)) return undefined;
+  return `it has the same key_id as the key in use, and is another key (${read.error.message}): rotate the key there first`;
 }
 
 const DIFFERENT = { kind: 'invalid', message: 'another text came back' } as const;
@@ -129,7 +150,11 @@ const DIFFERENT = { kind: 'invalid', message: 'another text came back' } as cons
 function lostKey(
   inUse: KeyringState,
   tried: KeyringState,
-  { sameWriter, isAcknowledged }: Pick<Trial, 'sameWriter' | 'isAcknowledged'>,
+  {
+    sameWriter,
+    keepsWriter,
+    isAcknowledged,
+  }: Pick<Trial, 'sameWriter' | 'keepsWriter' | 'isAcknowledged'>,
 ): string | undefined {
   const [known, seen] = [knownKey(inUse), knownKey(tried)];
   if (known === undefined || seen === undefined) return undefined;
@@ -139,12 +164,13 @@ function lostKey(
   if (how === 'behind' && isAcknowledged(known.keyId))
     return `the key has version ${seen.version} there, which is never announced after version ${known.version}: rotate the key, then the acknowledged loss gives way`;
   if (how === 'behind')
-    return `the key has version ${seen.version} there, and version ${known.version} is in use: a standby that lags behind, or an old copy`;
+    return `the key has version ${seen.version} there, and version ${known.version} is in use: a standby that lags behind, or an old copy${sameWriter ? '' : '; where it is another Vault on purpose, rotate the key there first'}`;
   if (how === 'replaced')
-    return isAcknowledged(known.keyId)
+    // Another provider has another key: what counts is whether the one in use is still read.
+    return !sameWriter || isAcknowledged(known.keyId)
       ? undefined
       : `it is another key than ${known.keyId}, which is in use: bring that one back, or acknowledge its loss (health.acknowledgedLosses)`;
-  const lost = lostVersions(known.description, seen.description);
+  const lost = keepsWriter && !sameWriter ? [] : lostVersions(known.description, seen.description);
   return lost.length === 0
     ? undefined
     : `version ${lost.join(', ')} of the key is missing there or is another one than in use: was an old copy put in its place?`;

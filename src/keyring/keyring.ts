@@ -19,6 +19,7 @@ import type { CacheLimits } from './cache.ts';
 import { createDecrypting, type Sealed } from './decrypting.ts';
 import { createEncrypting, isRefusal } from './encrypting.ts';
 import { createFailures, type Failures } from './failures.ts';
+import { beginOf, type HandedOver, type Left } from './handed-over.ts';
 import type { KeyId } from './key-id.ts';
 import { versionUnderLocalKek } from './local-kek.ts';
 import { createOperations, type Encrypted } from './operations.ts';
@@ -74,7 +75,7 @@ export type Keyring = {
    * Has its own providers decrypt what a keyring of other providers has kept for an outage; does nothing
    * unless it is ready.
    */
-  adopt(left: HandedOver): void;
+  adopt(left: Left): void;
 };
 
 export type KeyringOptions = {
@@ -88,13 +89,13 @@ export type KeyringOptions = {
   readonly cache?: CacheLimits | undefined;
   /** Whether an operator has said that this announced key is lost for good; asked at each look. */
   readonly isAcknowledged?: (lost: KeyId) => boolean;
-  /** What the process before this one has announced of the same key, and its sources. */
+  /** What the process before this one has announced. */
   readonly remembered?: HandedOver | undefined;
   /**
    * Has a key_id that takes the place of another one outlive the process before it is announced; it
    * never fails, and is bounded.
    */
-  readonly announcing?: (key: AnnouncedKey) => Promise<void>;
+  readonly announcing?: (key: AnnouncedKey, sample: Sample | undefined) => Promise<void>;
   /** Where calls that fail are counted; its own where it is not given. */
   readonly failures?: Failures;
   readonly clock: Clock;
@@ -107,22 +108,15 @@ const MOST_WAITING: Readonly<Record<Lane, number>> = {
   urgent: MOST_CALLS.ordinary + MOST_CALLS.urgent,
 };
 
-/** What one process or keyring leaves to the one after it; no secret is in it. */
-export type HandedOver = {
-  readonly key: AnnouncedKey;
-  /** As {@link Keyring.sources} had them. */
-  readonly sources: readonly Uint8Array[];
-  /** As {@link Keyring.ciphertexts} had them. */
-  readonly ciphertexts: readonly Uint8Array[];
-};
-
 /** A keyring that has not started yet. */
 export function createKeyring(options: KeyringOptions): Keyring {
   const { writer, readers, clock, log } = options;
+  const earlier = options.remembered;
+  const remembered = earlier?.isConfigured === true ? earlier : undefined;
   let state: KeyringState = {
     kind: 'starting',
-    ...(options.remembered === undefined ? {} : { key: options.remembered.key }),
-    since: clock.now(),
+    ...(remembered === undefined ? {} : { key: remembered.key }),
+    since: beginOf(remembered?.awaySince, clock.now()),
     why: undefined,
   };
   let sample: Sample | undefined;
@@ -143,7 +137,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
    * Seeds become sources again under the key_id that they were encrypted under, and no other. What policy
    * rules out is not asked for: its refusal would have all of it forgotten.
    */
-  const adopt = (left: HandedOver, { keyId, description }: AnnouncedKey): void => {
+  const adopt = (left: Left, { keyId, description }: AnnouncedKey): void => {
     const { minDecryptionVersion: least } = description;
     const allowed = (all: readonly Uint8Array[]): readonly Uint8Array[] =>
       all.filter((one) => (writer.versionOf(one) ?? least) >= least);
@@ -159,8 +153,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     if (state.kind === 'refused') forget(state.why.message);
     if (state.kind === 'ready') {
       memory?.announce(state.key.keyId);
-      if (before.kind === 'starting' && options.remembered !== undefined)
-        adopt(options.remembered, state.key);
+      if (before.kind === 'starting' && earlier !== undefined) adopt(earlier, state.key);
     }
     const least = raisedMinimum(before, state);
     if (least !== undefined) memory?.dropBelow(least);
@@ -209,7 +202,11 @@ export function createKeyring(options: KeyringOptions): Keyring {
     state: () => state,
     notBefore: operations.writer.askedUntil,
     isAcknowledged: options.isAcknowledged ?? (() => false),
-    announcing: options.announcing ?? (async () => undefined),
+    async announcing(key) {
+      await options.announcing?.(key, sample);
+    },
+    earlier,
+    reads: (ciphertext, signal) => operations.decrypt(ciphertext, 'ordinary', signal),
     report,
     triedOut(tried, ms) {
       sample = tried;

@@ -17,6 +17,11 @@ export function lostSentence(announced: AnnouncedKey, instead: Instead, isKnown:
   }
 }
 
+/** Where another provider is configured than the one that had the announced key, and does not read it. */
+export function unreadSentence({ keyId }: AnnouncedKey, why: string): string {
+  return `${keyId} was announced before the last start, and no provider of the configuration decrypts what it has encrypted (${why}): keep the earlier provider in providers beside the new one; or, where nothing in etcd needs it, acknowledge its loss (health.acknowledgedLosses: ["${keyId}"])`;
+}
+
 const BACKUP = 'a backup older than the last rotation was restored, or a server lags far behind';
 const RESCUE =
   'Restart no kube-apiserver: only their memory can still read what was written under it. Then';

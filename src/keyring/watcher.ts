@@ -3,16 +3,19 @@
  * the key now and then while all is well, often while it is not, and at once when a real call has
  * shown that something changed.
  */
-import { fail, succeed } from '../providers/errors.ts';
+import { fail, type Result, succeed } from '../providers/errors.ts';
 import type { Provider } from '../providers/provider.ts';
 import { type Clock, sleep, type Timer } from '../system/clock.ts';
+import type { HandedOver } from './handed-over.ts';
 import type { KeyId } from './key-id.ts';
-import { lostSentence, missingSentence } from './lost-key.ts';
+import { lostSentence, missingSentence, unreadSentence } from './lost-key.ts';
 import { type Sample, selfTest } from './self-test.ts';
 import {
   type AnnouncedKey,
   announce,
+  hasBeenReady,
   type Instead,
+  isTransient,
   type KeyringState,
   knownKey,
   type Seen,
@@ -57,6 +60,10 @@ export type WatcherOptions = {
   readonly isAcknowledged: (lost: KeyId) => boolean;
   /** Called before another key_id than the known one is reported, which waits for it; it never fails. */
   readonly announcing: (key: AnnouncedKey) => Promise<void>;
+  /** What the process before this one has announced; it counts until this one has announced a key. */
+  readonly earlier: HandedOver | undefined;
+  /** Decrypts with whichever provider can. */
+  readonly reads: (ciphertext: Uint8Array, signal: AbortSignal) => Promise<Result<Uint8Array>>;
   readonly report: (seen: Seen) => void;
   /** Called when a key was tried out: with what, and how long both took, in milliseconds. */
   readonly triedOut: (sample: Sample, ms: number) => void;
@@ -192,14 +199,16 @@ async function observe(
 async function describeAndTry(
   provider: Provider,
   { state, tryOut, missingSince, now }: Before,
-  { isAcknowledged, clock, triedOut }: WatcherOptions,
+  options: WatcherOptions,
   signal: AbortSignal,
 ): Promise<Look> {
+  const { isAcknowledged, clock, triedOut } = options;
   const described = await provider.describe(signal);
   // What could not be asked neither confirms a loss nor ends the time that it takes.
   if (!described.ok) return { seen: described, missingSince };
   const seen = announce(described.value);
-  const known = knownKey(state);
+  const earlier = hasBeenReady(state) ? undefined : options.earlier;
+  const known = knownKey(state) ?? earlier?.key;
   const how = known === undefined ? 'continues' : succession(known.description, described.value);
   const isKnown = known !== undefined && isAcknowledged(known.keyId);
   if (known !== undefined && how === 'behind') {
@@ -214,14 +223,42 @@ async function describeAndTry(
       ? { seen: fail('behind', missingSentence(known, seen)), missingSince: since }
       : { seen: lost(known, { key: seen, how }, isKnown), missingSince: since };
   }
-  if (known !== undefined && how === 'replaced' && !isKnown)
-    return { seen: lost(known, { key: seen, how }, isKnown), missingSince: undefined };
+  if (known !== undefined && how === 'replaced' && !isKnown) {
+    const unread =
+      earlier === undefined
+        ? lost(known, { key: seen, how }, isKnown)
+        : await unreadBy(options, earlier, { key: seen, how }, signal);
+    if (unread !== undefined) return { seen: unread, missingSince: undefined };
+  }
   const isAnnounced = state.kind === 'ready' && state.key.keyId === seen.keyId;
   if (isAnnounced && !tryOut) return { seen: succeed(seen), missingSince: undefined };
   const began = clock.now();
   const works = await selfTest(provider, seen.version, signal);
   if (works.ok) triedOut(works.value, clock.now() - began);
   return { seen: works.ok ? succeed(seen) : works, missingSince: undefined };
+}
+
+/**
+ * Why another key may not take the place of the one that the process before has announced: what that
+ * one has encrypted could not be read any more. Undefined where a provider that is configured reads it.
+ */
+async function unreadBy(
+  { reads }: WatcherOptions,
+  { key, isConfigured, sample, sources }: HandedOver,
+  instead: Instead,
+  signal: AbortSignal,
+): Promise<Seen | undefined> {
+  const proof = sample ?? sources[0];
+  const read: Result<Uint8Array> =
+    proof === undefined ? fail('invalid', 'no sample of it is known') : await reads(proof, signal);
+  if (read.ok) {
+    read.value.fill(0);
+    return undefined;
+  }
+  const { kind, message } = read.error;
+  const unreached = isTransient(kind) && kind !== 'behind';
+  if (isConfigured && !unreached) return lost(key, instead, false);
+  return fail(unreached ? 'unavailable' : 'denied', unreadSentence(key, message));
 }
 
 function lost(announced: AnnouncedKey, instead: Instead, isKnown: boolean): Seen {

@@ -1,6 +1,6 @@
 /** A small file in a directory of the process's own, which what comes after a restart reads. */
 import { constants } from 'node:fs';
-import { access, open } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from './clock.ts';
 import { ifMissing, writeFileAtomically } from './files.ts';
@@ -13,33 +13,16 @@ const OTHERS = 0o077;
 const LIMIT_MS = 1_000;
 
 /**
- * The path of a file that outlives the process: in the unit's StateDirectory=, which a reboot leaves,
- * else in its RuntimeDirectory= (systemd.exec(5)), in the first that can be written to; undefined where
- * the process was given neither.
+ * Where a file that outlives the process can be, in the order in which the places are tried: in the
+ * unit's StateDirectory=, which a reboot leaves, and in its RuntimeDirectory= (systemd.exec(5)); none
+ * where the process was given neither.
  */
-export async function stateFile(
-  name: string,
-  env: Environment,
-  clock: Clock,
-  canWrite: (directory: string) => Promise<boolean> = isWritable,
-): Promise<string | undefined> {
+export function stateFiles(name: string, env: Environment): readonly string[] {
   const directories = ['STATE_DIRECTORY', 'RUNTIME_DIRECTORY'].flatMap((variable) => {
     const [directory] = env[variable]?.split(':') ?? [];
     return directory?.startsWith('/') ? [directory] : [];
   });
-  for (const directory of directories) {
-    // One on a file system that does not answer must not keep the process from serving.
-    if (await within(clock, LIMIT_MS, canWrite(directory), () => false))
-      return join(directory, name);
-  }
-  return undefined;
-}
-
-function isWritable(directory: string): Promise<boolean> {
-  return access(directory, constants.W_OK | constants.X_OK).then(
-    () => true,
-    () => false,
-  );
+  return [...new Set(directories)].map((directory) => join(directory, name));
 }
 
 /**
@@ -82,19 +65,27 @@ export type StateWriter = {
    * Replaces the file as a whole, for its owner alone. Resolves when this content or a later one is
    * there.
    *
-   * @throws a sentence after a second; the write goes on, and later ones come after it
+   * @throws a sentence after the limit, and at once while an earlier write is beyond it; that write goes
+   * on, and the last content that was given comes after it
    */
   write(text: string): Promise<void>;
 };
 
-/** A writer whose writes follow each other: one that is late never replaces what came after it. */
+/**
+ * A writer whose writes follow each other: one that is late never replaces what came after it.
+ *
+ * @param limitMs how long one write is waited for
+ */
 export function createStateWriter(
   path: string,
   clock: Clock,
+  limitMs: number = LIMIT_MS,
   replace: typeof writeFileAtomically = writeFileAtomically,
 ): StateWriter {
   let next: string | undefined;
   let work: Promise<void> | undefined;
+  /** Work that is beyond its limit: whatever waited for it would stay in memory until it ends. */
+  let late: Promise<void> | undefined;
 
   const writeAll = async (): Promise<void> => {
     try {
@@ -117,9 +108,14 @@ export function createStateWriter(
     async write(text) {
       next = text;
       work ??= writeAll();
-      await within(clock, LIMIT_MS, work, () => {
-        throw new Error('writing it takes too long');
+      const current = work;
+      if (current === late) throw new Error(TOO_LONG);
+      await within(clock, limitMs, current, () => {
+        late = current;
+        throw new Error(TOO_LONG);
       });
     },
   };
 }
+
+const TOO_LONG = 'writing it takes too long';

@@ -72,6 +72,7 @@ async function proveKeyring(
       // What runs has its keys in a process of its own, and says which they are.
       inMemory: () => undefined,
       sample: undefined,
+      keepsWriter: false,
     });
     if (!tried.ok) return [{ step: 'keys', ok: false, what: tried.error.message }];
     // A provider that only decrypts may be away for a reload, but not for a process that begins with it.

@@ -10,18 +10,19 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { HANDOVER_FILE, openHandover } from '../../../src/cli/handover.ts';
+import { HANDOVER_FILE, type Handover, openHandover } from '../../../src/cli/handover.ts';
 import type { ResolvedConfig } from '../../../src/config/environment.ts';
 import { announce, type KeyringState } from '../../../src/keyring/state.ts';
 import { createLog } from '../../../src/observe/log.ts';
 import { fail } from '../../../src/providers/errors.ts';
 import type { KeyDescription } from '../../../src/providers/provider.ts';
 import { systemClock } from '../../../src/system/clock.ts';
-import { stateFile } from '../../../src/system/state-file.ts';
+import { stateFiles } from '../../../src/system/state-file.ts';
 import { waitUntil } from '../../servers/wait-until.ts';
 import { createDrivenClock } from '../driven-clock.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
@@ -39,6 +40,19 @@ const description: KeyDescription = {
 const key = announce(description);
 const SOURCES = [Buffer.from('vault:v2:QUJD'), Buffer.from('vault:v2:REVG')];
 const READY: KeyringState = { kind: 'ready', key };
+const SAMPLE = { plaintext: Buffer.alloc(32), ciphertext: Buffer.from('vault:v2:R0hJ') };
+
+/** A keyring in this state, which goes on to whatever state it is set to. */
+function keyringIn(state: KeyringState, more: Partial<Followed> = {}): Followed & Changing {
+  const keyring: Followed & Changing = {
+    ...{ now: state, state: () => keyring.now },
+    ...{ sample: () => SAMPLE, sources: () => SOURCES, ciphertexts: () => SOURCES, ...more },
+  };
+  return keyring;
+}
+
+type Followed = Parameters<Handover['follow']>[0];
+type Changing = { now: KeyringState };
 
 function configOf(vault: object = {}): ResolvedConfig {
   const whole = { addresses: ['https://a'], mount: 'transit', key: 'kubernetes', ...vault };
@@ -53,14 +67,11 @@ function setUp(t: TestContext) {
   const file = join(dir, HANDOVER_FILE);
   const lines: string[] = [];
   const log = createLog({ level: 'info', format: 'json', write: (line) => void lines.push(line) });
-  const open = (clock = systemClock) => openHandover({ file, clock, log });
+  const open = (clock = systemClock) => openHandover({ files: [file], clock, log });
   /** As a process does that announces a key and ends. */
   const write = async (state = READY, config = configOf()): Promise<void> => {
     const handover = await open();
-    handover.follow(
-      { state: () => state, sources: () => SOURCES, ciphertexts: () => SOURCES },
-      () => config,
-    );
+    handover.follow(keyringIn(state), () => config);
     await waitUntil('the file', 5_000, async () => existsSync(file));
     await handover.stop();
   };
@@ -73,10 +84,9 @@ describe('an announced key', () => {
     await write();
     assert.equal(statSync(file).mode & 0o7777, 0o600);
     assert.deepEqual(readdirSync(dir), [HANDOVER_FILE]);
-    assert.deepEqual((await open()).announcedFor(configOf()), {
-      key,
-      sources: SOURCES,
-      ciphertexts: SOURCES,
+    assert.deepEqual((await open()).leftFor(configOf()), {
+      ...{ key, isConfigured: true, sample: SAMPLE.ciphertext, awaySince: undefined },
+      ...{ sources: SOURCES, ciphertexts: SOURCES },
     });
   });
 
@@ -85,12 +95,9 @@ describe('an announced key', () => {
     await write();
     const before = statSync(file).ino;
     const handover = await open();
-    let state: KeyringState = READY;
-    handover.follow(
-      { state: () => state, sources: () => SOURCES, ciphertexts: () => SOURCES },
-      () => configOf(),
-    );
-    state = { kind: 'ready', key: announce({ ...description, minDecryptionVersion: 2 }) };
+    const keyring = keyringIn(READY);
+    handover.follow(keyring, () => configOf());
+    keyring.now = { kind: 'ready', key: announce({ ...description, minDecryptionVersion: 2 }) };
     await waitUntil('the change', 5_000, async () => statSync(file).ino !== before);
     await handover.stop();
     assert.match(readFileSync(file, 'utf8'), /"minDecryptionVersion":2/);
@@ -107,14 +114,11 @@ describe('an announced key', () => {
       const earlier = announce({ ...description, current: first ?? description.current });
       await write({ kind: 'ready', key: earlier });
       const handover = await open(createDrivenClock());
-      let now: KeyringState = { kind: 'ready', key: earlier };
-      handover.follow(
-        { state: () => now, sources: () => SOURCES, ciphertexts: () => SOURCES },
-        () => configOf(),
-      );
-      now = state;
+      const keyring = keyringIn({ kind: 'ready', key: earlier });
+      handover.follow(keyring, () => configOf());
+      keyring.now = state;
       await handover.stop();
-      assert.equal((await open()).announcedFor(configOf())?.key.keyId, key.keyId);
+      assert.equal((await open()).leftFor(configOf())?.key.keyId, key.keyId);
     });
   }
 
@@ -124,19 +128,15 @@ describe('an announced key', () => {
     const handover = await open(clock);
     const [first] = description.versions;
     const earlier = announce({ ...description, current: first ?? description.current });
-    const state: KeyringState = { kind: 'ready', key: earlier };
-    handover.follow(
-      { state: () => state, sources: () => SOURCES, ciphertexts: () => SOURCES },
-      () => configOf(),
-    );
+    handover.follow(keyringIn({ kind: 'ready', key: earlier }), () => configOf());
     await waitUntil('the earlier one', 5_000, async () => existsSync(file));
-    const announcing = handover.announcing(key, configOf());
+    const announcing = handover.announcing(key, SAMPLE, configOf());
     await clock.advance(999);
     await announcing;
-    assert.equal((await open()).announcedFor(configOf())?.key.keyId, key.keyId);
+    assert.equal((await open()).leftFor(configOf())?.key.keyId, key.keyId);
     // One that could not be announced after all gives way.
     await handover.stop();
-    assert.equal((await open()).announcedFor(configOf())?.key.keyId, earlier.keyId);
+    assert.equal((await open()).leftFor(configOf())?.key.keyId, earlier.keyId);
   });
 
   it('has the ciphertexts of the cache at the end, and once a minute before', async (t) => {
@@ -148,14 +148,14 @@ describe('an announced key', () => {
       asked += 1;
       return [Buffer.from(`vault:v2:${asked}`)];
     };
-    handover.follow({ state: () => READY, sources: () => [], ciphertexts }, () => configOf());
+    handover.follow(keyringIn(READY, { sources: () => [], ciphertexts }), () => configOf());
     await waitUntil('the file', 5_000, async () => existsSync(file));
     await clock.advance(59_000);
     assert.equal(asked, 1);
     await clock.advance(1_000);
     assert.equal(asked, 2);
     await handover.stop();
-    const left = (await open()).announcedFor(configOf())?.ciphertexts;
+    const left = (await open()).leftFor(configOf())?.ciphertexts;
     assert.deepEqual(left, [Buffer.from('vault:v2:3')]);
   });
 
@@ -176,9 +176,7 @@ describe('an announced key', () => {
       const { file, open } = setUp(t);
       const clock = createDrivenClock();
       const handover = await open(clock);
-      handover.follow({ state: () => state, sources: () => [], ciphertexts: () => [] }, () =>
-        configOf(),
-      );
+      handover.follow(keyringIn(state), () => configOf());
       await clock.advance(10_000);
       await handover.stop();
       assert.equal(existsSync(file), false);
@@ -192,17 +190,17 @@ describe('an announced key', () => {
     ['another namespace', { namespace: 'admin' }],
   ];
   for (const [what, vault] of others) {
-    it(`is not taken for ${what}`, async (t) => {
+    it(`is not taken for ${what}, and known to be of another one`, async (t) => {
       const { open, write } = setUp(t);
       await write();
-      assert.equal((await open()).announcedFor(configOf(vault)), undefined);
+      assert.equal((await open()).leftFor(configOf(vault))?.isConfigured, false);
     });
   }
 
   it('is taken though the addresses have changed', async (t) => {
     const { open, write } = setUp(t);
     await write();
-    assert.deepEqual((await open()).announcedFor(configOf({ addresses: ['https://b'] }))?.key, key);
+    assert.deepEqual((await open()).leftFor(configOf({ addresses: ['https://b'] }))?.key, key);
   });
 });
 
@@ -229,10 +227,6 @@ describe('a file that was handed over is not taken, and said not to be, where it
     [
       'without versions',
       (file) => rewrite(file, (text) => text.replace(/"versions":\[.*?\]/, '"versions":[]')),
-    ],
-    [
-      'with a field that nobody knows',
-      (file) => rewrite(file, (text) => text.replace('{', '{"x":1,')),
     ],
     ['larger than a megabyte', (file) => rewrite(file, (text) => text + ' '.repeat(1 << 20))],
     ['readable by others', (file) => chmodSync(file, 0o640)],
@@ -262,7 +256,7 @@ describe('a file that was handed over is not taken, and said not to be, where it
       const { file, lines, open, write } = setUp(t);
       await write();
       harm(file);
-      assert.equal((await open()).announcedFor(configOf()), undefined);
+      assert.equal((await open()).leftFor(configOf()), undefined);
       assert.equal(lines.filter((line) => line.includes('handed over key not taken')).length, 1);
     });
   }
@@ -273,10 +267,8 @@ describe('the directory for it', () => {
     const { dir, lines, log } = setUp(t);
     const file = join(dir, 'missing', HANDOVER_FILE);
     const clock = createDrivenClock();
-    const handover = await openHandover({ file, clock, log });
-    handover.follow({ state: () => READY, sources: () => [], ciphertexts: () => [] }, () =>
-      configOf(),
-    );
+    const handover = await openHandover({ files: [file], clock, log });
+    handover.follow(keyringIn(READY), () => configOf());
     await waitUntil('the line', 5_000, async () => lines.length > 0);
     await clock.advance(60_000);
     await handover.stop();
@@ -284,29 +276,133 @@ describe('the directory for it', () => {
     assert.match(lines[0] ?? '', /announced key not handed over.*ENOENT/);
   });
 
-  const places: readonly [string, (dir: string) => Record<string, string>, string | undefined][] = [
-    ['none is given', () => ({}), undefined],
-    ['a state directory', (dir) => ({ STATE_DIRECTORY: `${dir}/a` }), 'a'],
-    ['the first of two', (dir) => ({ STATE_DIRECTORY: `${dir}/a:${dir}/b` }), 'a'],
-    ['a runtime directory', (dir) => ({ RUNTIME_DIRECTORY: `${dir}/b` }), 'b'],
+  const places: readonly [string, Record<string, string>, readonly string[]][] = [
+    ['none is given', {}, []],
+    ['a state directory', { STATE_DIRECTORY: '/a' }, ['/a/f']],
+    ['the first of two', { STATE_DIRECTORY: '/a:/b' }, ['/a/f']],
+    ['a runtime directory', { RUNTIME_DIRECTORY: '/b' }, ['/b/f']],
     [
       'the state directory before the other',
-      (dir) => ({ STATE_DIRECTORY: `${dir}/a`, RUNTIME_DIRECTORY: `${dir}/b` }),
-      'a',
+      { STATE_DIRECTORY: '/a', RUNTIME_DIRECTORY: '/b' },
+      ['/a/f', '/b/f'],
     ],
-    [
-      'the other where the state directory cannot be written to',
-      (dir) => ({ STATE_DIRECTORY: `${dir}/missing`, RUNTIME_DIRECTORY: `${dir}/b` }),
-      'b',
-    ],
-    ['none that is relative', () => ({ STATE_DIRECTORY: 'a' }), undefined],
+    ['one that has both roles', { STATE_DIRECTORY: '/a', RUNTIME_DIRECTORY: '/a' }, ['/a/f']],
+    ['none that is relative', { STATE_DIRECTORY: 'a' }, []],
   ];
   for (const [what, env, expected] of places) {
-    it(`is the one of the environment: ${what}`, async (t) => {
-      const dir = temporaryFolder(t);
-      for (const name of ['a', 'b']) mkdirSync(join(dir, name));
-      const file = expected === undefined ? undefined : join(dir, expected, 'f');
-      assert.equal(await stateFile('f', env(dir), systemClock), file);
+    it(`is the one of the environment: ${what}`, () => {
+      assert.deepEqual(stateFiles('f', env), expected);
+    });
+  }
+});
+
+describe('an announced key that was handed over in two places', () => {
+  const [first] = description.versions;
+  const EARLIER: KeyringState = {
+    kind: 'ready',
+    key: announce({ ...description, current: first ?? description.current }),
+  };
+  type Harm = (folder: string) => () => void;
+  /** A folder in the place of the file: nothing can be written there, also not by root. */
+  const blocked: Harm = (folder) => {
+    const file = join(folder, HANDOVER_FILE);
+    const content = existsSync(file) ? readFileSync(file) : undefined;
+    rmSync(file, { force: true });
+    mkdirSync(join(file, 'full'), { recursive: true });
+    return () => {
+      rmSync(file, { recursive: true });
+      if (content !== undefined) writeFileSync(file, content, { mode: 0o600 });
+    };
+  };
+
+  function twoPlaces(t: TestContext) {
+    const { dir, lines, log } = setUp(t);
+    const folders = ['state', 'run'].map((name) => join(dir, name));
+    for (const folder of folders) mkdirSync(folder);
+    const files = folders.map((folder) => join(folder, HANDOVER_FILE));
+    const open = () => openHandover({ files, clock: systemClock, log });
+    const announced = async (state: KeyringState): Promise<void> => {
+      const handover = await open();
+      handover.follow(keyringIn(state), () => configOf());
+      await handover.stop();
+    };
+    const left = async () => (await open()).leftFor(configOf())?.key.keyId;
+    return { folders, files, lines, open, announced, left };
+  }
+
+  it('is the newer one, though the first place could not be written to for a time', async (t) => {
+    const { folders, files, lines, announced, left } = twoPlaces(t);
+    await announced(EARLIER);
+    const unblock = blocked(folders[0] ?? '');
+    await announced(READY);
+    assert.ok(lines.some((line) => /announced key not handed over.*state/.test(line)));
+    unblock();
+    assert.equal(files.every(existsSync), true);
+    assert.equal(await left(), key.keyId);
+  });
+
+  it('leaves no earlier key_id in the other place, where a reboot would bring it back', async (t) => {
+    const { folders, files, announced, left } = twoPlaces(t);
+    const unblock = blocked(folders[0] ?? '');
+    await announced(EARLIER);
+    unblock();
+    await announced(READY);
+    assert.deepEqual(files.map(existsSync), [true, false]);
+    assert.equal(await left(), key.keyId);
+  });
+
+  it('is taken from the first place where the other one is damaged', async (t) => {
+    const { files, announced, left } = twoPlaces(t);
+    await announced(READY);
+    writeFileSync(files[1] ?? '', 'damaged', { mode: 0o600 });
+    assert.equal(await left(), key.keyId);
+  });
+
+  it('is taken where a later program has written more into it', async (t) => {
+    const { files, announced, left } = twoPlaces(t);
+    await announced(READY);
+    const [file = ''] = files;
+    writeFileSync(file, readFileSync(file, 'utf8').replace('{', '{"more":1,'));
+    assert.equal(await left(), key.keyId);
+  });
+
+  it('loses what a process that was killed has left beside it, and nothing else', async (t) => {
+    const { folders, open } = twoPlaces(t);
+    const [folder = ''] = folders;
+    const names = [
+      `.${HANDOVER_FILE}.0123456789ab`,
+      `.${HANDOVER_FILE}.ba9876543210`,
+      `.${HANDOVER_FILE}.old`,
+      `.other.0123456789ab`,
+    ];
+    for (const name of names) writeFileSync(join(folder, name), '{');
+    const anHourAgo = Date.now() / 1000 - 3_600;
+    for (const at of [0, 2, 3]) utimesSync(join(folder, names[at] ?? ''), anHourAgo, anHourAgo);
+    await open();
+    assert.deepEqual(readdirSync(folder).sort(), names.slice(1).sort());
+  });
+});
+
+describe('the time of an outage', () => {
+  const SINCE = 5_000_000;
+  const AWAY = fail('unavailable', 'away').error;
+  const states: readonly [string, KeyringState, number | undefined][] = [
+    ['in an outage', { kind: 'outage', key, since: SINCE, why: AWAY }, SINCE],
+    ['at a start in an outage', { kind: 'starting', key, since: SINCE, why: AWAY }, SINCE],
+    ['before the first look', { kind: 'starting', key, since: SINCE, why: undefined }, undefined],
+    ['after it', READY, undefined],
+  ];
+  for (const [what, state, expected] of states) {
+    it(`is handed over ${what}, with all that was written before: ${expected}`, async (t) => {
+      const { open, write } = setUp(t);
+      await write();
+      const handover = await open();
+      const keyring = keyringIn(state, { sources: () => [], ciphertexts: () => [] });
+      handover.follow(keyring, () => configOf());
+      await handover.stop();
+      const left = (await open()).leftFor(configOf());
+      assert.equal(left?.awaySince, expected);
+      if (state.kind !== 'ready') assert.deepEqual(left?.sources, SOURCES);
     });
   }
 });

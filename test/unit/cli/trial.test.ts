@@ -6,7 +6,7 @@ import type { Sample } from '../../../src/keyring/self-test.ts';
 import { type KeyringState, knownKey } from '../../../src/keyring/state.ts';
 import { mayReplace } from '../../../src/keyring/swap.ts';
 import { silentLog } from '../../../src/observe/log.ts';
-import { succeed } from '../../../src/providers/errors.ts';
+import { fail, succeed } from '../../../src/providers/errors.ts';
 import type { KeyDescription } from '../../../src/providers/provider.ts';
 import { createDrivenClock, type DrivenClock, settle } from '../driven-clock.ts';
 import { createFakeProvider, type FakeProvider } from '../fake-provider.ts';
@@ -16,7 +16,7 @@ const STARTING: KeyringState = { kind: 'starting', since: 0, why: undefined };
 function built(clock: DrivenClock, writer: FakeProvider, decryptOnly: FakeProvider[] = []) {
   const readers = [writer, ...decryptOnly];
   const options = { writer, readers, watchIntervalMs: 30_000, clock, log: silentLog };
-  return { keyring: createKeyring(options), writer: writer.name, decryptOnly };
+  return { keyring: createKeyring(options), writer: writer.name, encrypts: writer, decryptOnly };
 }
 
 function trial(
@@ -27,12 +27,14 @@ function trial(
   acknowledged: readonly string[] = [],
   inMemory: (provider: string) => KeyDescription | undefined = () => undefined,
   sample?: Sample,
+  keepsWriter = false,
 ) {
   const isAcknowledged = (keyId: string): boolean => acknowledged.includes(keyId);
   return tryOut({
     built: made,
     inUse: () => inUse,
     sameWriter: sample === undefined,
+    keepsWriter,
     inMemory,
     sample,
     isAcknowledged,
@@ -205,6 +207,7 @@ describe('a keyring on trial', () => {
       built: built(clock, createFakeProvider('two')),
       inUse: inUse.keyring.state,
       ...{ sameWriter: false, inMemory: () => undefined, sample: undefined, clock },
+      keepsWriter: false,
       isAcknowledged: () => false,
       signal: new AbortController().signal,
     });
@@ -218,6 +221,7 @@ describe('a trial of a configuration that names another provider to encrypt', ()
     string,
     (earlier: Provider, next: Provider) => readonly [Provider, Provider[]],
     RegExp,
+    { readonly keepsWriter?: boolean; readonly lose?: (earlier: Provider) => void }?,
   ];
   const rows: readonly Row[] = [
     ['keeps the earlier one as a reader', (earlier, next) => [next, [earlier]], /^taken$/],
@@ -234,6 +238,50 @@ describe('a trial of a configuration that names another provider to encrypt', ()
         return [next, [earlier]];
       },
       /^taken: not proved that it decrypts/,
+      { keepsWriter: true },
+    ],
+    [
+      'has another way to the earlier one, which cannot decrypt just now',
+      (earlier, next) => {
+        Object.assign(earlier.failing, { decrypt: 'unavailable' });
+        return [next, [earlier]];
+      },
+      /^denied: not proved that it decrypts/,
+    ],
+    [
+      'has a key of the same name in another place, and keeps the earlier one',
+      (earlier, next) => [named(next, earlier), [earlier]],
+      /^taken$/,
+      { keepsWriter: true },
+    ],
+    [
+      'has a key of the same name in another place only',
+      (earlier, next) => [named(next, earlier), []],
+      /^denied: .*keep the earlier provider/,
+    ],
+    [
+      'has a key of the same name that was made in the same second, and keeps the earlier one',
+      (earlier) => [named(createFakeProvider('b'), earlier), [earlier]],
+      /^unavailable: it has the same key_id .*: rotate the key there first$/,
+      { keepsWriter: true },
+    ],
+    [
+      'has an older copy of the key, and keeps the earlier one',
+      (earlier) => {
+        const copy = { ...earlier };
+        return [{ ...copy, describe: olderView(copy) }, [earlier]];
+      },
+      /^unavailable: .*version 1 there, and version 2 is in use.*another Vault on purpose, rotate/,
+      { keepsWriter: true, lose: (earlier) => earlier.rotate(2_000) },
+    ],
+    [
+      'keeps the earlier one, which has lost the key in use',
+      (earlier, next) => {
+        earlier.recreate(9_000);
+        return [next, [earlier]];
+      },
+      /^denied: it cannot decrypt what fake:v1:/,
+      { keepsWriter: true },
     ],
   ];
   const moved = (earlier: Provider): Provider => ({
@@ -243,11 +291,34 @@ describe('a trial of a configuration that names another provider to encrypt', ()
       return described.ok ? succeed({ ...described.value, path: ['moved'] }) : described;
     },
   });
+  /** The same name and mount at another server. */
+  const named = (next: Provider, earlier: Provider): Provider => ({
+    ...next,
+    async describe(signal) {
+      const [its, described] = await Promise.all(
+        [next, earlier].map((one) => one.describe(signal)),
+      );
+      return its?.ok && described?.ok
+        ? succeed({ ...its.value, path: described.value.path })
+        : fail('unavailable', 'not described');
+    },
+  });
+  const olderView =
+    (copy: Provider): Provider['describe'] =>
+    async (signal) => {
+      const described = await copy.describe(signal);
+      if (!described.ok) return described;
+      const versions = described.value.versions.slice(0, 1);
+      return succeed({ ...described.value, versions, current: versions[0] ?? assert.fail() });
+    };
   for (const acknowledged of [false, true]) {
-    for (const [what, change, expected] of rows) {
+    for (const [what, change, expected, { keepsWriter = false, lose } = {}] of rows) {
+      // Neither is about a loss: the key_id would not tell the two keys apart, or come back.
+      if (acknowledged && expected.source.startsWith('^unavailable')) continue;
       it(`${what}${acknowledged ? ', with the loss acknowledged' : ''}`, async () => {
         const clock = createDrivenClock();
-        const [earlier, next] = [createFakeProvider('fake-a'), createFakeProvider('b')];
+        const [earlier, next] = [createFakeProvider('fake-a'), createFakeProvider('b', 7_000)];
+        lose?.(earlier);
         const inUse = built(clock, earlier);
         assert.ok((await trial(clock, inUse)).ok);
         const state = inUse.keyring.state();
@@ -256,7 +327,7 @@ describe('a trial of a configuration that names another provider to encrypt', ()
         const asked = trial(
           clock,
           built(clock, writer, readers),
-          ...([state, undefined, losses, undefined, inUse.keyring.sample()] as const),
+          ...([state, undefined, losses, undefined, inUse.keyring.sample(), keepsWriter] as const),
         );
         await settle();
         for (let second = 0; second < 10; second += 1) await clock.advance(1_000);

@@ -1,6 +1,7 @@
 /** A keyring that starts with what the process before it has announced. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { HandedOver } from '../../../src/keyring/handed-over.ts';
 import { healthOf } from '../../../src/keyring/health.ts';
 import { createKeyring } from '../../../src/keyring/keyring.ts';
 import { type AnnouncedKey, knownKey } from '../../../src/keyring/state.ts';
@@ -18,8 +19,12 @@ async function start(
   key?: AnnouncedKey,
   sources: readonly Uint8Array[] = [],
   ciphertexts: readonly Uint8Array[] = [],
+  left: Partial<HandedOver> = {},
 ) {
-  const remembered = key && { key, sources, ciphertexts };
+  const remembered = key && {
+    ...{ key, isConfigured: true, sample: undefined, awaySince: undefined },
+    ...{ sources, ciphertexts, ...left },
+  };
   const clock = createDrivenClock(1_000_000);
   const keyring = createKeyring({
     ...{ writer: provider, readers: [provider], watchIntervalMs: 30_000, remembered },
@@ -59,6 +64,23 @@ describe('a keyring that starts while its provider is away', () => {
     assert.deepEqual(status(), { ok: true, value: { healthz: 'ok', keyId: key.keyId } });
     await keyring.stop();
   });
+
+  const begins: readonly [string, number, boolean][] = [
+    ['an hour ago', -60 * MINUTE, false],
+    ['at a time that is still to come', 60 * MINUTE, true],
+    ['years ago, as a clock says that was not set yet', -40 * 365 * 24 * 60 * MINUTE, true],
+  ];
+  for (const [what, offset, isWithin] of begins) {
+    it(`counts the time of an outage that began ${what} ${isWithin ? 'from the start' : 'from then'}`, async () => {
+      const { provider, key } = await announced();
+      provider.failing.all = 'unavailable';
+      const awaySince = 1_000_000 + offset;
+      const { clock, keyring, status } = await start(provider, key, [], [], { awaySince });
+      await clock.advance(MINUTE);
+      assert.equal(status(30 * MINUTE).ok, isWithin);
+      await keyring.stop();
+    });
+  }
 
   it('encrypts nothing before the provider has confirmed the key', async () => {
     const { provider, key } = await announced();
