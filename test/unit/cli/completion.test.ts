@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { describe, it } from 'node:test';
-import { COMMANDS, trousseau } from './fixtures.ts';
+import { COMMANDS } from '../../../src/cli/commands.ts';
+import { trousseau } from './fixtures.ts';
 
 /** What bash offers for the last of these words, as it calls the function of the script. */
 async function offered(...words: readonly string[]): Promise<readonly string[]> {

@@ -3,10 +3,11 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { Command } from '../../../src/cli/command.ts';
+import { COMMANDS } from '../../../src/cli/commands.ts';
 import { runProgram } from '../../../src/cli/run.ts';
 import { VERSION } from '../../../src/version.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
-import { COMMANDS, trousseau } from './fixtures.ts';
+import { trousseau } from './fixtures.ts';
 
 describe('a call that is wrong', () => {
   for (const [argv, said] of [
