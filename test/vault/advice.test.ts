@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { generateKeyPairSync, sign } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import type { AuthConfig } from '../../src/config/schema.ts';
 import { type DevVault, startDevVault } from '../servers/vault.ts';
@@ -237,6 +240,48 @@ for (const release of RELEASES) {
         assert.match(described.error.message, /has locked this user out.*sys\/locked-users/);
       });
     }
+
+    it("a JWT whose signer's keys Vault cannot fetch: an outage, which ends with that of the signer", async () => {
+      const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+      const keys = [{ ...publicKey.export({ format: 'jwk' }), alg: 'ES256', use: 'sig', kid: '1' }];
+      const signer = createServer((_request, response) => {
+        response.writeHead(signs ? 200 : 503, { 'content-type': 'application/json' });
+        response.end(JSON.stringify({ keys }));
+      });
+      let signs = true;
+      await new Promise<void>((resolve) => signer.listen(0, '127.0.0.1', resolve));
+      const { port } = signer.address() as AddressInfo;
+      await vault.admin.enableAuth('jwt');
+      await vault.admin.write('auth/jwt/config', { jwks_url: `http://127.0.0.1:${port}/` });
+      await vault.admin.write('auth/jwt/role/r', {
+        role_type: 'jwt',
+        user_claim: 'sub',
+        bound_audiences: ['vault'],
+        token_policies: [POLICY],
+      });
+      const part = (value: object): string =>
+        Buffer.from(JSON.stringify(value)).toString('base64url');
+      const head = part({ alg: 'ES256', kid: '1' });
+      const now = Math.floor(Date.now() / 1000);
+      const text = `${head}.${part({ sub: 'node-1', aud: 'vault', nbf: 1, exp: now + 600 })}`;
+      const signature = sign('sha256', Buffer.from(text), {
+        key: privateKey,
+        dsaEncoding: 'ieee-p1363',
+      });
+      const jwt = `${text}.${signature.toString('base64url')}`;
+      const auth = { jwt: { mount: 'jwt', role: 'r', tokenFile: '/etc/jwt' } };
+      const provider = providerOn([vault.address], auth, () => jwt);
+      signs = false;
+      const away = await provider.describe(signal());
+      assert.ok(!away.ok);
+      assert.equal(away.error.kind, 'unavailable');
+      assert.match(away.error.message, /cannot fetch the public keys.*jwks_url/);
+      signs = true;
+      assert.ok((await provider.describe(signal())).ok);
+      await provider.stop();
+      signer.closeAllConnections();
+      await new Promise((resolve) => signer.close(resolve));
+    });
 
     it('a policy that is broken and mended: the call after that succeeds, and a later revocation is seen by nobody', async () => {
       const policy = `mended-${release}`;

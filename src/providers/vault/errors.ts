@@ -65,6 +65,14 @@ const BY_STATE: readonly (readonly [RegExp, Meaning])[] = [
     /overloaded, try again later/i,
     { kind: 'unavailable', advice: 'Vault has more to do than it can' },
   ],
+  [
+    /get keys failed|keyset configuration error/i,
+    {
+      kind: 'unavailable',
+      advice:
+        "Vault cannot fetch the public keys of the token's signer: does the server at jwks_url or oidc_discovery_url of the method's configuration answer?",
+    },
+  ],
 ];
 
 /** By what Vault says of the request, whatever the status is: 1.9.3 answers 500 where newer ones answer 400. */

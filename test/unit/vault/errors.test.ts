@@ -73,6 +73,11 @@ describe('what an answer of Vault means', () => {
       'attempt',
     ],
     [503, '1 error occurred:\n\t* overloaded, try again later\n\n', 'unavailable', 'attempt'],
+    ...[
+      'error validating token: error verifying token signature: fetching keys oidc: get keys failed Get "http://idp/jwks": dial tcp: connect: connection refused',
+      'error validating token: error verifying token signature: fetching keys oidc: get keys failed: 503 Service Unavailable',
+      'error configuring token validator: keyset configuration error: Get "https://idp/.well-known/openid-configuration": context deadline exceeded',
+    ].map((said) => [400, said, 'unavailable', 'attempt'] as const),
     [472, '', 'unavailable', 'server'],
     [473, '', 'unavailable', 'server'],
     [307, '', 'unavailable', 'server'],
