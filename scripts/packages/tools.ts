@@ -34,6 +34,7 @@ export const TOOLS = {
     lintian: 'lintian',
     rpmlint: 'rpmlint',
     apparmor_parser: 'apparmor',
+    strace: 'strace',
     man: 'man-db',
     mandoc: 'mandoc',
     zsh: 'zsh',

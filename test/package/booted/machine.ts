@@ -9,6 +9,7 @@ import { needTools, realRelease } from '../packages-built.ts';
 import type { Suite } from '../trees.ts';
 import { cluster, needServers } from './cluster.ts';
 import { aptInstall, installing } from './installing.ts';
+import { provedRestart } from './proved-restart.ts';
 import { filesOf, purging } from './purging.ts';
 import { recovering } from './recovering.ts';
 import { rpm } from './rpm.ts';
@@ -62,6 +63,7 @@ export function bootedMachine(suite: Suite): void {
       });
       serving(under);
     });
+    describe('restarted with drop-ins', () => provedRestart(under));
     describe('in its sandbox', () => sandbox(under));
     describe('with its socket unit restarted, failed and removed', () => socketUnit(under));
     describe('hanging, killed and rebooted', () => recovering(under));

@@ -1,0 +1,52 @@
+/** /usr/lib/trousseau/restart with systemd itself: what a drop-in adds to the start is proved, or the process stays. */
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import { property, READY_MS, SERVICE, saysOfItself, writeInside } from '../installation.ts';
+import type { UnderTest } from './under-test.ts';
+
+const DROP_IN = `/etc/systemd/system/${SERVICE}.d/60-test.conf`;
+const UNREADABLE = '/usr/bin/trousseau serve --config /etc/trousseau/absent.yaml';
+
+/** None of them is told to systemd before: that is a part of each. */
+const REFUSED: Readonly<Record<string, RegExp>> = {
+  [`[Service]\nExecStart=\nExecStart=${UNREADABLE}\n`]: /NOT PROVED: configuration/,
+  '[Service]\nExecCondition=+/bin/false\n': /a condition of its unit .* does not hold/,
+  '[Unit]\nConditionPathExists=/absent\n': /a condition of its unit .* does not hold/,
+  '[Unit]\nAssertPathExists=/absent\n': /a new process has not proved/,
+  '[Service]\nExecStartPre=/bin/true\n': /it has an ExecStartPre= command/,
+  '[Service]\nExecStartPost=/bin/true\n': /it has an ExecStartPost= command/,
+  '[Service]\nLoadCredential=x:/etc/absent/%N\n': /a new process has not proved/,
+  '[Unit]\nRequires=absent.service\n': /requires absent\.service, which is not active/,
+};
+const TAKEN =
+  '[Unit]\nConditionPathExists=/etc/trousseau\n[Service]\nExecCondition=+/bin/true\nEnvironment=TAKEN=%N\n';
+
+/** Needs the service active, with a local keyring; leaves it so. */
+export function provedRestart(under: UnderTest): void {
+  const pid = (): Promise<string> => property(under.machine, SERVICE, 'MainPID');
+  const restart = () => under.machine.run(['/usr/lib/trousseau/restart']);
+
+  it('a drop-in with which no process would start ends none, also where systemd has not read it', async () => {
+    const before = await pid();
+    for (const [text, why] of Object.entries(REFUSED)) {
+      await writeInside(under.machine, DROP_IN, text, 0o644);
+      const { code, err } = await restart();
+      assert.equal(code, 0, err);
+      assert.match(err, why, text);
+      assert.match(err, /was NOT restarted/, text);
+      assert.equal(await pid(), before, text);
+    }
+  });
+
+  it('a drop-in that is proved is what the new process has, without a daemon-reload', async () => {
+    const before = await pid();
+    await writeInside(under.machine, DROP_IN, TAKEN, 0o644);
+    assert.equal((await restart()).err, '');
+    const after = await pid();
+    assert.notEqual(after, before);
+    assert.match(await under.machine.must(['cat', `/proc/${after}/environ`]), /TAKEN=trousseau\0/);
+    await under.machine.must(['rm', DROP_IN]);
+    assert.equal((await restart()).err, '');
+    await saysOfItself(under.machine, /^ready/, READY_MS);
+  });
+}
