@@ -75,10 +75,15 @@ export const MOST_CALLS: BatchLimits['calls'] = { urgent: 256, ordinary: 4096 };
 
 export const BATCH_LIMITS: BatchLimits = { batch: 128, bytes: 512 * 1024, calls: MOST_CALLS };
 
-type Waiter = { readonly resolve: (result: Result<Uint8Array>) => void };
+type Waiter = {
+  readonly lane: Lane;
+  readonly signal: CallSignal;
+  readonly leave: () => void;
+  readonly resolve: (result: Result<Uint8Array>) => void;
+};
 type Entry = {
   readonly item: BatchItem;
-  readonly waiters: Waiter[];
+  waiters: Waiter[];
   /** What it is part of once it was sent. */
   batch: Batch | undefined;
 };
@@ -178,15 +183,22 @@ export function createBatcher(options: BatcherOptions): Batcher {
     if (shareAs !== undefined && shared.get(shareAs) === entry) shared.delete(shareAs);
   };
 
+  const answer = ({ lane, signal, leave, resolve }: Waiter, result: Result<Uint8Array>): void => {
+    calls[lane] -= 1;
+    signal.removeEventListener('abort', leave);
+    resolve(result);
+  };
+
   const settle = (entry: Entry, result: Result<Uint8Array>): void => {
     forget(entry);
-    const waiters = entry.waiters.splice(0);
-    if (waiters.length === 0 && result.ok) result.value.fill(0);
-    for (const [i, waiter] of waiters.entries()) {
-      // Each may overwrite what it was given.
-      const shared = result.ok && i < waiters.length - 1;
-      waiter.resolve(shared ? succeed(Uint8Array.from(result.value)) : result);
-    }
+    const { waiters } = entry;
+    entry.waiters = [];
+    const last = waiters.pop();
+    // Each may overwrite what it was given.
+    for (const waiter of waiters)
+      answer(waiter, result.ok ? succeed(Uint8Array.from(result.value)) : result);
+    if (last !== undefined) answer(last, result);
+    else if (result.ok) result.value.fill(0);
   };
 
   const leave = (entry: Entry, waiter: Waiter): void => {
@@ -194,7 +206,8 @@ export function createBatcher(options: BatcherOptions): Batcher {
     if (at < 0) return;
     entry.waiters.splice(at, 1);
     const why = backoff.why();
-    waiter.resolve(
+    answer(
+      waiter,
       fail(
         'unavailable',
         `${what}: the caller's deadline has passed${why === '' ? '' : `; waiting because of: ${why}`}`,
@@ -243,15 +256,8 @@ export function createBatcher(options: BatcherOptions): Batcher {
         }
         calls[lane] += 1;
         const entry = enter(item);
-        const onAbort = (): void => leave(entry, waiter);
-        const waiter: Waiter = {
-          resolve(result) {
-            calls[lane] -= 1;
-            signal.removeEventListener('abort', onAbort);
-            resolve(result);
-          },
-        };
-        signal.addEventListener('abort', onAbort);
+        const waiter: Waiter = { lane, signal, leave: () => leave(entry, waiter), resolve };
+        signal.addEventListener('abort', waiter.leave);
         entry.waiters.push(waiter);
       });
     },

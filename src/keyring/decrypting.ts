@@ -4,6 +4,7 @@ import type { Provider } from '../providers/provider.ts';
 import type { CallSignal } from '../system/call-signal.ts';
 import type { Clock } from '../system/clock.ts';
 import { mayPass } from './backoff.ts';
+import type { Lane } from './batcher.ts';
 import type { Failures } from './failures.ts';
 import {
   decryptUnder,
@@ -63,15 +64,27 @@ export function createDecrypting(options: DecryptingOptions): Decrypting {
     return alone && least !== undefined && version !== undefined && version < least;
   };
 
-  const once: Decrypting['once'] = async ({ ciphertext, purpose }, signal) => {
-    const remember = memory?.remembering();
+  const once: Decrypting['once'] = (sealed, signal) => {
+    const { ciphertext, purpose } = sealed;
     const lane = purpose === 'dek' && options.pings.has(ciphertext) ? 'urgent' : 'ordinary';
+    return memory === undefined
+      ? operations.decrypt(ciphertext, lane, signal)
+      : remembering(memory, sealed, lane, signal);
+  };
+
+  /** One try, the answer of which is remembered, or remembered from before where nobody can be asked. */
+  const remembering = async (
+    memory: OutageMemory,
+    { ciphertext, purpose }: Sealed,
+    lane: Lane,
+    signal: CallSignal,
+  ): Promise<Result<Uint8Array>> => {
+    const remember = memory.remembering();
     const outcome = await operations.decrypt(ciphertext, lane, signal);
-    if (memory === undefined) return outcome;
     const now = state();
     if (outcome.ok) {
       if (purpose !== 'sample' && now.kind !== 'refused')
-        remember?.(ciphertext, outcome.value, false);
+        remember(ciphertext, outcome.value, false);
       return outcome;
     }
     const { kind, message } = outcome.error;
@@ -86,12 +99,12 @@ export function createDecrypting(options: DecryptingOptions): Decrypting {
   };
 
   /** One try, out of memory where nobody can be asked: what is asked stands in an audit log. */
-  const attempt = async (sealed: Sealed, signal: CallSignal): Promise<Result<Uint8Array>> => {
+  const attempt = (sealed: Sealed, signal: CallSignal): Promise<Result<Uint8Array>> => {
     const now = state();
     // One that has not the announced version is there, and can be asked for the others.
     const nobody = alone && now.kind === 'outage' && now.why.kind !== 'behind';
     const remembered = nobody ? memory?.decrypt(sealed.ciphertext) : undefined;
-    return remembered === undefined ? await once(sealed, signal) : succeed(remembered);
+    return remembered === undefined ? once(sealed, signal) : Promise.resolve(succeed(remembered));
   };
 
   /** One try with each source in turn, those that need no provider first. */
@@ -123,19 +136,20 @@ export function createDecrypting(options: DecryptingOptions): Decrypting {
   ): Promise<Result<Uint8Array>> => {
     const parsed = parseUnderLocalKek(sealed.ciphertext, localKek);
     if (!parsed.ok) return parsed;
-    return await patient(() => attemptSources(sealed, parsed.value, signal), signal);
+    const ask = (): Promise<Result<Uint8Array>> => attemptSources(sealed, parsed.value, signal);
+    return await patient(await ask(), ask, signal);
   };
 
-  const patient = async (
+  const patient = (
+    first: Result<Uint8Array>,
     ask: () => Promise<Result<Uint8Array>>,
     signal: CallSignal,
-  ): Promise<Result<Uint8Array>> => {
-    const first = await ask();
+  ): Promise<Result<Uint8Array>> | Result<Uint8Array> => {
     // Where the version is known to be lost, no server is about to catch up.
     const isLost = !first.ok && first.error.kind === 'behind' && state().kind === 'lost';
     return first.ok || isLost
       ? first
-      : await patiently(first, ask, { signal, useless: options.abandoned, clock });
+      : patiently(first, ask, { signal, useless: options.abandoned, clock });
   };
 
   return {
@@ -143,10 +157,12 @@ export function createDecrypting(options: DecryptingOptions): Decrypting {
     async decrypt(sealed, signal) {
       const { ciphertext, localKek, purpose } = sealed;
       const underLocalKek = versionUnderLocalKek(ciphertext);
-      const outcome =
+      let outcome =
         underLocalKek === undefined
-          ? await patient(() => attempt(sealed, signal), signal)
+          ? await attempt(sealed, signal)
           : await withSources(sealed, localKek, signal);
+      if (underLocalKek === undefined && !outcome.ok)
+        outcome = await patient(outcome, () => attempt(sealed, signal), signal);
       const version = underLocalKek ?? writer.versionOf(ciphertext);
       if (!outcome.ok) {
         // What fails on a keyring that was replaced is asked of the next one.

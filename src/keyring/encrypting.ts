@@ -53,6 +53,8 @@ const VERIFICATION: Readonly<Record<Purpose, Verification>> = {
  */
 const SEED_WAITS_MS = 10_000;
 
+type Failed = Extract<Result<never>, { ok: false }>;
+
 /** Encrypts with the operations given. */
 export function createEncrypting(options: EncryptingOptions): Encrypting {
   const { operations, memory, state, clock, log } = options;
@@ -103,17 +105,21 @@ export function createEncrypting(options: EncryptingOptions): Encrypting {
     if (state().kind === 'outage') options.refused(message);
   };
 
-  const encrypt: Encrypting['encrypt'] = async (plaintext, purpose, signal) => {
-    const key = await options.announcedKey(LANE_OF[purpose], signal);
-    if (!key.ok) return key;
+  /** What becomes of a call whose first attempt has failed; `tried` is the key of that attempt. */
+  const again = async (
+    first: Failed,
+    announced: AnnouncedKey,
+    plaintext: Uint8Array,
+    purpose: Purpose,
+    signal: CallSignal,
+    triedFirst: KeyId | undefined,
+  ): Promise<Result<Encrypted>> => {
     /** The key of the last attempt: another one may have been announced while it was under way. */
-    let tried: KeyId | undefined;
+    let tried = triedFirst;
     const attempt = (): Promise<Result<Encrypted>> => {
       tried = knownKey(state())?.keyId;
-      return once(key.value, plaintext, purpose, signal);
+      return once(announced, plaintext, purpose, signal);
     };
-    const first = await attempt();
-    if (first.ok) return first;
     if (first.error.kind === 'behind') options.sawMissingVersion();
     const outcome = await patiently(first, attempt, {
       signal,
@@ -141,7 +147,18 @@ export function createEncrypting(options: EncryptingOptions): Encrypting {
 
   return {
     async encrypt(plaintext, purpose, signal) {
-      const outcome = await encrypt(plaintext, purpose, signal);
+      const now = state();
+      const key =
+        now.kind === 'ready'
+          ? succeed(now.key)
+          : await options.announcedKey(LANE_OF[purpose], signal);
+      let outcome: Result<Encrypted>;
+      if (key.ok) {
+        const tried = knownKey(state())?.keyId;
+        outcome = await once(key.value, plaintext, purpose, signal);
+        if (!outcome.ok)
+          outcome = await again(outcome, key.value, plaintext, purpose, signal, tried);
+      } else outcome = key;
       // What fails on a keyring that was replaced is asked of the next one.
       if (!outcome.ok && purpose !== 'sample' && !options.abandoned())
         options.failures.saw('encrypt', outcome.error, knownKey(state())?.version);

@@ -210,7 +210,7 @@ export function createGrpcServer({
     timer ??= clock.setTimer(SWEEP_MS, sweep);
     guard(stream);
     stream.push = push;
-    stream.once('close', onClose);
+    stream.on('close', onClose);
   };
   subscribe(STREAM_CREATED, onCreated);
 
@@ -279,12 +279,11 @@ function keptBytesOf(headers: IncomingHttpHeaders): number {
 function neededOf(headers: IncomingHttpHeaders): IncomingHttpHeaders {
   const timeout = headers['grpc-timeout'];
   const isGrpc = headers['content-type']?.startsWith(CONTENT_TYPE) === true;
-  const needed = {
+  const needed: IncomingHttpHeaders = {
     ':path': headers[':path'],
     ':authority': headers[':authority'] ?? headers.host,
     'content-type': isGrpc ? CONTENT_TYPE : undefined,
   };
-  return timeout === undefined
-    ? needed
-    : { ...needed, 'grpc-timeout': boundedTimeout(String(timeout)) };
+  if (timeout !== undefined) needed['grpc-timeout'] = boundedTimeout(String(timeout));
+  return needed;
 }

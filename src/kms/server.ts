@@ -13,7 +13,7 @@ import { LIMITS } from '../limits.ts';
 import type { Log } from '../observe/log.ts';
 import { type Clock, sleep } from '../system/clock.ts';
 import { acceptCounted } from './accept.ts';
-import { callSignal } from './deadline.ts';
+import { callSignal, type LimitedCall } from './deadline.ts';
 import { createGrpcServer } from './grpc-server.ts';
 import type { Answer, Method } from './method.ts';
 import { createRefusals } from './refusals.ts';
@@ -162,27 +162,31 @@ function implementationOf(method: Method, log: Log, clock: Clock): UntypedServic
       began,
     );
   };
-  const serve = async (call: UnaryCall): Promise<Answer<Uint8Array>> => {
-    if ('local' in method.call) return method.call.local(call.request, call.getHost());
-    const { signal, release } = callSignal(call, clock);
+  // One asynchronous function for all of a call: each of them costs memory until the call has ended.
+  const handle = async (call: UnaryCall, callback: Callback): Promise<void> => {
+    const began = clock.now();
+    let limited: LimitedCall | undefined;
     try {
-      return await method.call.remote(call.request, { signal });
-    } finally {
-      release();
+      let answer: Answer<Uint8Array>;
+      if ('local' in method.call) answer = method.call.local(call.request, call.getHost());
+      else {
+        limited = callSignal(call, clock);
+        answer = await method.call.remote(call.request, limited);
+      }
+      limited?.release();
+      finish(call, callback, answer, began);
+    } catch (error) {
+      limited?.release();
+      try {
+        crash(call, callback, error, began);
+      } catch (again) {
+        // A callback that throws twice has no call any more; the next one must be served all the same.
+        log.error('kms call could not be answered', { error: nameOf(again) });
+      }
     }
   };
-  const handleCall: handleUnaryCall<Buffer, Buffer> = (call, callback) => {
-    const began = clock.now();
-    serve(call)
-      .then((answer) => finish(call, callback, answer, began))
-      .catch((error: unknown) => crash(call, callback, error, began))
-      // A callback that throws twice has no call any more; the next one must be served all the same.
-      .catch((error: unknown) =>
-        log.error('kms call could not be answered', {
-          error: nameOf(error),
-        }),
-      );
-  };
+  const handleCall: handleUnaryCall<Buffer, Buffer> = (call, callback) =>
+    void handle(call, callback);
   return { [method.path]: handleCall };
 }
 

@@ -42,31 +42,38 @@ export function writtenBy(
 export function ciphertextForm(kind: string): CiphertextForm {
   const prefix = Buffer.from(`${kind}:v`, 'latin1');
 
-  const headOf = (ciphertext: Uint8Array): { version: number; end: number } | undefined => {
+  /** 0 where the head is of another kind. Numbers alone: this is asked several times for each call. */
+  const versionIn = (ciphertext: Uint8Array): number => {
     for (let i = 0; i < prefix.length; i += 1) {
-      if (ciphertext[i] !== prefix[i]) return undefined;
+      if (ciphertext[i] !== prefix[i]) return 0;
     }
     let version = 0;
     for (let i = prefix.length; i <= prefix.length + MAX_VERSION_DIGITS; i += 1) {
       const byte = ciphertext[i];
-      if (byte === COLON) return version > 0 ? { version, end: i + 1 } : undefined;
-      if (byte === undefined || byte < ZERO || byte > NINE) return undefined;
+      if (byte === COLON) return version;
+      if (byte === undefined || byte < ZERO || byte > NINE) return 0;
       version = version * 10 + (byte - ZERO);
-      if (version === 0) return undefined; // nobody writes a leading zero
+      if (version === 0) return 0; // nobody writes a leading zero
     }
-    return undefined;
+    return 0;
   };
 
   return {
-    versionOf: (ciphertext) => headOf(ciphertext)?.version,
+    versionOf(ciphertext) {
+      const version = versionIn(ciphertext);
+      return version > 0 ? version : undefined;
+    },
     parse(ciphertext) {
-      const head = headOf(ciphertext);
-      if (head === undefined) return undefined;
+      const version = versionIn(ciphertext);
+      if (version === 0) return undefined;
       const { buffer, byteOffset, length } = ciphertext;
-      const base64 = Buffer.from(buffer, byteOffset, length).toString('latin1', head.end);
+      const base64 = Buffer.from(buffer, byteOffset, length).toString(
+        'latin1',
+        ciphertext.indexOf(COLON, prefix.length) + 1,
+      );
       if (base64 === '' || !CANONICAL_BASE64.test(base64)) return undefined;
       const padding = base64.endsWith('==') ? 2 : base64.endsWith('=') ? 1 : 0;
-      return { version: head.version, base64, bytes: (base64.length / 4) * 3 - padding };
+      return { version, base64, bytes: (base64.length / 4) * 3 - padding };
     },
   };
 }

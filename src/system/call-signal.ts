@@ -11,29 +11,49 @@ export type CallSignal = {
 /** A signal and what aborts it; listeners are called once. */
 export type CallController = { readonly signal: CallSignal; abort(): void };
 
+/** Its first listener, which is the only one of most calls, needs no list. */
+type State = {
+  aborted: boolean;
+  first: (() => void) | undefined;
+  others: (() => void)[] | undefined;
+  readonly addEventListener: typeof addEventListener;
+  readonly removeEventListener: typeof removeEventListener;
+};
+
 /** A signal that is not aborted. */
 export function createCallController(): CallController {
-  let aborted = false;
-  let listeners: (() => void)[] = [];
-  return {
-    signal: {
-      get aborted() {
-        return aborted;
-      },
-      addEventListener(_type, listener) {
-        if (!aborted) listeners.push(listener);
-      },
-      removeEventListener(_type, listener) {
-        const at = listeners.indexOf(listener);
-        if (at >= 0) listeners.splice(at, 1);
-      },
-    },
-    abort() {
-      if (aborted) return;
-      aborted = true;
-      const told = listeners;
-      listeners = [];
-      for (const listener of told) listener();
-    },
+  const signal: State = {
+    aborted: false,
+    first: undefined,
+    others: undefined,
+    addEventListener,
+    removeEventListener,
   };
+  return { signal, abort: () => abort(signal) };
+}
+
+function addEventListener(this: State, _type: 'abort', listener: () => void): void {
+  if (this.aborted) return;
+  if (this.first === undefined) this.first = listener;
+  else if (this.others === undefined) this.others = [listener];
+  else this.others.push(listener);
+}
+
+function removeEventListener(this: State, _type: 'abort', listener: () => void): void {
+  if (this.first === listener) {
+    this.first = this.others?.shift();
+    return;
+  }
+  const at = this.others?.indexOf(listener) ?? -1;
+  if (at >= 0) this.others?.splice(at, 1);
+}
+
+function abort(signal: State): void {
+  if (signal.aborted) return;
+  signal.aborted = true;
+  const { first, others } = signal;
+  signal.first = undefined;
+  signal.others = undefined;
+  first?.();
+  for (const listener of others ?? []) listener();
 }
