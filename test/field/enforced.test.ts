@@ -44,7 +44,7 @@ const SCRIPT = '/opt/greedy.pl';
 if (await inOwnNamespaces(import.meta.filename, prepare)) declare();
 
 function prepare(): void {
-  prepareNodeWithVault(PACKAGES);
+  prepareNodeWithVault({ packages: PACKAGES });
 }
 
 function lay(root: string): void {
@@ -54,7 +54,7 @@ function lay(root: string): void {
 
 function declare(): void {
   describe('the package under a kernel that enforces', () => {
-    const under = nodeWithVault({ packages: PACKAGES, lay });
+    const under = nodeWithVault({ distribution: { packages: PACKAGES }, lay });
     before(async () => {
       await under.machine.must(typed(commandsOf('## 3. Install')[0] ?? ''));
       await addUsers(under.machine);

@@ -32,7 +32,7 @@ if (await inOwnNamespaces(import.meta.filename, prepare)) declare();
 
 function prepare(): void {
   needKubernetes();
-  prepareNodeWithVault(PACKAGES);
+  prepareNodeWithVault({ packages: PACKAGES });
 }
 
 function lay(root: string): void {
@@ -43,7 +43,7 @@ function lay(root: string): void {
 
 function declare(): void {
   describe('a cluster of kubeadm, from the stick to encrypted Secrets', () => {
-    const under = nodeWithVault({ packages: PACKAGES, lay });
+    const under = nodeWithVault({ distribution: { packages: PACKAGES }, lay });
     const type = (commands: string): Promise<string> => under.machine.must(typed(commands));
     const write = (name: string): Promise<string> =>
       type(`${CLUSTER}kubectl create secret generic ${name} --from-literal=text='text of ${name}'`);

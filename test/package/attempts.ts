@@ -3,11 +3,9 @@
  * see that it is the sandbox that stops it, as the same user in a unit without one. Perl is in every
  * Debian, and can make any system call.
  */
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
-import { join } from 'node:path';
-import { journal } from './installation.ts';
-import type { Machine } from './nspawn.ts';
+import { journal, SERVICE, writeInside } from './installation.ts';
+import type { Shell } from './nspawn.ts';
 import { ELSEWHERE } from './own-namespaces.ts';
 
 type CallNumber = { readonly x64: number; readonly arm64: number };
@@ -127,22 +125,15 @@ ${ATTEMPTS.map(
 export type Outcome = { readonly inside: string; readonly outside: string };
 
 /** Makes all attempts, by their names, in the sandbox of trousseau.service and without one. */
-export async function makeAttempts(machine: Machine): Promise<ReadonlyMap<string, Outcome>> {
-  const place = (path: string): string => join(machine.root, path);
-  for (const path of PLANTED) {
-    writeFileSync(place(path), 'planted');
-    chmodSync(place(path), 0o644); // whatever the umask is
-  }
+export async function makeAttempts(machine: Shell): Promise<ReadonlyMap<string, Outcome>> {
+  for (const path of PLANTED) await writeInside(machine, path, 'planted', 0o644);
   await machine.must(['mknod', '-m', '0666', DEVICE, 'c', '1', '5']);
-  writeFileSync(place(SCRIPT_PATH), SCRIPT);
-  chmodSync(place(SCRIPT_PATH), 0o644);
-  const unit = readFileSync(place('/usr/lib/systemd/system/trousseau.service'), 'utf8');
+  await writeInside(machine, SCRIPT_PATH, SCRIPT, 0o644);
+  const unit = await machine.must(['cat', `/usr/lib/systemd/system/${SERVICE}`]);
   const plain = unit.match(/^(User|Group|\w+Directory\w*)=.*$/gm) ?? [];
-  writeFileSync(place(`${UNIT_FOLDER}/inside.service`), sandboxed(unit, SCRIPT_PATH));
-  writeFileSync(
-    place(`${UNIT_FOLDER}/outside.service`),
-    `[Service]\n${plain.join('\n')}\nType=oneshot\nExecStart=/usr/bin/perl ${SCRIPT_PATH}\n`,
-  );
+  const outsideText = `[Service]\n${plain.join('\n')}\nType=oneshot\nExecStart=/usr/bin/perl ${SCRIPT_PATH}\n`;
+  await writeInside(machine, `${UNIT_FOLDER}/inside.service`, sandboxed(unit, SCRIPT_PATH), 0o644);
+  await writeInside(machine, `${UNIT_FOLDER}/outside.service`, outsideText, 0o644);
   await machine.must(['systemctl', 'daemon-reload']);
   const inside = await outcomesIn(machine, 'inside');
   const outside = await outcomesIn(machine, 'outside');
@@ -166,7 +157,7 @@ function made(outcomes: ReadonlyMap<number, string>, name: string, index: number
   return outcome;
 }
 
-async function outcomesIn(machine: Machine, unit: string): Promise<ReadonlyMap<number, string>> {
+async function outcomesIn(machine: Shell, unit: string): Promise<ReadonlyMap<number, string>> {
   await machine.must(['systemctl', 'start', `${unit}.service`]);
   const lines = await journal(machine, `${unit}.service`);
   return new Map(

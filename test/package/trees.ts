@@ -18,15 +18,18 @@ export type TreeKind = {
   readonly suite: Suite;
   /** Beside what apt itself needs. */
   readonly packages: readonly string[];
+  /** `standard` adds what Debian's installer puts on every machine; default: no more than apt needs. */
+  readonly extent?: 'standard';
   /** Debian's name; default: this machine's. */
   readonly architecture?: 'arm64';
 };
 
 /** The folder of a tree. It takes a quarter of a minute to make, minutes on an emulated processor. */
-export function baseTree({ suite, packages, architecture }: TreeKind): string {
+export function baseTree(kind: TreeKind): string {
+  const { suite, packages, extent, architecture } = kind;
   const folder = join(cacheFolder(), 'trees');
-  const kind = [suite, ...(architecture === undefined ? [] : [architecture])];
-  const tree = join(folder, [...kind, ...[...packages].sort()].join('+'));
+  const names = [suite, extent, architecture, ...[...packages].sort()];
+  const tree = join(folder, names.filter((name) => name !== undefined).join('+'));
   if (existsSync(tree)) return tree;
   needTools();
   mkdirSync(folder, { recursive: true });
@@ -34,7 +37,7 @@ export function baseTree({ suite, packages, architecture }: TreeKind): string {
   const partial = `${tree}.partial-${process.pid}`;
   const foreign = architecture === undefined ? undefined : registerArm64();
   try {
-    make(partial, suite, packages, architecture);
+    make(partial, kind);
     renameSync(partial, tree);
   } catch (error) {
     rmSync(partial, { recursive: true, force: true });
@@ -63,10 +66,12 @@ export function layerAbove(tree: string, dir: string): Disposable & { readonly r
   };
 }
 
-function make(folder: string, suite: Suite, packages: readonly string[], arch?: string): void {
+function make(folder: string, kind: TreeKind): void {
+  const { suite, packages, extent = 'apt', architecture } = kind;
   const include = `--include=${packages.join(',')}`;
-  const foreign = arch === undefined ? [] : [`--architecture=${arch}`, '--skip=check/qemu'];
-  const args = ['--quiet', '--variant=apt', ...foreign, include, suite, folder, mirror()];
+  const foreign =
+    architecture === undefined ? [] : [`--architecture=${architecture}`, '--skip=check/qemu'];
+  const args = ['--quiet', `--variant=${extent}`, ...foreign, include, suite, folder, mirror()];
   execFileSync('mmdebstrap', args, {
     stdio: ['ignore', 'ignore', 'inherit'],
     env: environment(proxies()),

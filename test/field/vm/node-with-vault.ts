@@ -8,6 +8,7 @@ import { needBuilt } from '../../package/servers-built.ts';
 import { startVaultOfNode, type VaultOfNode } from '../../package/vault-of-node.ts';
 import {
   bootVirtualMachine,
+  type Distribution,
   HOST,
   type VirtualMachine,
   type VirtualMachineOptions,
@@ -21,11 +22,11 @@ export const READY_MS = 120_000;
 export type NodeWithVault = { readonly machine: VirtualMachine; readonly ofNode: VaultOfNode };
 
 /** Makes what takes a network, before there is none. */
-export function prepareNodeWithVault(packages: readonly string[]): void {
+export function prepareNodeWithVault(distribution: Distribution): void {
   needTools('field');
   needBuilt(['vault-newest']);
   realRelease(VERSION);
-  virtualMachineTree(packages);
+  virtualMachineTree(distribution);
 }
 
 /** Starts both before the tests of the `describe` that it is called in, and ends them after. */

@@ -3,13 +3,13 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { makeAttempts } from '../attempts.ts';
 import { hardeningTable } from '../hardening-table.ts';
-import type { UnderTest } from './under-test.ts';
+import type { Shell } from '../nspawn.ts';
 
 /** Fewer would not show that it is the sandbox that denies; of 30, on an ordinary host 21 do. */
 const LEAST_WORKING = 12;
 
 /** Needs an installed package. */
-export function sandbox(under: UnderTest): void {
+export function sandbox(under: { readonly machine: Shell }): void {
   it('every attempt from inside its sandbox is denied as docs/hardening.md says, and most work outside', async (t) => {
     const seen = await makeAttempts(under.machine);
     const table = hardeningTable();
