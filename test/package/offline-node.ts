@@ -39,9 +39,9 @@ export function insertStick(machine: Tree, version: string): void {
   assert.match(output, /Good signature/);
 }
 
-/** Types the commands on it. */
+/** Types the commands on it, as an administrator whose new files nobody else may read. */
 export function sh(machine: Tree, commands: string): Ran {
-  return machine.run(...typed(commands));
+  return machine.run(...typed(`umask 077\n${commands}`));
 }
 
 /** Types them, and fails the test where one of them fails; answers what they print. */
