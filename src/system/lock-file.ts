@@ -10,10 +10,14 @@ export type Locked = { readonly locked: string };
  * who do so at once would both believe to hold it. A person is told to remove it instead.
  */
 export async function withLockFile<T>(path: string, work: () => Promise<T>): Promise<T | Locked> {
+  let mine = false;
   try {
     const file = await open(path, 'wx', 0o600);
+    mine = true;
     await file.writeFile(`${process.pid}\n`).finally(() => file.close());
   } catch (error) {
+    // It exists also where a full disk has no room for what belongs into it.
+    if (mine) await rm(path, { force: true });
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     const pid = (await readFile(path, 'utf8').catch(ifMissing))?.trim() ?? '';
     const holder = pid === '' ? 'another process' : `process ${pid}`;

@@ -151,6 +151,26 @@ describe('eight processes that rotate one keyring at once', () => {
   });
 });
 
+describe('a keyring command that cannot write a byte', () => {
+  for (const command of ['init', 'rotate'] as const)
+    it(`leaves nothing behind that would stop the next one: ${command}`, async (t) => {
+      const file = join(temporaryFolder(t), 'keyring.json');
+      if (command === 'rotate') assert.equal((await trousseau('keyring', 'init', file)).code, 0);
+      const before = readdirSync(dirname(file));
+      // A file may not grow, as on a full disk.
+      const script = 'ulimit -f 0; exec "$0" "$@"';
+      const argv = ['-c', script, PROGRAM, 'keyring', command, file];
+      const { status, stderr } = spawnSync('/bin/sh', argv, {
+        env: environment(),
+        encoding: 'utf8',
+      });
+      assert.equal(status, 1);
+      assert.match(stderr, /cannot write .*: EFBIG/);
+      assert.deepEqual(readdirSync(dirname(file)), before);
+      assert.equal((await trousseau('keyring', command, file)).code, 0);
+    });
+});
+
 describe('a running daemon', () => {
   it('notices the rotation by another process, and still decrypts what is older', async (t) => {
     const dir = temporaryFolder(t);
