@@ -40,7 +40,10 @@ const { Script } = require('node:vm');
 const filename = __dirname + '/bundle.cjs';
 const source = readFileSync(filename, 'latin1');
 const cachedData = readFileSync(__dirname + '/bundle.cache');
-new Script(source, { filename, cachedData }).runInThisContext()(exports, require, module, filename, __dirname);
+const script = new Script(source, { filename, cachedData });
+// Its memory is given back at once: it might not be collected for hours.
+cachedData.buffer.transfer(0);
+script.runInThisContext()(exports, require, module, filename, __dirname);
 ${LATE_FLAGS}`;
 
 const { source, packages } = await bundleProgram();

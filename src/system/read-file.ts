@@ -32,7 +32,9 @@ export type FileReader = {
 export const READ_LIMIT_MS = 2_000;
 /** Of the four threads of libuv (UV_THREADPOOL_SIZE in scripts/binary/bundle.ts). */
 const MOST_AT_ONCE = 2;
-const CHUNK_BYTES = 64 * 1024;
+/** Most files are smaller than the first chunk; a chunk that is too large is memory until its collection. */
+const FIRST_CHUNK_BYTES = 4 * 1024;
+const MOST_CHUNK_BYTES = 64 * 1024;
 
 /** A reader with a bound of its own. The process has one, {@link readRegularFile}. */
 export function createFileReader(clock: Clock, readOnce: ReadOnce): FileReader {
@@ -96,15 +98,22 @@ async function readRegular(path: string, mostBytes: number): Promise<Buffer> {
 
 /** Files of /proc do not tell their size, and any file may grow while it is read. */
 async function readAtMost(file: FileHandle, most: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for (let length = 0; length < most; ) {
-    const chunk = Buffer.alloc(Math.min(CHUNK_BYTES, most - length));
-    const { bytesRead } = await file.read(chunk, 0, chunk.length);
+  const full: Buffer[] = [];
+  let length = 0;
+  let chunk = Buffer.alloc(Math.min(FIRST_CHUNK_BYTES, most));
+  let filled = 0;
+  while (length + filled < most) {
+    if (filled === chunk.length) {
+      full.push(chunk);
+      length += filled;
+      filled = 0;
+      chunk = Buffer.alloc(Math.min(2 * chunk.length, MOST_CHUNK_BYTES, most - length));
+    }
+    const { bytesRead } = await file.read(chunk, filled, chunk.length - filled);
     if (bytesRead === 0) break;
-    chunks.push(chunk.subarray(0, bytesRead));
-    length += bytesRead;
+    filled += bytesRead;
   }
-  return Buffer.concat(chunks);
+  return Buffer.concat([...full, chunk.subarray(0, filled)]);
 }
 
 /** Reads a whole regular file within {@link READ_LIMIT_MS}; see {@link FileReader.read}. */

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { createFileReader, READ_LIMIT_MS } from '../../../src/system/read-file.ts';
+import { createFileReader, READ_LIMIT_MS, readRegularFile } from '../../../src/system/read-file.ts';
 import { createDrivenClock, settle } from '../driven-clock.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
 
 /** Files whose reads end when the test says so, as on a file system that may stop answering. */
 function reader() {
@@ -84,4 +88,20 @@ describe('a file system that does not answer', () => {
     }
     assert.equal(begun.length, 2);
   });
+});
+
+describe('a file of any size', () => {
+  for (const bytes of [0, 1, 4_095, 4_096, 4_097, 12_288, 12_289, 300_000]) {
+    it(`is read whole: ${bytes} bytes, and refused where one less may be read`, async (t) => {
+      const path = join(temporaryFolder(t), 'file');
+      const content = randomBytes(bytes);
+      writeFileSync(path, content);
+      for (const most of [bytes, bytes + 1, 1 << 20])
+        assert.deepEqual(await readRegularFile(path, most), content);
+      if (bytes === 0) return;
+      await assert.rejects(readRegularFile(path, bytes - 1), {
+        message: `it is larger than ${bytes - 1} bytes`,
+      });
+    });
+  }
 });
