@@ -49,6 +49,10 @@ export type DecryptingOptions = {
   readonly clock: Clock;
   /** Told that the provider has refused, and in what words. */
   readonly refused: (why: string) => void;
+  /** Told that a server does not know the announced version. */
+  readonly sawMissingVersion: () => void;
+  /** Has the announced key decrypt its sample in the request that leaves next. */
+  readonly proveKey: (signal: CallSignal) => void;
   /** Told that a version was seen that is newer than the one announced. */
   readonly sawNewerVersion: () => void;
 };
@@ -66,7 +70,9 @@ export function createDecrypting(options: DecryptingOptions): Decrypting {
 
   const once: Decrypting['once'] = (sealed, signal) => {
     const { ciphertext, purpose } = sealed;
-    const lane = purpose === 'dek' && options.pings.has(ciphertext) ? 'urgent' : 'ordinary';
+    const isPing = purpose === 'dek' && options.pings.has(ciphertext);
+    const lane = isPing ? 'urgent' : 'ordinary';
+    if (isPing) options.proveKey(signal);
     return memory === undefined
       ? operations.decrypt(ciphertext, lane, signal)
       : remembering(memory, sealed, lane, signal);
@@ -87,9 +93,11 @@ export function createDecrypting(options: DecryptingOptions): Decrypting {
         remember(ciphertext, outcome.value, false);
       return outcome;
     }
-    const { kind, message } = outcome.error;
-    // That one is refused which policy had ruled out before is no news of the others.
-    if (kind === 'denied' && isRuledOut(ciphertext)) memory.drop(ciphertext);
+    const { kind, message, retired } = outcome.error;
+    // That one is refused which policy had ruled out before is no news of the others. Of several
+    // providers one may have done so; that the writer has is seen when it is looked at.
+    const isOfThis = isRuledOut(ciphertext) || (retired === true && !alone);
+    if (kind === 'denied' && isOfThis) memory.drop(ciphertext);
     else if (kind === 'denied' || kind === 'unauthenticated') options.refused(message);
     // What a lost key has encrypted, nobody else can decrypt any more.
     const isLost = now.kind === 'lost' && kind === 'invalid';
@@ -165,6 +173,8 @@ export function createDecrypting(options: DecryptingOptions): Decrypting {
         outcome = await patient(outcome, () => attempt(sealed, signal), signal);
       const version = underLocalKek ?? writer.versionOf(ciphertext);
       if (!outcome.ok) {
+        if (outcome.error.kind === 'behind' && version === knownKey(state())?.version)
+          options.sawMissingVersion();
         // What fails on a keyring that was replaced is asked of the next one.
         if (purpose !== 'sample' && !options.abandoned())
           options.failures.saw('decrypt', outcome.error, version);

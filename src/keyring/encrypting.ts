@@ -35,6 +35,8 @@ export type EncryptingOptions = {
   readonly refused: (why: string) => void;
   /** Told that a server does not know the announced version. */
   readonly sawMissingVersion: () => void;
+  /** Whether a server has said so, and no look has found that version since. */
+  readonly isMissing: () => boolean;
   /** Looks at the provider; resolves when that look has ended. */
   readonly look: () => Promise<void>;
   readonly clock: Clock;
@@ -92,6 +94,8 @@ export function createEncrypting(options: EncryptingOptions): Encrypting {
     const now = state();
     // One that is only too busy answers soon, and one that answers wrongly is there.
     if (now.kind !== 'outage' || now.why.kind !== 'unavailable') return undefined;
+    // A provider that went away before it could be asked for that version may have lost it.
+    if (options.isMissing()) return undefined;
     if (clock.now() - now.since < SEED_WAITS_MS) return undefined;
     const made = memory?.encrypt(plaintext, now.key);
     if (made === undefined) return undefined;

@@ -121,6 +121,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
   };
   let sample: Sample | undefined;
   let abandoned = false;
+  /** Whether a server has said since the key was tried out that it does not know the announced version. */
+  let isMissing = false;
   /** The look that a failed request has led to, until it has ended. */
   let confirming: Promise<void> | undefined;
   const waiters = createWaiters();
@@ -165,6 +167,19 @@ export function createKeyring(options: KeyringOptions): Keyring {
     if (state.kind === 'ready' || state.kind !== before.kind) waiters.wake();
   };
 
+  const sawMissingVersion = (): void => {
+    isMissing = true;
+    if (suspicion.worthALook('behind')) void watcher.nudge();
+  };
+
+  const proveKey = (signal: CallSignal): void => {
+    if (sample === undefined || state.kind !== 'ready') return;
+    void operations.prove(sample.ciphertext, 'urgent', signal).then((proved) => {
+      if (!proved.ok && proved.error.kind === 'invalid' && suspicion.worthALook('invalid'))
+        void watcher.nudge();
+    });
+  };
+
   /** What real calls see is news for the watcher, good or bad. */
   const learn = (results: readonly Result<unknown>[]): void => {
     if (results.some(({ ok }) => ok)) {
@@ -188,10 +203,14 @@ export function createKeyring(options: KeyringOptions): Keyring {
     writer,
     readers,
     clock,
+    sample: () => sample?.ciphertext,
     sawWriter: learn,
     // Of the writer's refusals each call knows which ciphertext they were about.
     sawOther(results) {
-      const refusal = results.find((result) => !result.ok && isRefusal(result.error.kind));
+      // That its policy rules out one version is known to the call that asked for it.
+      const refusal = results.find(
+        (result) => !result.ok && isRefusal(result.error.kind) && result.error.retired !== true,
+      );
       if (refusal?.ok === false) forget(refusal.error.message);
     },
   });
@@ -210,6 +229,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     report,
     triedOut(tried, ms) {
       sample = tried;
+      isMissing = false;
       stateLog.tried(ms);
     },
     scheduled: (failures, nextInMs) => stateLog.scheduled(state, failures, nextInMs),
@@ -252,6 +272,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
     abandoned: () => abandoned,
     clock,
     refused: forget,
+    sawMissingVersion,
+    proveKey,
     sawNewerVersion(): void {
       if (suspicion.worthALook('newer version')) void watcher.nudge();
     },
@@ -266,9 +288,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
     announcedKey,
     abandoned: () => abandoned,
     refused: forget,
-    sawMissingVersion(): void {
-      if (suspicion.worthALook('behind')) void watcher.nudge();
-    },
+    sawMissingVersion,
+    isMissing: () => isMissing,
     look: () => confirming ?? watcher.nudge(),
     clock,
     log,

@@ -37,6 +37,11 @@ export type Operations = {
     lane: Lane,
     signal: CallSignal,
   ): Promise<Result<Encrypted>>;
+  /**
+   * Whether the writer's key decrypts what it has encrypted before; `invalid` where it is another key
+   * by now. Goes into one request with what is submitted in the same turn.
+   */
+  prove(ciphertext: Uint8Array, lane: Lane, signal: CallSignal): Promise<Result<void>>;
   /** Asks the readers in their order, until one can decrypt it. */
   decrypt(ciphertext: Uint8Array, lane: Lane, signal: CallSignal): Promise<Result<Uint8Array>>;
   /** How many items wait for a free request. */
@@ -54,6 +59,8 @@ export type OperationsOptions = {
   /** In the order in which they are asked; the writer is one of them. */
   readonly readers: readonly Provider[];
   readonly clock: Clock;
+  /** What the announced key has encrypted before; undefined before it was tried out. */
+  readonly sample: () => Uint8Array | undefined;
   /** Told of each request to the writer, item by item. */
   readonly sawWriter: (results: readonly Result<Uint8Array>[]) => void;
   /** The same of those that only decrypt. */
@@ -99,7 +106,20 @@ export function createOperations(options: OperationsOptions): Operations {
   ): Promise<Result<Uint8Array>> =>
     batcher.submit({ bytes: ciphertext, group: 0, shareAs: nameOf(ciphertext), lane }, signal);
 
+  const prove: Operations['prove'] = async (ciphertext, lane, signal) => {
+    // Never shared with an earlier request: what counts is which key is there from now on.
+    const item = { bytes: ciphertext, group: 0, shareAs: undefined, lane };
+    const outcome = await ofWriter.batcher.submit(item, signal);
+    if (!outcome.ok)
+      return outcome.error.kind === 'invalid' || outcome.error.kind === 'behind'
+        ? fail('invalid', replaced(writer.name))
+        : outcome;
+    outcome.value.fill(0);
+    return succeed(undefined);
+  };
+
   return {
+    prove,
     async encrypt(key, plaintext, verification, lane, signal) {
       const { version, keyId } = key;
       // Never shared: equal plaintexts must give different ciphertexts.
@@ -109,11 +129,17 @@ export function createOperations(options: OperationsOptions): Operations {
       const took = clock.now() - began;
       if (!encrypted.ok) return encrypted;
       if (verification === 'decrypt') {
-        const decrypted = await decryptWith(ofWriter.batcher, encrypted.value, lane, signal);
+        const sample = options.sample();
+        // A key that was made again under the same name has the same version, and encrypts as told.
+        const [decrypted, proved] = await Promise.all([
+          decryptWith(ofWriter.batcher, encrypted.value, lane, signal),
+          sample === undefined ? succeed(undefined) : prove(sample, lane, signal),
+        ]);
         if (!decrypted.ok && mayPass(decrypted.error) && signal.aborted)
           return fail('unavailable', tooSlow(writer.name, took));
         const verified = sameAs(plaintext, decrypted, writer.name);
         if (!verified.ok) return verified;
+        if (!proved.ok) return proved;
       }
       return succeed({ ciphertext: encrypted.value, keyId, version });
     },
@@ -152,6 +178,10 @@ export function createOperations(options: OperationsOptions): Operations {
 /** An Encrypt of KMS v2 takes two requests: kube-apiserver waits 3 s for both unless told otherwise. */
 function tooSlow(name: string, tookMs: number): string {
   return `${name} encrypted in ${Math.round(tookMs)} ms, and the caller's deadline passed before it had decrypted the same again, which proves the ciphertext: find out why ${name} is slow, or raise timeout of the kms provider in kube-apiserver's EncryptionConfiguration`;
+}
+
+function replaced(name: string): string {
+  return `${name} does not decrypt any more what the announced key has encrypted: was the key deleted and made again under the same name?`;
 }
 
 /** Succeeds where exactly this plaintext came back; wipes what came back. */

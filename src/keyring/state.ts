@@ -130,7 +130,8 @@ export function nextState(state: KeyringState, seen: Seen, now: number): Keyring
     case 'ready':
       return { kind: 'outage', key: state.key, since: now, why };
     case 'outage':
-      return { ...state, why };
+      // That the announced version is missing is not taken back by what cannot be asked any more.
+      return state.why.kind === 'behind' && why.kind !== 'behind' ? state : { ...state, why };
     // Being unreachable does not take back what the provider said before.
     case 'lost':
     case 'refused':

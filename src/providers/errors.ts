@@ -34,6 +34,8 @@ export type ProviderError = {
   readonly message: string;
   /** How long the provider asked to be left alone, in milliseconds; with `throttled` and `unavailable`. */
   readonly retryAfterMs?: number;
+  /** The policy of the key rules out the version of this one ciphertext; with `denied`. */
+  readonly retired?: true;
   readonly cause?: unknown;
 };
 
@@ -51,7 +53,7 @@ export function succeed<T>(value: T): Result<T> {
 export function fail(
   kind: ProviderErrorKind,
   message: string,
-  more: Pick<ProviderError, 'retryAfterMs' | 'cause'> = {},
+  more: Pick<ProviderError, 'retryAfterMs' | 'retired' | 'cause'> = {},
 ): { readonly ok: false; readonly error: ProviderError } {
   return { ok: false, error: { kind, message, ...more } };
 }

@@ -113,6 +113,21 @@ for (const release of RELEASES) {
       assert.equal((await v2.encrypt(PLAIN, 'seed')).key_id, third);
     });
 
+    it('that was made again encrypts no seed under the key_id of the one before, before anybody looked at it', async () => {
+      const { vault, plugin } = await start('at-once');
+      await using _vault = vault;
+      await using _plugin = plugin;
+      const { v2 } = plugin.client;
+      const { ciphertext } = await v2.encrypt(PLAIN, 'before');
+      assert.match(Buffer.from(ciphertext).toString(), /^vault:v1:/);
+      await vault.admin.deleteKey(KEY);
+      await vault.admin.createKey(KEY);
+      await assert.rejects(
+        v2.encrypt(PLAIN, 'after'),
+        /PERMISSION_DENIED.*is another key than vault:v1:/,
+      );
+    });
+
     it('that was deleted and made again is not announced before an operator acknowledges it', async () => {
       const { vault, plugin, dir } = await start('made-again');
       await using _vault = vault;

@@ -24,6 +24,8 @@ type Meaning = {
   readonly down?: true;
   /** Whether one item of a batch can be at fault for the whole of it. */
   readonly ofItem?: true;
+  /** See {@link ProviderError.retired}. */
+  readonly retired?: true;
 };
 
 /** What to do where the key is not there. Making another one would hide the loss. */
@@ -93,6 +95,7 @@ const BY_MESSAGE: readonly (readonly [RegExp, Meaning])[] = [
       advice:
         "the ciphertext's version lies below the key's min_decryption_version: lower it, which Vault refuses where the version was trimmed away (min_available_version), or write the object again from a backup",
       ofItem: true,
+      retired: true,
     },
   ],
   [
@@ -215,15 +218,14 @@ export function refusalOf(
 } {
   const words = errors.join('; ').slice(0, MAX_READ);
   const meaning = meaningOf(status, words);
-  const { kind, advice, down, ofItem } = meaning;
+  const { kind, advice, down, ofItem, retired } = meaning;
   const said = location === '' ? quote(words) : `go to ${location}`;
   const told = `${what}: Vault answered ${status}${said === '' ? '' : ` (${said})`}`;
   const wait = retryAfterMs(status, retryAfter, now, 'vault');
-  const failure = fail(
-    kind,
-    `${told}: ${advice}`,
-    wait === undefined ? {} : { retryAfterMs: wait },
-  );
+  const failure = fail(kind, `${told}: ${advice}`, {
+    ...(wait === undefined ? {} : { retryAfterMs: wait }),
+    ...(retired && { retired }),
+  });
   const reach = down === true ? 'server' : kind === 'unavailable' ? 'attempt' : 'request';
   return { failure, told, words, reach, ofItem: ofItem === true };
 }
@@ -242,11 +244,11 @@ function meaningOf(status: number, words: string): Meaning {
  */
 export function itemErrorOf(what: string, message: string, status: number): Failure {
   const words = message.slice(0, MAX_READ);
-  const { kind, advice } =
+  const { kind, advice, retired }: Meaning =
     find(BY_STATE, words) ??
     find(BY_MESSAGE, words) ??
     (status >= 500 ? SERVER_FAULT : { kind: 'invalid' as const, advice: 'Vault does not take it' });
-  return fail(kind, `${what}: Vault said (${quote(message)}): ${advice}`);
+  return fail(kind, `${what}: Vault said (${quote(message)}): ${advice}`, retired && { retired });
 }
 
 /** What a rate limit, a standby or a policy says is its status alone; so with trouble of Vault's own. */

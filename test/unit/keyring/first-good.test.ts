@@ -72,7 +72,15 @@ describe('the first good result of several ways', () => {
   const failures: readonly (readonly [readonly ProviderErrorKind[], string])[] = [
     [['denied', 'unavailable'], 'unavailable'],
     [['unavailable', 'invalid'], 'unavailable'],
-    [['invalid', 'denied'], 'invalid'],
+    [['invalid', 'denied'], 'denied'],
+    [['behind', 'denied'], 'denied'],
+    [['behind', 'unauthenticated'], 'unauthenticated'],
+    [['behind', 'unavailable'], 'unavailable'],
+    [['behind', 'throttled'], 'throttled'],
+    [['denied', 'internal'], 'internal'],
+    [['invalid', 'behind'], 'behind'],
+    [['behind', 'invalid'], 'behind'],
+    [['invalid', 'invalid'], 'invalid'],
   ];
   for (const [kinds, expected] of failures) {
     it(`of ${kinds.join(' and ')} is none, and ${expected} stands`, async () => {

@@ -246,6 +246,27 @@ describe('what a keyring remembers', () => {
     await keyring.stop();
   });
 
+  for (const refuses of ['the one that encrypts', 'the one that only decrypts'] as const) {
+    for (const retired of [true, false] as const) {
+      const kept = retired ? 'is kept, but for that one,' : 'is forgotten';
+      it(`${kept} where ${refuses} of two providers refuses one ciphertext${retired ? ' for its version' : ''}`, async () => {
+        const { writer, other, keyring } = await withTwoProviders();
+        const [old, fresh] = [await sealed(writer), await sealed(writer)];
+        Object.assign(other, { versionOf: writer.versionOf });
+        const read = (ciphertext: Uint8Array) =>
+          keyring.decrypt({ ciphertext, purpose: 'seed' }, patience());
+        for (const one of [old, fresh]) assert.ok((await read(one)).ok);
+        const which = refuses === 'the one that encrypts' ? writer : other;
+        refuse(writer, old, 'invalid');
+        refuse(which, old, 'denied', retired ? { retired } : {});
+        const outcome = await read(old);
+        assert.ok(!outcome.ok && outcome.error.kind === 'denied', 'the refusal is what is told');
+        assert.equal(keyring.remembered()?.entries, retired ? 1 : 0);
+        await keyring.stop();
+      });
+    }
+  }
+
   it('does not come back with an answer that was under way when the provider refused', async () => {
     const setup = await keyringUnderTest();
     const { provider, keyring, ciphertext, keyId, clock } = setup;

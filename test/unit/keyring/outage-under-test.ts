@@ -113,14 +113,21 @@ export async function leftInAnOutage(setup: Setup): Promise<{ read: Outcome; see
 export const ALL = { read: 'ok', seed: 'ok' };
 export const NOTHING = { read: 'unavailable', seed: 'unavailable' };
 
-/** Has the provider refuse one ciphertext, and no other. */
-export function refuse(provider: FakeProvider, refused: Uint8Array, kind: ProviderErrorKind): void {
+/** Has the provider refuse one ciphertext, and no other; `retired` where its policy rules out the version. */
+export function refuse(
+  provider: FakeProvider,
+  refused: Uint8Array,
+  kind: ProviderErrorKind,
+  more: { readonly retired?: true } = {},
+): void {
   const { decrypt } = provider;
   Object.assign(provider, {
     decrypt: async (items: readonly Uint8Array[], signal: AbortSignal) => {
       const results = await decrypt(items, signal);
       return results.map((result, i) =>
-        Buffer.from(items[i] ?? []).equals(refused) ? fail(kind, 'refused, this one') : result,
+        Buffer.from(items[i] ?? []).equals(refused)
+          ? fail(kind, 'refused, this one', more)
+          : result,
       );
     },
   });

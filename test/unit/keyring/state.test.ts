@@ -72,6 +72,16 @@ describe('what one look at the provider makes of each state', () => {
     });
   }
 
+  for (const kind of transient) {
+    it(`an outage because the announced version is missing, then ${kind}: it is missing still`, () => {
+      const missing = fail('behind', 'there is no version 2').error;
+      const before: KeyringState = { kind: 'outage', key, since: 5, why: missing };
+      assert.deepEqual(nextState(before, fail(kind, 'why'), 9), before);
+      const again = nextState(before, fail('behind', 'still none'), 9);
+      assert.equal(again.kind === 'outage' && again.why.message, 'still none');
+    });
+  }
+
   it('remembers when the trouble began', () => {
     assert.deepEqual(nextState(states.outage, fail('throttled', 'why'), 9), {
       kind: 'outage',
