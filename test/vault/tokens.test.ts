@@ -3,6 +3,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startSlowAnswers } from '../servers/slow-answers.ts';
 import { type DevVault, startDevVault } from '../servers/vault.ts';
+import { startVaultAgent } from '../servers/vault-agent.ts';
 import { waitUntil } from '../servers/wait-until.ts';
 import { providerOn } from './provider-on.ts';
 import { POLICY, prepareTransit, RELEASES, testFolder } from './vault-under-test.ts';
@@ -144,6 +145,23 @@ for (const release of RELEASES) {
         const login = `auth/${mount}/login/u`;
         await waitUntil('another login', 10_000, () => tap.answered(login) >= 2);
         assert.equal(tap.answered('auth/token/renew-self'), 1);
+        await provider.stop();
+        assert.equal(await live(), 0);
+      });
+    }
+
+    for (const kind of release === 'newest'
+      ? (['agent', 'proxy'] as const)
+      : (['agent'] as const)) {
+      it(`are one through the cache of a Vault ${kind}, which must not bring a revoked one back`, async () => {
+        const dir = folder.sub(`${kind}-${release}`);
+        await using cache = await startVaultAgent({ release, kind, dir, vault: vault.address });
+        const provider = providerOn([cache.address], approle(), () => role.secretId);
+        assert.ok((await provider.describe(caller())).ok);
+        await vault.admin.write('sys/leases/revoke-prefix/auth/approle/login');
+        const described = await provider.describe(caller());
+        assert.ok(described.ok, described.ok ? '' : described.error.message);
+        assert.equal(await live(), 1);
         await provider.stop();
         assert.equal(await live(), 0);
       });

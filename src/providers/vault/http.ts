@@ -1,4 +1,5 @@
 /** One request to one Vault server, and its whole answer within a time limit. */
+import { randomUUID } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
 import type { VaultConfig } from '../../config/schema.ts';
@@ -56,6 +57,8 @@ export function createVaultConnection(options: ConnectionOptions): VaultConnecti
     if (namespace !== undefined && request.root !== true) headers['x-vault-namespace'] = namespace;
     if (token !== undefined) headers['x-vault-token'] = token;
     if (body !== undefined) headers['content-type'] = 'application/json';
+    // Their cache knows a request by all of its headers and its body.
+    if (request.uncached === true) headers['x-request-id'] = randomUUID();
     const json = body === undefined || typeof body === 'string' ? body : JSON.stringify(body);
     return {
       origin,

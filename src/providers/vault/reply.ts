@@ -28,6 +28,11 @@ export type VaultRequest = {
   readonly once?: boolean;
   /** What may leave something behind in Vault, as a login leaves a token. */
   readonly leaves?: Leaves;
+  /**
+   * What no cache on the way may answer: Vault Agent and Vault Proxy answer a login or a renewal that they
+   * have seen before with the same token again, also where Vault has revoked it meanwhile.
+   */
+  readonly uncached?: boolean;
   /** How long it may take where another server can be asked, in milliseconds; else see pace.ts. */
   readonly failoverMs?: number;
   /** What may be asked of a second server while the first is slow. */

@@ -6,7 +6,7 @@ import type { Log } from '../../observe/log.ts';
 import type { Clock, Timer } from '../../system/clock.ts';
 import { withLimit } from '../../system/within.ts';
 import { type Result, succeed } from '../errors.ts';
-import { loginOf } from './auth/credentials-login.ts';
+import { renewedLifeOf } from './auth/credentials-login.ts';
 import type { Login, Send } from './auth/login.ts';
 import { LEAST_DELAY_MS, renewalDelay, retryDelay, shrinks } from './renewal.ts';
 
@@ -94,6 +94,7 @@ export function createTokenInUse(options: TokenInUseOptions): TokenInUse {
       body: {},
       what: 'renewing the token',
       holds: 'renewal',
+      uncached: true,
     } as const;
     const replied = await withLimit(clock, RENEW_LIMIT_MS, lifetime.signal, (signal) =>
       send(request, signal),
@@ -107,9 +108,9 @@ export function createTokenInUse(options: TokenInUseOptions): TokenInUse {
       return kind === 'unavailable' || kind === 'throttled' ? failure : await logIn();
     }
     if (replied.value.status === NO_CONTENT) return await logIn();
-    const renewed = loginOf(replied.value);
+    const renewed = renewedLifeOf(replied.value);
     if (!renewed.ok) return renewed;
-    const { ttlMs } = renewed.value;
+    const ttlMs = renewed.value;
     // Near its greatest life a token is given ever less: from then on only a new login helps.
     if (!Number.isFinite(ttlMs)) return await logIn();
     const exhausted = shrinks(ttlMs, grantedMs);

@@ -300,6 +300,21 @@ describe('every request', () => {
     }
   });
 
+  it('is known to no cache where it is a login: Vault Agent knows a request by its headers and body', async (t) => {
+    const { vault, provider } = await startProvider(t);
+    await provider.decrypt(one, patient());
+    vault.next(DECRYPT, refusal(403, 'permission denied', 'invalid token'));
+    await provider.decrypt(one, patient());
+    const ids = vault.seen
+      .filter(({ path }) => path === LOGIN)
+      .map(({ headers }) => headers['x-request-id']);
+    assert.equal(ids.length, 2);
+    assert.equal(new Set(ids).size, 2);
+    assert.ok(ids.every((id) => typeof id === 'string' && id.length > 30));
+    const others = vault.seen.filter(({ path }) => path !== LOGIN);
+    assert.ok(others.every(({ headers }) => !('x-request-id' in headers)));
+  });
+
   it('names no namespace where none is configured, and no token at login', async (t) => {
     const { vault, provider } = await startProvider(t);
     await provider.decrypt(one, patient());

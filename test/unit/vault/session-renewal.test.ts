@@ -95,6 +95,17 @@ describe('the renewal of a token', () => {
     });
   }
 
+  it('is none the less one where the answer does not hold the token, as through a Vault Agent with its own', async () => {
+    const { session, clock, answers, count, requests, logged } = createSessionUnderTest();
+    await session.token(patient());
+    answers.set(RENEW, () => granted('', 90));
+    await clock.advance(170_000);
+    assert.deepEqual([count(RENEW), count(LOGIN)], [2, 1]);
+    assert.ok(requests.filter(({ path }) => path === RENEW).every(({ uncached }) => uncached));
+    assert.deepEqual(await session.token(patient()), succeed('token-1'));
+    assert.ok(!logged.some((line) => line.includes('not renewed')));
+  });
+
   it('is not needed where the token never expires', async () => {
     const { session, clock, grant } = createSessionUnderTest();
     grant.ttl = 0;

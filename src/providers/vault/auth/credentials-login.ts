@@ -80,6 +80,7 @@ export async function postLogin(
     body,
     what: LOGGING_IN,
     holds: 'auth',
+    uncached: true,
     failoverMs: FAILOVER_MS,
     leaves: {
       limitMs: LATE_LIMIT_MS,
@@ -116,7 +117,7 @@ function loginIn(replied: Result<VaultReply>): Result<Login> {
   return replied.value.failure ?? loginOf(replied.value);
 }
 
-/** The `auth` part of an answer of login or renew-self. */
+/** The `auth` part of an answer of a login. */
 export function loginOf(reply: VaultReply): Result<Login> {
   const { auth } = reply.body;
   if (typeof auth === 'object' && auth !== null) {
@@ -134,7 +135,7 @@ export function loginOf(reply: VaultReply): Result<Login> {
     ) {
       return succeed({
         token: client_token,
-        ttlMs: lease_duration === 0 ? Number.POSITIVE_INFINITY : lease_duration * 1000,
+        ttlMs: lifeOf(lease_duration),
         renewable: renewable === true,
         own: true,
         proven: true,
@@ -143,6 +144,23 @@ export function loginOf(reply: VaultReply): Result<Login> {
     }
   }
   return fail('internal', `${LOGGING_IN}: the answer holds no token`);
+}
+
+/** How long a token lives after a renewal, in milliseconds. Vault Agent leaves the token itself out where it is its own. */
+export function renewedLifeOf(reply: VaultReply): Result<number> {
+  const { auth } = reply.body;
+  const life =
+    typeof auth === 'object' && auth !== null
+      ? (auth as Record<string, unknown>)['lease_duration']
+      : undefined;
+  return typeof life === 'number'
+    ? succeed(lifeOf(life))
+    : fail('internal', 'renewing the token: the answer holds no lease_duration');
+}
+
+/** Vault says 0 of a token that never expires. */
+function lifeOf(seconds: number): number {
+  return seconds === 0 ? Number.POSITIVE_INFINITY : seconds * 1000;
 }
 
 const SECOND_FACTOR =
