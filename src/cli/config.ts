@@ -10,14 +10,15 @@ export const configCommand: Command = {
   name: 'config',
   summary: 'check or migrate a configuration',
   usage: [
-    'trousseau config check FILE [--text-only] [--output FORMAT]',
+    'trousseau config check FILE [--text-only] [--user NAME] [--output FORMAT]',
     'trousseau config migrate FILE [--write]',
   ],
   actions: ACTIONS,
   description:
     'check reads a configuration as serve would, prints what would run with every default filled in,\n' +
     'and names everything that is wrong with file, line and field. It looks whether the files that\n' +
-    'it names are there; it opens no connection and reads no secret. FILE may be - for standard input.\n' +
+    'it names are there; it opens no connection and reads no secret. As root it names each file that\n' +
+    'the user of the service may not read, by its mode. FILE may be - for standard input.\n' +
     'migrate prints a configuration in the form of the current apiVersion, comments kept. It also reads\n' +
     'the files of Trousseau 1.x and kleidi, and a Pod, unit or environment file of vault-kubernetes-kms.\n' +
     'Both end with 2 where something is wrong.',
@@ -42,6 +43,11 @@ export const configCommand: Command = {
       type: 'boolean',
       what: 'check: leave out the files and the group that it names',
     },
+    user: {
+      type: 'string',
+      value: 'NAME',
+      what: 'check: the user of the service; trousseau without it, where root checks',
+    },
     write: { type: 'boolean', what: 'migrate: replace the file, its owner and mode kept' },
   },
   async run(invocation): Promise<ExitCode> {
@@ -62,4 +68,4 @@ export const configCommand: Command = {
 };
 
 /** The options of the other action. */
-const FOREIGN = { check: ['write'], migrate: ['output', 'text-only'] } as const;
+const FOREIGN = { check: ['write'], migrate: ['output', 'text-only', 'user'] } as const;

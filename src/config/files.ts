@@ -6,11 +6,27 @@ import type { ResolvedConfig, ResolvedProvider } from './environment.ts';
 import { readText } from './load.ts';
 import type { FieldPath } from './problem.ts';
 import type { Finding } from './relations.ts';
+import { type Account, accountIn, unreadableFor } from './service-user.ts';
 
 const GROUPS = '/etc/group';
+const USERS = '/etc/passwd';
 
-/** What is not there on this machine: an error where nothing works without it, or else a warning. */
-export async function checkFiles(config: ResolvedConfig): Promise<readonly Finding[]> {
+/** The account of that name on this machine; name services are not asked. */
+export async function accountOf(name: string): Promise<Account | undefined> {
+  const [users, groups] = [await readText(USERS), await readText(GROUPS)];
+  return typeof users === 'string' && typeof groups === 'string'
+    ? accountIn(users, groups, name)
+    : undefined;
+}
+
+/**
+ * What is not there on this machine: an error where nothing works without it, or else a warning. Of `account`,
+ * which will run the service, also what it cannot read.
+ */
+export async function checkFiles(
+  config: ResolvedConfig,
+  account?: Account,
+): Promise<readonly Finding[]> {
   const findings: Finding[] = [];
   const { group } = config.listen;
   if (group !== undefined && !(await groupExists(group)))
@@ -18,14 +34,21 @@ export async function checkFiles(config: ResolvedConfig): Promise<readonly Findi
   for (const [i, provider] of config.providers.entries()) {
     const { authority, secrets } = filesOf(provider);
     const at = ['providers', i];
+    const warn = ({ path }: NamedFile, message: string): void => {
+      findings.push({ path: [...at, ...path], severity: 'warning', message });
+    };
     if (authority !== undefined) {
       const problem = await authorityProblem(authority.file);
       if (problem !== undefined) findings.push(error([...at, ...authority.path], problem));
     }
-    for (const { path, file } of secrets) {
-      const problem = await secretProblem(file);
-      if (problem !== undefined)
-        findings.push({ path: [...at, ...path], severity: 'warning', message: problem });
+    for (const named of secrets) {
+      const problem = await secretProblem(named.file);
+      if (problem !== undefined) warn(named, problem);
+    }
+    if (account === undefined) continue;
+    for (const named of authority === undefined ? secrets : [authority, ...secrets]) {
+      const why = await unreadableFor(account, named.file);
+      if (why !== undefined) warn(named, `${named.file}: ${why}`);
     }
   }
   return findings;

@@ -26,7 +26,7 @@ describe('completion in bash', () => {
     [['config', 'mi'], ['migrate']],
     [
       ['config', 'check', '--'],
-      ['--output', '--text-only', '--write', '--help'],
+      ['--output', '--text-only', '--user', '--write', '--help'],
     ],
     [['config', 'check', '-o'], []],
     [

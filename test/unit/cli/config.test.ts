@@ -32,6 +32,23 @@ function fileWith(t: TestContext, content: string): string {
 }
 
 describe('trousseau config check', () => {
+  it('names the files that the user of the service may not read, its own among them', async (t) => {
+    const folder = temporaryFolder(t);
+    chmodSync(folder, 0o755);
+    const [file, keyring] = [join(folder, 'config.yaml'), join(folder, 'keyring.json')];
+    for (const path of [file, keyring])
+      writeFileSync(path, LOCAL.replace('/k.json', keyring), { mode: 0o600 });
+    const { code, err } = await trousseau('config', 'check', file, '--user', 'nobody');
+    assert.equal(code, 0, err);
+    for (const path of [file, keyring])
+      assert.match(
+        err,
+        new RegExp(`${path}: user nobody of the service may not read it \\(mode 0600`),
+      );
+    const unknown = await trousseau('config', 'check', file, '--user', 'no-such-user');
+    assert.deepEqual([unknown.code, unknown.err], [2, 'user no-such-user is not in /etc/passwd\n']);
+  });
+
   it('prints what would run, in the form of the file and so that it can be read again', async (t) => {
     const file = fileWith(t, LOCAL);
     const { code, out, err } = await trousseau('config', 'check', '--text-only', file);
