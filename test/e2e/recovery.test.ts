@@ -52,10 +52,8 @@ describe('the page on restoring the key', { timeout: 180_000 }, () => {
     return stdout;
   };
   const readyz = async (): Promise<string> => {
-    const script = commands('curl')
-      .replace('/run/trousseau/admin.sock', join(folder.path, 'plugin/admin.sock'))
-      .replace('--fail ', '')
-      .replace(/--retry 60/, '--retry 0');
+    const socket = join(folder.path, 'plugin/admin.sock');
+    const script = `curl --silent --unix-socket ${socket} http://localhost/readyz`;
     return await shell(script);
   };
   const encrypted = async (): Promise<Uint8Array> => (await plugin.client.v1.encrypt(PLAIN)).cipher;
@@ -109,7 +107,7 @@ describe('the page on restoring the key', { timeout: 180_000 }, () => {
     await plugin.ready(RESTORED_MS);
     assert.match(
       await shell(
-        commands('curl').replace(
+        commands('for second').replace(
           '/run/trousseau/admin.sock',
           join(folder.path, 'plugin/admin.sock'),
         ),
@@ -126,8 +124,28 @@ describe('the page on restoring the key', { timeout: 180_000 }, () => {
     const cipher = await encrypted();
     await shell(commands('vault write transit/keys/kubernetes/config'));
     await vault.admin.deleteKey(KEY);
-    await shell(commands('vault write transit/restore'));
+    await shell(commands('vault write transit/restore/kubernetes backup'));
     await plugin.ready(RESTORED_MS);
+    await readable(cipher);
+  });
+
+  it('the same copy takes the place of a key that was made again, once it was looked into', async () => {
+    const cipher = await encrypted();
+    const whole = await shell(commands('vault read -field=keys'));
+    await shell(commands('vault write transit/keys/kubernetes/config'));
+    await vault.admin.deleteKey(KEY);
+    await vault.admin.createKey(KEY);
+    await assert.rejects(
+      shell(commands('vault write transit/restore/kubernetes backup')),
+      /exists/,
+    );
+    assert.ok(
+      (await shell(commands('vault write transit/restore/kubernetes-copy'))).includes(whole),
+    );
+    await shell(commands('vault write transit/restore/kubernetes force=true'));
+    await shell(commands('vault write transit/keys/kubernetes-copy/config'));
+    await plugin.ready(RESTORED_MS);
+    assert.equal(await shell(commands('vault read -field=keys')), whole);
     await readable(cipher);
   });
 
