@@ -163,9 +163,9 @@ export function createBatcher(options: BatcherOptions): Batcher {
       backoff.saw(results, began);
       saw?.(results);
     }
-    for (const [i, entry] of entries.entries()) {
+    entries.forEach((entry, i) => {
       settle(entry, results[i] ?? fail('internal', `${what}: the provider left out an item`));
-    }
+    });
     schedule();
     if (idle !== undefined) tellIdle();
   };

@@ -91,9 +91,15 @@ function encode<Response>(
   codec: Codec<unknown, Response>,
   { reply: answered, facts }: Answer<Response>,
 ): Answer<Uint8Array> {
-  const more = facts === undefined ? {} : { facts };
-  if (!answered.ok) return { reply: answered, ...more };
+  if (!answered.ok) return answerOf(answered, facts);
   const bytes = codec.encode(answered.message);
   codec.wipe?.(answered.message);
-  return { reply: reply(bytes), ...more };
+  return answerOf(reply(bytes), facts);
+}
+
+function answerOf<Response>(
+  answered: Reply<Response>,
+  facts: CallFacts | undefined,
+): Answer<Response> {
+  return facts === undefined ? { reply: answered } : { reply: answered, facts };
 }

@@ -144,23 +144,24 @@ export function createTransit(client: VaultClient, place: Place): Transit {
     async decrypt(ciphertexts, signal) {
       const results: Result<Uint8Array>[] = ciphertexts.map(() => NOT_WHOLE);
       const asked: { readonly at: number; readonly bytes: number; readonly item: string }[] = [];
-      for (const [at, ciphertext] of ciphertexts.entries()) {
+      ciphertexts.forEach((ciphertext, at) => {
         const parsed = transitForm.parse(ciphertext);
-        if (parsed === undefined || parsed.bytes <= AEAD_OVERHEAD) continue;
-        asked.push({ at, bytes: parsed.bytes, item: `{"ciphertext":"${ascii(ciphertext)}"}` });
-      }
+        if (parsed === undefined || parsed.bytes <= AEAD_OVERHEAD) return;
+        const { version, base64, bytes } = parsed;
+        asked.push({ at, bytes, item: `{"ciphertext":"vault:v${version}:${base64}"}` });
+      });
       if (asked.length === 0) return results;
       const answers = await send(
         DECRYPT,
         asked.map(({ item }) => item),
         signal,
       );
-      for (const [i, { at, bytes }] of asked.entries()) {
+      asked.forEach(({ at, bytes }, i) => {
         const answer = answers[i] ?? fail('internal', 'decrypting: an answer is missing');
         results[at] = answer.ok
           ? plaintextOf(answer.value, bytes - AEAD_OVERHEAD, exactLength)
           : answer;
-      }
+      });
       return results;
     },
   };
@@ -226,8 +227,4 @@ function plaintextOf(text: string, most: number, exact: boolean): Result<Uint8Ar
 
 function base64(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64');
-}
-
-function ascii(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
 }
