@@ -3,8 +3,14 @@ import type { CallSignal } from './call-signal.ts';
 import { type Clock, sleep } from './clock.ts';
 
 /**
+ * A limit is waited for in this many steps. A process that gets no processor for a while finds the timer and
+ * the outcome of the work due at the same time, and the timer is served first: it ends one step, not the wait.
+ */
+const STEPS = 8;
+
+/**
  * What the work gives, or what `late` gives (or throws) where that takes more than so many
- * milliseconds. The work goes on, and its outcome is then ignored.
+ * milliseconds of the time in which this process runs. The work goes on, and its outcome is then ignored.
  */
 export async function within<T>(
   clock: Clock,
@@ -13,12 +19,18 @@ export async function within<T>(
   late: () => T,
 ): Promise<T> {
   const done = new AbortController();
-  const limit = sleep(clock, ms, done.signal).then((elapsed) => (elapsed ? late() : work));
+  const limit = sleepInSteps(clock, ms, done.signal).then((elapsed) => (elapsed ? late() : work));
   try {
     return await Promise.race([work, limit]);
   } finally {
     done.abort();
   }
+}
+
+async function sleepInSteps(clock: Clock, ms: number, signal: CallSignal): Promise<boolean> {
+  for (let step = 0; step < STEPS; step += 1)
+    if (!(await sleep(clock, ms / STEPS, signal))) return false;
+  return true;
 }
 
 /**

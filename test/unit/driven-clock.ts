@@ -4,6 +4,11 @@ import type { Clock } from '../../src/system/clock.ts';
 export type DrivenClock = Clock & {
   /** Moves on, firing what falls due in its order and letting each one's work settle. */
   advance(ms: number): Promise<void>;
+  /**
+   * The process stands still for so long, as on a machine without a processor for it. What fell due meanwhile
+   * fires once when it goes on; a timer that is set then counts from then.
+   */
+  stall(ms: number): Promise<void>;
   /** Timers that wait now: an owner that forgot one shows here. */
   readonly pending: number;
 };
@@ -32,6 +37,15 @@ export function createDrivenClock(start = 0, random = 0): DrivenClock {
         await settle();
       }
       now = end;
+    },
+    async stall(ms) {
+      now += ms;
+      const due = [...timers].filter(({ at }) => at <= now).sort((a, b) => a.at - b.at);
+      for (const timer of due) {
+        timers.delete(timer);
+        timer.callback();
+      }
+      await settle();
     },
     get pending() {
       return timers.size;

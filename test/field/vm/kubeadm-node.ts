@@ -15,7 +15,7 @@ export const NODE_PACKAGES = ['busybox-static', 'containerd', 'curl', 'runc'] as
 /** Where a node finds its own address: the emulated network has this one. */
 const ADDRESS = '10.0.2.15';
 /** An emulated processor takes a minute for it; minutes where the machine is busy. */
-const UP_MS = 600_000;
+const UP_MS = 1_800_000;
 /** Each kubectl takes a second of an emulated processor that others need. */
 const POLL_MS = 3_000;
 const PROGRAMS = ['kubeadm', 'kubectl', 'kubelet'] as const;

@@ -16,8 +16,8 @@ import {
 } from './virtual-machine.ts';
 
 export const VERSION = '3.1.0';
-/** An emulated processor is slow. */
-export const READY_MS = 120_000;
+/** Half a minute on an emulated processor of its own, many minutes where other programs want it too. */
+export const READY_MS = 1_800_000;
 
 export type NodeWithVault = { readonly machine: VirtualMachine; readonly ofNode: VaultOfNode };
 

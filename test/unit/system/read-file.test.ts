@@ -39,6 +39,19 @@ describe('a file system that does not answer', () => {
     assert.equal(clock.pending, 0);
   });
 
+  it('is not blamed where the process itself stood still, however long', async () => {
+    const { clock, outcome, hanging, end } = reader();
+    for (const stalls of [1, 3]) {
+      const waiting = outcome('/etc/id');
+      await settle();
+      for (let stall = 0; stall < stalls; stall += 1) await clock.stall(READ_LIMIT_MS * 30);
+      assert.deepEqual(hanging(), []);
+      end('/etc/id', 'read');
+      assert.equal(await waiting, 'read');
+      assert.equal(clock.pending, 0);
+    }
+  });
+
   it('is asked once for each file, however many callers there are and come later', async () => {
     const { clock, begun, outcome, end } = reader();
     const early = Array.from({ length: 20 }, () => outcome('/nfs/id'));
