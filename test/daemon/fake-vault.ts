@@ -29,6 +29,14 @@ export type FakeVaultOptions = {
   readonly port?: number;
   /** In PEM; https where given. */
   readonly tls?: { readonly cert: string; readonly key: string };
+  /** What a server replies that is no Vault, or one in another state; undefined where it is as ever. */
+  readonly replyTo?: (path: string, body: unknown) => Promise<FakeReply | undefined>;
+};
+
+export type FakeReply = {
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: object;
 };
 
 type Item = { readonly plaintext?: string; readonly ciphertext?: string };
@@ -38,7 +46,11 @@ const NONCE = Buffer.alloc(12);
 const TAG = Buffer.alloc(16);
 
 /** Listens on a port of 127.0.0.1 until it is disposed of. */
-export async function startFakeVault({ port = 0, tls }: FakeVaultOptions = {}): Promise<FakeVault> {
+export async function startFakeVault({
+  port = 0,
+  tls,
+  replyTo,
+}: FakeVaultOptions = {}): Promise<FakeVault> {
   const asked: AskedOfVault[] = [];
   let gate = Promise.resolve();
   let open = (): void => undefined;
@@ -51,6 +63,12 @@ export async function startFakeVault({ port = 0, tls }: FakeVaultOptions = {}): 
     if (path.startsWith('/v1/transit/encrypt/') || path.startsWith('/v1/transit/decrypt/')) {
       arrived();
       await gate;
+    }
+    const other = await replyTo?.(path.replace('/v1/', ''), body);
+    if (other !== undefined) {
+      response.writeHead(other.status, { 'content-type': 'application/json', ...other.headers });
+      response.end(other.body === undefined ? '' : JSON.stringify(other.body));
+      return;
     }
     const data = dataOf(path, body);
     response.writeHead(data === undefined ? 404 : 200, { 'content-type': 'application/json' });
