@@ -21,14 +21,33 @@ export async function selfTest(
   version: number,
   signal: AbortSignal,
 ): Promise<Result<Sample>> {
+  const made = await encryptSample(provider, version, signal);
+  if (!made.ok) return made;
+  const same = await decryptSample(provider, made.value, signal);
+  return same.ok ? made : same;
+}
+
+/** The first half of it. */
+export async function encryptSample(
+  provider: Provider,
+  version: number,
+  signal: AbortSignal,
+): Promise<Result<Sample>> {
   const plaintext = randomBytes(SAMPLE_BYTES);
   const encrypted = (await provider.encrypt([plaintext], version, signal))[0];
   if (encrypted === undefined)
     return fail('internal', `${provider.name} answered no item to encrypt`);
-  if (!encrypted.ok) return encrypted;
-  const decrypted = (await provider.decrypt([encrypted.value], signal))[0];
+  return encrypted.ok ? succeed({ plaintext, ciphertext: encrypted.value }) : encrypted;
+}
+
+/** The second half of it, with what the first one has made, now or earlier. */
+export async function decryptSample(
+  provider: Provider,
+  { plaintext, ciphertext }: Sample,
+  signal: AbortSignal,
+): Promise<Result<void>> {
+  const decrypted = (await provider.decrypt([ciphertext], signal))[0];
   if (decrypted === undefined)
     return fail('internal', `${provider.name} answered no item to decrypt`);
-  const same = sameAs(plaintext, decrypted, provider.name);
-  return same.ok ? succeed({ plaintext, ciphertext: encrypted.value }) : same;
+  return sameAs(plaintext, decrypted, provider.name);
 }

@@ -243,6 +243,22 @@ describe('a keyring whose provider refuses', () => {
 });
 
 describe('a keyring whose key can be read, but not used', () => {
+  for (const [operation, minutes] of [
+    ['encrypt', 1.2],
+    ['decrypt', 5.6],
+  ] as const) {
+    it(`says so in Status within ${minutes} minutes where ${operation} is denied and nobody calls`, async () => {
+      const setup = await setUp();
+      await setup.clock.advance(10_000);
+      setup.provider.failing[operation] = 'denied';
+      await setup.clock.advance(minutes * 60_000);
+      assert.equal(kindOf(status(setup)), 'denied');
+      delete setup.provider.failing[operation];
+      await setup.clock.advance(2_000);
+      assert.equal(value(status(setup)).healthz, 'ok');
+    });
+  }
+
   for (const operation of ['encrypt', 'decrypt'] as const) {
     it(`says so in Status as soon as a call has shown that ${operation} is denied`, async () => {
       const setup = await setUp();
