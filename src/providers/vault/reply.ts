@@ -132,6 +132,9 @@ export function readReply(
   const lacks = lacksOf(request.holds, body);
   if (lacks === undefined && mayAnswer(request.holds, status))
     return succeed({ kind: 'answer', status, body, failure: undefined });
+  // Else each request would count as an outage, and what Vault wrapped is for somebody else to open.
+  if (status < 300 && isObject(body['wrap_info']))
+    return fail('denied', `${request.what}: ${WRAPPED}`);
   const { errors } = body;
   if (status >= 400 && isTexts(errors))
     return succeed(refused(request, response, body, errors, now));
@@ -139,6 +142,10 @@ export function readReply(
 }
 
 const TEMPORARY_REDIRECT = 307;
+
+/** https://developer.hashicorp.com/vault/docs/enterprise/control-groups */
+const WRAPPED =
+  'Vault answered with a wrapping token in place of the answer: a policy has a control group on the path, or something in between sets X-Vault-Wrap-TTL: remove it';
 
 /** Which statuses Vault gives to an answer. */
 function mayAnswer(holds: Content, status: number): boolean {

@@ -44,6 +44,17 @@ describe('a reply is known by its form', () => {
     ['data', 404, { data: { data: null, metadata: {} } }, 'answer'],
     ['data', 404, { errors: [] }, 'refusal of the request'],
     ['data', 404, {}, 'not Vault: unavailable'],
+    // A control group of a policy, or a header that a load balancer adds.
+    ...([BATCH, 'data', 'auth', 'renewal'] as const).map(
+      (holds) =>
+        [
+          holds,
+          200,
+          { data: null, auth: null, wrap_info: { token: 'hvs.x', ttl: 60 } },
+          'not Vault: denied',
+        ] as const,
+    ),
+    ['data', 200, { data: {}, wrap_info: null }, 'answer'],
     ['data', 403, { data: {} }, 'not Vault: unavailable'],
     ['auth', 200, AUTH, 'answer'],
     ['auth', 200, { auth: null }, 'not Vault: unavailable'],

@@ -115,7 +115,7 @@ export const ADVICE: readonly AdviceLine[] = [
         /jwt|kubernetes/i.test(method) && (status !== 403 || /\bclaim\b/i.test(words)),
     ),
     advice: ({ credential }) =>
-      `the token in ${credential.place} does not fit the role: check its audience, subject and claims against the role's bounds, its end, and whether the file is renewed`,
+      `the token in ${credential.place} does not fit the role: check its audience, subject and claims against the role's bounds, its end and the clocks, and whether the file is renewed`,
   },
   {
     // 'service account name not authorized' and 'namespace not authorized', with 403; seen on 1.21.1
