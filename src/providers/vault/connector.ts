@@ -1,6 +1,12 @@
 /** One connection to a server: direct or through a proxy, by TLS or not, and within a time limit. */
 import { isIP, type LookupFunction, connect as netConnect, type Socket } from 'node:net';
-import { type PeerCertificate, type TLSSocket, connect as tlsConnect } from 'node:tls';
+import {
+  createSecureContext,
+  type PeerCertificate,
+  type SecureContext,
+  type TLSSocket,
+  connect as tlsConnect,
+} from 'node:tls';
 import type { buildConnector } from 'undici';
 import type { Clock } from '../../system/clock.ts';
 import { shownProxy } from '../../system/proxy.ts';
@@ -31,6 +37,8 @@ export function createConnector(options: ConnectorOptions): buildConnector.conne
   const { tls, proxy, lookup, limitMs, clock } = options;
   /** Of the last handshake, so that the next one costs less. */
   let session: Buffer | undefined;
+  /** One for all connections: the authorities of the system take megabytes and milliseconds each time. */
+  let context: SecureContext | undefined;
 
   const open = async (to: buildConnector.Options, limit: Limit): Promise<Socket> => {
     const secure = to.protocol === 'https:';
@@ -41,19 +49,24 @@ export function createConnector(options: ConnectorOptions): buildConnector.conne
     const socket = proxy && (await tunnelTo(`${bracketed(hostname)}:${port}`, proxy, limit));
     if (socket !== undefined && !secure) return socket;
     const servername = tls.servername ?? (isIP(hostname) === 0 ? hostname : undefined);
+    const { ca, cert, key } = tls;
+    context ??= createSecureContext({
+      ca: [...ca],
+      ...(cert === undefined ? {} : { cert }),
+      ...(key === undefined ? {} : { key }),
+      minVersion: 'TLSv1.2',
+      // An authority that an administrator lists is trusted as it is, not only a root.
+      allowPartialTrustChain: true,
+    });
     const connection = tlsConnect({
-      ...tls,
-      ca: [...tls.ca],
+      secureContext: context,
       host: hostname,
       port,
       lookup,
       ...(servername === undefined ? {} : { servername }),
       ...(socket === undefined ? {} : { socket }),
       ...(session === undefined ? {} : { session }),
-      minVersion: 'TLSv1.2',
       rejectUnauthorized: true,
-      // An authority that an administrator lists is trusted as it is, not only a root.
-      allowPartialTrustChain: true,
       ALPNProtocols: ['http/1.1'],
     });
     connection.on('session', (fresh) => {

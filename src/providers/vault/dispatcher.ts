@@ -40,11 +40,12 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const { ip, url } = target;
   const proxy = proxyFor(url, config.proxy, env);
   const { serverName } = config.tls;
+  const { protocol, origin } = new URL(url);
   const connect = createConnector({
     tls: {
       ...tls,
       // A file of one's own does not add to the authorities that the system trusts: it replaces them.
-      ca: tls.ca === undefined ? systemAuthorities() : [tls.ca],
+      ca: tls.ca === undefined ? authoritiesFor(protocol) : [tls.ca],
       ...(serverName === undefined ? {} : { servername: serverName }),
     },
     proxy: proxy === undefined ? undefined : { url: proxy, ca: authoritiesOfProxies(tls.ca) },
@@ -52,7 +53,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     limitMs: config.requestTimeout,
     clock,
   });
-  return new Pool(new URL(url).origin, {
+  return new Pool(origin, {
     connect,
     connections: CONNECTIONS,
     // One request on each connection: a connection that hangs holds up one batch, not all.
@@ -68,6 +69,11 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
 /** A proxy's certificate may be of either: that it opens the way says nothing of Vault. */
 function authoritiesOfProxies(ca: string | undefined): readonly string[] {
   return [...(ca === undefined ? [] : [ca]), ...systemAuthorities()];
+}
+
+/** None where there is no TLS: reading those of the system takes ten megabytes. */
+function authoritiesFor(protocol: string): readonly string[] {
+  return protocol === 'https:' ? systemAuthorities() : [];
 }
 
 function systemAuthorities(): string[] {
