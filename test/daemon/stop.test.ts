@@ -74,12 +74,12 @@ function firstCall(method: 'Encrypt' | 'Status', message: Uint8Array): Buffer {
   return Buffer.concat([headers, lastData(1, prefixed(message))]);
 }
 
-/** Begins so many calls, of all that take time in turn, shared out among the clients. */
 async function ciphertextsOf({ v1, v2 }: KmsClient) {
   const [first, second] = await Promise.all([v1.encrypt(SEED), v2.encrypt(SEED, 'before')]);
   return { v1: first.cipher, v2: second };
 }
 
+/** Begins CALLS calls, of all that take time in turn, shared out among the clients. */
 function begin(
   clients: readonly KmsClient[],
   old: Awaited<ReturnType<typeof ciphertextsOf>>,
