@@ -17,6 +17,8 @@ export function acceptCounted(
 ): void {
   /** Undefined until the HTTP/2 server has it. */
   let stream: Duplex | undefined;
+  /** Nothing reads it meanwhile. */
+  let isWaiting = false;
   const connection: Connection = {
     calls: 0,
     streams: 0,
@@ -24,13 +26,15 @@ export function acceptCounted(
     bytes: 0,
     frames: 0,
     turn: -1,
+    refused: 0,
     close: () => void socket.destroy(),
     pause() {
+      if (isWaiting) return;
       if (stream === socket) handleOf(socket)?.readStop?.();
       else (stream ?? socket).pause();
     },
     resume() {
-      if (socket.destroyed) return;
+      if (isWaiting || socket.destroyed) return;
       if (stream === socket) handleOf(socket)?.readStart?.();
       else (stream ?? socket).resume();
     },
@@ -43,8 +47,15 @@ export function acceptCounted(
   }
   socket.once('close', () => traffic.closed(connection));
   acceptConnection(socket, (handed) => {
-    stream = handed;
-    connect(handed, connection);
+    isWaiting = true;
+    // Nobody else listens for it yet; 'close' follows.
+    handed.on('error', () => undefined);
+    traffic.begin(handed.readableLength, () => {
+      isWaiting = false;
+      if (handed.destroyed) return;
+      stream = handed;
+      connect(handed, connection);
+    });
   });
 }
 

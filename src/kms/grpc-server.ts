@@ -6,20 +6,21 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import {
   constants,
-  type Http2Server,
   type Http2Session,
   type IncomingHttpHeaders,
   type ServerHttp2Stream,
 } from 'node:http2';
 import { type Duplex, Readable } from 'node:stream';
-import { Server, ServerCredentials, status } from '@grpc/grpc-js';
+import { type Server, status } from '@grpc/grpc-js';
 import { LIMITS } from '../limits.ts';
-import type { Clock, Timer } from '../system/clock.ts';
-import { boundedTimeout } from './deadline.ts';
+import type { Clock } from '../system/clock.ts';
+import { keptBytesOf, neededOf } from './call-headers.ts';
+import { createGrpcInternals } from './grpc-internals.ts';
 import { createStreamGuard, failedStream, type OnFailure, refuse } from './guarded-stream.ts';
-import { type Collected, collect, nothingCollected } from './one-message.ts';
+import { collect } from './one-message.ts';
+import { createOpenCalls } from './open-calls.ts';
 import type { OnRefusal } from './refusals.ts';
-import type { Connection, Place, Traffic } from './traffic.ts';
+import type { Connection, Traffic } from './traffic.ts';
 
 export type GrpcServer = {
   /** Where methods are added. */
@@ -41,52 +42,14 @@ export type GrpcServerOptions = {
   readonly refused: OnRefusal;
 };
 
-type StreamHandler = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
-
 type Published = { readonly stream: ServerHttp2Stream; readonly headers: IncomingHttpHeaders };
-
-/** A call, from its headers until its stream has closed. */
-type OpenCall = {
-  readonly connection: Connection;
-  /** The number of the sweep that came before it. */
-  readonly since: number;
-  /** Undefined where it was refused. */
-  readonly place: Place | undefined;
-  readonly message: Collected;
-  /** Nothing more of its message is taken: it is there, or was refused. */
-  received: boolean;
-  /** What is kept for its message. */
-  bytes: number;
-};
 
 /** Node publishes a stream here before it gives it anything that was received. */
 const STREAM_CREATED = 'http2.server.stream.created';
 /** And here as soon as one side has reset it or both have ended it, long before its 'close'. */
 const STREAM_CLOSE = 'http2.server.stream.close';
 
-/** Node's options that grpc-js has no names for. */
-const HTTP2_OPTIONS = {
-  // Node counts a stream until it has let go of it, a turn after its client has cancelled it: the limit
-  // is twice what kube-apiserver has open, so that it may cancel all of these and open as many others.
-  settings: {
-    maxConcurrentStreams: LIMITS.callsPerConnection,
-    maxHeaderListSize: LIMITS.headerListBytes,
-  },
-  maxHeaderListPairs: LIMITS.headerListPairs,
-  maxSessionMemory: LIMITS.sessionMegabytes,
-  // Streams beyond the limit are reset, each of them; Node's own limit would end the connection.
-  maxSessionRejectedStreams: LIMITS.resetsAtOnce,
-  // Node's own are for servers that anybody can reach: they end the one connection of a kube-apiserver
-  // that cancels a thousand calls.
-  streamResetBurst: LIMITS.resetsAtOnce,
-  streamResetRate: LIMITS.resetsPerSecond,
-};
-
-/** Calls that take too long are looked for so often, instead of a timer for each. */
-const SWEEP_MS = 5_000;
-const REFUSAL_SWEEPS = 1;
-const MESSAGE_SWEEPS = LIMITS.messageMs / SWEEP_MS;
-const CALL_SWEEPS = LIMITS.callMs / SWEEP_MS;
+const NOT_COMPRESSED = 'compressed messages are not taken: send them with grpc-encoding identity';
 
 /** A server without methods. */
 export function createGrpcServer({
@@ -96,21 +59,11 @@ export function createGrpcServer({
   failed,
   refused,
 }: GrpcServerOptions): GrpcServer {
-  const grpc = new Server({
-    'grpc.max_receive_message_length': LIMITS.messageBytes,
-    'grpc.max_send_message_length': LIMITS.messageBytes,
-    'grpc.enable_channelz': 0,
-  });
-  // The version of grpc-js is pinned; a test sees that the options reach Node.
-  Object.assign(grpc['commonServerOptions'], HTTP2_OPTIONS);
-  const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
-  const http2 = http2ServerOf(grpc);
+  const { grpc, http2, handle, inject } = createGrpcInternals();
   const sessions = new Map<Http2Session, Connection>();
-  const calls = new Map<ServerHttp2Stream, OpenCall>();
+  const calls = createOpenCalls({ traffic, clock, refused });
   let connecting: Connection | undefined;
   let connected: Http2Session | undefined;
-  let sweeps = 0;
-  let timer: Timer | undefined;
 
   http2.on('session', (session) => {
     if (connecting === undefined) return;
@@ -119,31 +72,16 @@ export function createGrpcServer({
     session.once('close', () => sessions.delete(session));
   });
 
-  const sweep = (): void => {
-    sweeps += 1;
-    for (const [stream, { since, place, received }] of calls) {
-      const age = sweeps - since;
-      if (age <= REFUSAL_SWEEPS) break;
-      // Its client does not read that it was refused.
-      if (place === undefined) stream.destroy();
-      else if (!received && age > MESSAGE_SWEEPS) {
-        refused('late');
-        stream.close(constants.NGHTTP2_CANCEL);
-      } else if (age > CALL_SWEEPS) {
-        // It was answered long ago: its client does not read.
-        refused('unread');
-        stream.session?.destroy();
-      }
-    }
-    timer = calls.size > 0 ? clock.setTimer(SWEEP_MS, sweep) : undefined;
-  };
-
   const guard = createStreamGuard(failed);
 
   /** What Node received of a stream, in the place of its `push`. */
   function push(this: ServerHttp2Stream, chunk: Buffer | null): boolean {
     const call = calls.get(this);
-    if (chunk === null || call === undefined) return Readable.prototype.push.call(this, chunk);
+    if (call === undefined) return Readable.prototype.push.call(this, chunk);
+    if (chunk === null) {
+      call.ended = true;
+      return Readable.prototype.push.call(this, chunk);
+    }
     traffic.frame(call.connection);
     if (call.received) {
       // A message too many; the rest of one that was refused is ignored.
@@ -180,51 +118,54 @@ export function createGrpcServer({
     }
   }
 
-  const onEnded = (published: unknown): void => {
-    const call = calls.get((published as Published).stream);
-    if (call !== undefined) traffic.streamEnded(call.connection);
-  };
+  const onEnded = (published: unknown): void => calls.ended((published as Published).stream);
   subscribe(STREAM_CLOSE, onEnded);
-
-  function onClose(this: ServerHttp2Stream): void {
-    const call = calls.get(this);
-    if (call === undefined) return;
-    calls.delete(this);
-    traffic.streamClosed(call.connection, call.place);
-    traffic.freeBytes(call.connection, call.bytes);
-  }
 
   const onCreated = (published: unknown): void => {
     const { stream, headers } = published as Published;
-    const connection = stream.session === undefined ? undefined : sessions.get(stream.session);
+    const { session } = stream;
+    const connection = session === undefined ? undefined : sessions.get(session);
     if (connection === undefined) return;
     traffic.frame(connection);
-    calls.set(stream, {
-      connection,
-      since: sweeps,
-      place: traffic.streamOpened(connection, fromMemory.has(headers[':path'] ?? '')),
-      message: nothingCollected(),
-      received: false,
-      bytes: 0,
-    });
-    timer ??= clock.setTimer(SWEEP_MS, sweep);
     guard(stream);
+    calls.open(stream, connection, fromMemory.has(headers[':path'] ?? ''));
+    if (connection.streams > LIMITS.streamsPerConnection) {
+      refuseStream(stream, connection);
+      return;
+    }
     stream.push = push;
-    stream.on('close', onClose);
   };
   subscribe(STREAM_CREATED, onCreated);
 
-  const [handle] = http2.listeners('stream') as StreamHandler[];
-  if (handle === undefined) throw new Error('grpc-js does not listen for streams');
-  http2.removeAllListeners('stream');
+  /** Of a client that does not keep to the limit that it was told: at once, for there may be thousands. */
+  const refuseStream = (stream: ServerHttp2Stream, connection: Connection): void => {
+    const { session } = stream;
+    stream.close(constants.NGHTTP2_REFUSED_STREAM);
+    stream.destroy();
+    connection.refused += 1;
+    if (connection.refused <= LIMITS.refusedStreams) return;
+    refused('streams');
+    session?.destroy(new Error('too many streams'), constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  };
+
   http2.on('stream', (stream, headers) => {
+    const connection = calls.get(stream)?.connection;
+    if (connection === undefined) return;
+    if (traffic.mayBegin(connection)) begin(stream, headers);
+    else traffic.beginLater(connection, () => begin(stream, headers));
+  });
+
+  const begin = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
     if (stream.destroyed || stream.closed) return;
+    const call = calls.get(stream);
+    if (call === undefined) return;
+    call.begun = true;
     const encoding = headers['grpc-encoding'];
     if (keptBytesOf(headers) > LIMITS.keptHeaderBytes) {
       stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
       // Also where its client does not read: Node keeps the authority of a stream.
       stream.destroy();
-    } else if (calls.get(stream)?.place === undefined) {
+    } else if (call.place === undefined) {
       refused('calls');
       refuse(stream, status.RESOURCE_EXHAUSTED, 'too many calls wait for an answer');
     } else if (encoding !== undefined && encoding !== 'identity') {
@@ -237,7 +178,7 @@ export function createGrpcServer({
         failedStream(stream, error, failed);
       }
     }
-  });
+  };
 
   return {
     grpc,
@@ -245,45 +186,14 @@ export function createGrpcServer({
     connect(stream, connection) {
       connecting = connection;
       connected = undefined;
-      injector.injectConnection(stream);
+      inject(stream);
       connecting = undefined;
       return connected;
     },
     stop() {
-      timer?.cancel();
+      calls.stop();
       unsubscribe(STREAM_CREATED, onCreated);
       unsubscribe(STREAM_CLOSE, onEnded);
     },
   };
-}
-
-/** How that of every call of gRPC begins. */
-const CONTENT_TYPE = 'application/grpc';
-const NOT_COMPRESSED = 'compressed messages are not taken: send them with grpc-encoding identity';
-
-/** grpc-js exports no way to it: the version is pinned, and without it no server starts. */
-function http2ServerOf(grpc: Server): Http2Server {
-  const servers = grpc['http2Servers'] as ReadonlyMap<Http2Server, unknown>;
-  const [http2] = servers.keys();
-  if (http2 === undefined) throw new Error('grpc-js has made no HTTP/2 server');
-  return http2;
-}
-
-/** The length of those headers that stay for as long as a call lasts. */
-function keptBytesOf(headers: IncomingHttpHeaders): number {
-  const { ':path': path = '', ':authority': authority = '', host = '' } = headers;
-  return path.length + authority.length + host.length;
-}
-
-/** The headers that grpc-js needs: it keeps all that it gets for as long as a call lasts. */
-function neededOf(headers: IncomingHttpHeaders): IncomingHttpHeaders {
-  const timeout = headers['grpc-timeout'];
-  const isGrpc = headers['content-type']?.startsWith(CONTENT_TYPE) === true;
-  const needed: IncomingHttpHeaders = {
-    ':path': headers[':path'],
-    ':authority': headers[':authority'] ?? headers.host,
-    'content-type': isGrpc ? CONTENT_TYPE : undefined,
-  };
-  if (timeout !== undefined) needed['grpc-timeout'] = boundedTimeout(String(timeout));
-  return needed;
 }

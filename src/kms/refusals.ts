@@ -6,10 +6,12 @@ import type { Clock } from '../system/clock.ts';
 export type Refusal =
   | 'connections'
   | 'calls'
+  | 'streams'
   | 'bytes'
   | 'pieces'
   | 'late'
   | 'unread'
+  | 'unended'
   | 'encoding'
   | 'library';
 
@@ -18,10 +20,12 @@ export type OnRefusal = (refusal: Refusal) => void;
 const SENTENCES: Readonly<Record<Refusal, string>> = {
   connections: 'too many connections: one without a call was closed',
   calls: 'too many calls at once: some were refused',
+  streams: 'connections were ended: their client opens more streams than it was allowed',
   bytes: 'too many bytes of messages at once: some calls were refused',
   pieces: 'calls were reset: their message came in too many pieces, or was more than one',
   late: 'calls were reset: their message did not come in time',
   unread: 'connections were closed: their client does not read its answers',
+  unended: 'calls were reset: their client did not end its request',
   encoding: 'calls with a compressed message were refused',
   library: 'the gRPC library reported a problem',
 };

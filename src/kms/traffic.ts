@@ -16,6 +16,8 @@ export type Connection = {
   /** Frames that JavaScript has handled in the turn of the event loop with this number. */
   frames: number;
   turn: number;
+  /** Streams beyond its limit that were reset. */
+  refused: number;
   readonly close: () => void;
   /** Reads nothing more from its client until `resume`. */
   readonly pause: () => void;
@@ -25,8 +27,8 @@ export type Connection = {
 export type TrafficLimits = {
   readonly connections: number;
   readonly calls: number;
-  /** Streams of one connection that count as open for its client. */
-  readonly callsPerConnection: number;
+  /** Streams of one connection that count as open for its client, and a turn longer. */
+  readonly streamsPerConnection: number;
   /** The last places for calls are for connections that have few of them. */
   readonly reservedCalls: number;
   readonly reservedCallsPerConnection: number;
@@ -34,7 +36,15 @@ export type TrafficLimits = {
   /** The last bytes are for connections that have few of them. */
   readonly reservedBytes: number;
   readonly reservedBytesPerConnection: number;
+  /** Of all connections, beyond the one read that takes the last of them. */
   readonly framesPerTurn: number;
+  /** Calls that are begun in a turn, beside those of connections that have few. */
+  readonly callsPerTurn: number;
+  /** So many frames are as much work as the beginning of a connection. */
+  readonly sessionFrames: number;
+  /** A connection that begins with more waits for a turn with room for it, of so many that wait. */
+  readonly firstBytes: number;
+  readonly waitingFirst: number;
   /** Streams that are refused or reset, until they have closed. */
   readonly endingStreams: number;
 };
@@ -58,16 +68,28 @@ export type Traffic = {
   streamOpened(connection: Connection, fromMemory?: boolean): Place | undefined;
   /** One side has reset the stream, or both have ended it: its client may open another. */
   streamEnded(connection: Connection): void;
+  /** Its client has reset a stream before anything was done for its call: another may have the place. */
+  placeLeft(connection: Connection, place: Place): void;
   /** Nothing is kept for the stream any more; it has ended before. */
   streamClosed(connection: Connection, place: Place | undefined): void;
   /** Counts bytes that are about to be kept; false where they may not be. */
   keepBytes(connection: Connection, bytes: number): boolean;
   freeBytes(connection: Connection, bytes: number): void;
   /**
-   * Counts a frame that JavaScript handles. A connection that had more than its share in this turn of
-   * the event loop is not read until the next, so that others have their turn.
+   * Counts a frame that JavaScript handles, or a stream that it clears away. Where those of a turn of the event loop have been handled,
+   * nothing more is read in it. The next one reads from each connection that sent little, and of those
+   * that sent much as many as are expected to fill the turn, the one that was not read for the longest
+   * first: a call waits for one read of another connection, not for one of each.
    */
   frame(connection: Connection): void;
+  /** Whether nothing is read of it at present: what it sends comes late, and not by its fault. */
+  isPaused(connection: Connection): boolean;
+  /** Whether a call may be begun now: counted if so, and otherwise to be given to `beginLater`. */
+  mayBegin(connection: Connection): boolean;
+  /** Calls `start` in a later turn: each begins calls of all connections by turns. */
+  beginLater(connection: Connection, start: () => void): void;
+  /** Calls `begin` with the first bytes of a connection: at once, or in a turn that has room for many. */
+  begin(bytes: number, begin: () => void): void;
   readonly open: () => {
     readonly connections: number;
     readonly calls: number;
@@ -92,48 +114,97 @@ export function createTraffic(
   let streams = 0;
   let bytes = 0;
   let turn = 0;
+  /** Frames of this turn. */
+  let frames = 0;
   let ending = false;
-  let allPaused = false;
+  /** All are paused when there have been so many. */
+  let pauseAt = limits.framesPerTurn;
+  const beginnings: { readonly cost: number; readonly begin: () => void }[] = [];
+  /** Calls that were begun in this turn, and those that wait for a later one. */
+  let begun = 0;
+  let waiting = 0;
+  const starts = new Map<Connection, (() => void)[]>();
 
-  const pause = (connection: Connection): void => {
-    if (paused.has(connection)) return;
-    paused.add(connection);
-    connection.pause();
-    endTurnLater();
-  };
   const endTurnLater = (): void => {
     if (ending) return;
     ending = true;
     nextTurn(endTurn);
   };
+  const beginCalls = (): void => {
+    begun = 0;
+    while (waiting > 0 && begun < limits.callsPerTurn) {
+      for (const [connection, queue] of starts) {
+        const start = queue.shift();
+        if (queue.length === 0) starts.delete(connection);
+        waiting -= 1;
+        begun += 1;
+        start?.();
+        if (begun >= limits.callsPerTurn) break;
+      }
+    }
+  };
   /** Reads on from those that sent little last, and from others where there is room for what may come. */
   const endTurn = (): void => {
     ending = false;
     turn += 1;
+    frames = 0;
+    pauseAt = limits.framesPerTurn;
+    beginCalls();
     let room = limits.calls + limits.endingStreams - streams;
-    allPaused = room <= 0;
+    // Each call that waits has been two frames, and is more work than these.
+    let expected = 2 * waiting;
+    // First of all: what is read first may be all that a turn has room for.
     for (const connection of paused) {
-      if (connection.frames >= limits.reservedCallsPerConnection) {
-        if (room <= 0) continue;
-        room -= limits.framesPerTurn;
-      }
-      paused.delete(connection);
-      connection.resume();
+      if (connection.frames < limits.reservedCallsPerConnection) resume(connection);
     }
-    if (paused.size > 0) endTurnLater();
+    while (room > 0 && expected < limits.framesPerTurn) {
+      const next = beginnings.shift();
+      if (next === undefined) break;
+      expected += next.cost;
+      next.begin();
+    }
+    for (const connection of paused) {
+      if (room > 0 && expected < limits.framesPerTurn) {
+        room -= connection.frames;
+        expected += connection.frames;
+        resume(connection);
+      } else {
+        // Node reads on when it has written.
+        connection.pause();
+      }
+    }
+    if (paused.size > 0 || beginnings.length > 0 || waiting > 0) endTurnLater();
   };
-  /** Streams that are refused close in the next turn; what every connection sends would add to them. */
+  const resume = (connection: Connection): void => {
+    paused.delete(connection);
+    connection.resume();
+  };
+  /** What every connection sends would add to this turn, and to the streams that close after it. */
   const pauseAll = (): void => {
-    allPaused = true;
-    for (const some of [silent, idle, busy]) for (const connection of some) pause(connection);
+    for (const some of [silent, idle, busy]) {
+      for (const connection of some) {
+        paused.add(connection);
+        connection.pause();
+      }
+    }
+    endTurnLater();
   };
   const freePlace = (connection: Connection, fromMemory: boolean): Place | undefined => {
-    if (connection.streams > limits.callsPerConnection) return undefined;
+    if (connection.streams > limits.streamsPerConnection) return undefined;
     const most = limits.reservedCallsPerConnection;
     const reserved = connection.calls < most ? 0 : limits.reservedCalls;
     if (calls < limits.calls - reserved) return 'call';
     const hasRoom = healthChecks < limits.reservedCalls && connection.healthChecks < most;
     return fromMemory && hasRoom ? 'health check' : undefined;
+  };
+  const leavePlace = (connection: Connection, place: Place): void => {
+    if (place === 'call') calls -= 1;
+    else {
+      healthChecks -= 1;
+      connection.healthChecks -= 1;
+    }
+    connection.calls -= 1;
+    if (connection.calls === 0 && busy.delete(connection)) idle.add(connection);
   };
 
   return {
@@ -156,7 +227,7 @@ export function createTraffic(
     streamOpened(connection, fromMemory = false) {
       streams += 1;
       connection.streams += 1;
-      if (streams >= limits.calls + limits.endingStreams && !allPaused) pauseAll();
+      if (streams === limits.calls + limits.endingStreams) pauseAll();
       const place = freePlace(connection, fromMemory);
       if (place === undefined) return undefined;
       if (place === 'call') calls += 1;
@@ -172,16 +243,10 @@ export function createTraffic(
     streamEnded(connection) {
       connection.streams -= 1;
     },
+    placeLeft: leavePlace,
     streamClosed(connection, place) {
       streams -= 1;
-      if (place === undefined) return;
-      if (place === 'call') calls -= 1;
-      else {
-        healthChecks -= 1;
-        connection.healthChecks -= 1;
-      }
-      connection.calls -= 1;
-      if (connection.calls === 0 && busy.delete(connection)) idle.add(connection);
+      if (place !== undefined) leavePlace(connection, place);
     },
     keepBytes(connection, more) {
       const few = connection.bytes + more <= limits.reservedBytesPerConnection;
@@ -201,8 +266,37 @@ export function createTraffic(
         connection.frames = 0;
       }
       connection.frames += 1;
+      frames += 1;
       endTurnLater();
-      if (connection.frames === limits.framesPerTurn) pause(connection);
+      if (frames < pauseAt) return;
+      pauseAt += limits.framesPerTurn;
+      pauseAll();
+    },
+    isPaused: (connection) => paused.has(connection),
+    mayBegin(connection) {
+      if (connection.calls <= limits.reservedCallsPerConnection) return true;
+      if (begun >= limits.callsPerTurn || starts.has(connection)) return false;
+      begun += 1;
+      endTurnLater();
+      return true;
+    },
+    beginLater(connection, start) {
+      const queue = starts.get(connection);
+      if (queue === undefined) starts.set(connection, [start]);
+      else queue.push(start);
+      waiting += 1;
+      endTurnLater();
+    },
+    begin(count, begin) {
+      const cost = count > limits.firstBytes ? limits.framesPerTurn : limits.sessionFrames;
+      const hasRoom = beginnings.length === 0 && frames + cost <= limits.framesPerTurn;
+      if ((count <= limits.firstBytes && hasRoom) || beginnings.length >= limits.waitingFirst) {
+        frames += cost;
+        begin();
+      } else {
+        beginnings.push({ cost, begin });
+      }
+      endTurnLater();
     },
     open: () => ({ connections: count(), calls: calls + healthChecks, streams, bytes }),
   };

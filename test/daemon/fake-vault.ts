@@ -19,8 +19,8 @@ export type FakeVault = AsyncDisposable & {
   readonly address: string;
   readonly port: number;
   readonly asked: readonly AskedOfVault[];
-  /** From now on encrypt and decrypt wait; resolves when the first one does. */
-  hold(): Promise<void>;
+  /** From now on encrypt and decrypt wait, or decrypt alone; resolves when the first one does. */
+  hold(only?: 'decrypt'): Promise<void>;
   /** Answers what waits, and does not wait any more. */
   release(): void;
 };
@@ -53,6 +53,7 @@ export async function startFakeVault({
 }: FakeVaultOptions = {}): Promise<FakeVault> {
   const asked: AskedOfVault[] = [];
   let gate = Promise.resolve();
+  let gated = /^\/v1\/transit\/(encrypt|decrypt)\//;
   let open = (): void => undefined;
   let arrived = (): void => undefined;
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -60,7 +61,7 @@ export async function startFakeVault({
     const { 'x-vault-token': token, 'x-vault-namespace': namespace } = request.headers;
     asked.push({ path, token: token?.toString(), namespace: namespace?.toString() });
     const body = request.method === 'POST' ? await json(request) : {};
-    if (path.startsWith('/v1/transit/encrypt/') || path.startsWith('/v1/transit/decrypt/')) {
+    if (gated.test(path)) {
       arrived();
       await gate;
     }
@@ -84,7 +85,8 @@ export async function startFakeVault({
     address: `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${bound}`,
     port: bound,
     asked,
-    hold() {
+    hold(only) {
+      gated = only === undefined ? gated : /^\/v1\/transit\/decrypt\//;
       const held = Promise.withResolvers<void>();
       [gate, open] = [held.promise, held.resolve];
       return new Promise((resolve) => {

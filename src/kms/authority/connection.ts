@@ -99,6 +99,18 @@ export function acceptConnection(
   socket.write(FIRST_SETTINGS);
 }
 
+/** The server handles what it is given at once; between two slices it can be paused. */
+const SLICE_BYTES = 8 * 1024;
+
+/** False where the stream has as much as it takes at once. */
+function pushSliced(stream: Duplex, bytes: Buffer): boolean {
+  let hasRoom = true;
+  for (let at = 0; at < bytes.length; at += SLICE_BYTES) {
+    hasRoom = stream.push(bytes.subarray(at, at + SLICE_BYTES));
+  }
+  return hasRoom;
+}
+
 /** The socket as a stream of mended bytes, beginning with those that were read before. */
 function mendingStream(socket: Socket, scanner: Scanner, read: Buffer): Duplex {
   const stream = new Duplex({
@@ -125,10 +137,9 @@ function mendingStream(socket: Socket, scanner: Scanner, read: Buffer): Duplex {
       done(error);
     },
   });
-  if (read.length > 0) stream.push(read);
+  pushSliced(stream, read);
   socket.on('data', (chunk: Buffer) => {
-    const passed = scanner.scan(chunk);
-    if (passed.length > 0 && !stream.push(passed)) socket.pause();
+    if (!pushSliced(stream, scanner.scan(chunk))) socket.pause();
   });
   socket.on('end', () => {
     const rest = scanner.release();

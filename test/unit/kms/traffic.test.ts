@@ -5,13 +5,17 @@ import { type Connection, createTraffic, type TrafficLimits } from '../../../src
 const LIMITS: TrafficLimits = {
   connections: 3,
   calls: 10,
-  callsPerConnection: 100,
+  streamsPerConnection: 100,
   reservedCalls: 4,
   reservedCallsPerConnection: 2,
   messageBytesOfAll: 100,
   reservedBytes: 20,
   reservedBytesPerConnection: 10,
   framesPerTurn: 5,
+  callsPerTurn: 3,
+  sessionFrames: 2,
+  firstBytes: 100,
+  waitingFirst: 2,
   endingStreams: 5,
 };
 
@@ -19,9 +23,12 @@ type Seen = Connection & { readonly did: string[] };
 
 function connection(name = ''): Seen {
   const did: string[] = [];
-  const note = (what: string) => (): void => void did.push(`${name}${what}`);
+  /** What is done twice counts once: a connection is paused again in each turn. */
+  const note = (what: string) => (): void => {
+    if (did.at(-1) !== `${name}${what}`) did.push(`${name}${what}`);
+  };
   return {
-    ...{ calls: 0, streams: 0, healthChecks: 0, bytes: 0, frames: 0, turn: -1, did },
+    ...{ calls: 0, streams: 0, healthChecks: 0, bytes: 0, frames: 0, turn: -1, refused: 0, did },
     ...{ close: note('closed'), pause: note('paused'), resume: note('resumed') },
   };
 }
@@ -108,7 +115,7 @@ describe('calls beyond the limit', () => {
 
 describe('streams of one connection beyond its limit', () => {
   it('are refused until others have ended, although their calls have not been cleared away', () => {
-    const limits = { ...LIMITS, callsPerConnection: 3 };
+    const limits = { ...LIMITS, streamsPerConnection: 3 };
     const { opened, streamOpened, streamEnded } = createTraffic(limits, () => undefined);
     const one = connection();
     opened(one);
@@ -150,27 +157,170 @@ describe('bytes of messages beyond the limit', () => {
   });
 });
 
-describe('a connection that has had its share of a turn', () => {
-  it('is not read until the next turn, and the others are', () => {
-    const { frame, endTurn } = traffic();
-    const [greedy, modest] = ['', ''].map(connection);
-    assert.ok(greedy && modest);
-    for (let i = 0; i < 3 * LIMITS.framesPerTurn; i += 1) frame(greedy);
-    frame(modest);
-    assert.deepEqual([greedy.did, modest.did], [['paused'], []]);
+describe('frames beyond those of a turn', () => {
+  const three = (): readonly [Seen, Seen, Seen] => [
+    connection('1'),
+    connection('2'),
+    connection('3'),
+  ];
+
+  it('are not read in it, of any connection, and each is read in the next one', () => {
+    const { opened, frame, endTurn } = traffic();
+    const all = three();
+    for (const one of all) opened(one);
+    for (let i = 0; i < 3 * LIMITS.framesPerTurn; i += 1) frame(all[0]);
+    assert.deepEqual(
+      all.map(({ did }) => did),
+      [['1paused'], ['2paused'], ['3paused']],
+    );
     endTurn();
-    assert.deepEqual(greedy.did, ['paused', 'resumed']);
-    for (let i = 0; i < LIMITS.framesPerTurn; i += 1) frame(greedy);
-    assert.deepEqual(greedy.did, ['paused', 'resumed', 'paused']);
+    assert.deepEqual(
+      all.map(({ did }) => did.slice(1)),
+      [['1resumed'], ['2resumed'], ['3resumed']],
+    );
+    for (let i = 0; i < LIMITS.framesPerTurn; i += 1) frame(all[0]);
+    assert.deepEqual(all[0].did.slice(2), ['1paused']);
   });
 
-  it('is not read again where it has closed', () => {
+  it('are read of one connection after the other where each sends as many, and at once of others', () => {
+    const { opened, frame, endTurn } = traffic();
+    const [first, second, modest] = three();
+    const all = [first, second, modest];
+    for (const one of all) opened(one);
+    const resumed = (): string[] => {
+      for (const one of all) one.did.length = 0;
+      endTurn();
+      return all.flatMap(({ did }) => did.filter((what) => what.endsWith('resumed')));
+    };
+    for (const greedy of [first, second]) {
+      for (let i = 0; i < LIMITS.framesPerTurn; i += 1) frame(greedy);
+    }
+    frame(modest);
+    assert.deepEqual(resumed(), ['1resumed', '3resumed']);
+    for (let i = 0; i < LIMITS.framesPerTurn; i += 1) frame(first);
+    assert.deepEqual(resumed(), ['2resumed', '3resumed']);
+    for (let i = 0; i < LIMITS.framesPerTurn; i += 1) frame(second);
+    assert.deepEqual(resumed(), ['1resumed', '3resumed']);
+  });
+
+  it('are not read although Node has read on after a write', () => {
+    const { opened, frame, endTurn } = traffic();
+    const [first, second] = three();
+    for (const one of [first, second]) opened(one);
+    for (const greedy of [first, second]) {
+      for (let i = 0; i < LIMITS.framesPerTurn; i += 1) frame(greedy);
+    }
+    second.did.length = 0;
+    endTurn();
+    assert.deepEqual(second.did, ['2paused']);
+  });
+
+  it('are not read of a connection that has closed', () => {
     const { opened, closed, frame, endTurn } = traffic();
-    const greedy = connection();
+    const [greedy] = three();
     opened(greedy);
     for (let i = 0; i < LIMITS.framesPerTurn; i += 1) frame(greedy);
     closed(greedy);
     endTurn();
-    assert.deepEqual(greedy.did, ['paused']);
+    assert.deepEqual(greedy.did, ['1paused']);
+  });
+});
+
+describe('calls beyond those of a turn', () => {
+  /** Two connections that have more calls than few, and one that has one. */
+  function setUp() {
+    const counted = traffic();
+    const all = [connection('1'), connection('2'), connection('3')];
+    const [first, second, modest] = all;
+    assert.ok(first && second && modest);
+    for (const one of all) counted.opened(one);
+    for (const one of [first, second]) {
+      for (let i = 0; i <= LIMITS.reservedCallsPerConnection; i += 1) counted.streamOpened(one);
+    }
+    counted.streamOpened(modest);
+    const begun: string[] = [];
+    const begin = (one: Connection, name: string): void => {
+      if (counted.mayBegin(one)) begun.push(name);
+      else counted.beginLater(one, () => void begun.push(name));
+    };
+    return { ...counted, first, second, modest, begun, begin };
+  }
+
+  it('begin in later ones, those of each connection by turns', () => {
+    const { first, second, begun, begin, endTurn } = setUp();
+    for (let i = 0; i < 6; i += 1) begin(first, `1.${i}`);
+    for (let i = 0; i < 2; i += 1) begin(second, `2.${i}`);
+    assert.deepEqual(begun.splice(0), ['1.0', '1.1', '1.2']);
+    endTurn();
+    assert.deepEqual(begun.splice(0), ['1.3', '2.0', '1.4']);
+    endTurn();
+    assert.deepEqual(begun.splice(0), ['1.5', '2.1']);
+  });
+
+  it('begin at once where their connection has few', () => {
+    const { first, modest, begun, begin } = setUp();
+    for (let i = 0; i < 6; i += 1) begin(first, `1.${i}`);
+    begin(modest, '3');
+    assert.deepEqual(begun.at(-1), '3');
+  });
+
+  it('of one connection begin in their order', () => {
+    const { first, begun, begin, endTurn } = setUp();
+    for (let i = 0; i < 4; i += 1) begin(first, `${i}`);
+    endTurn();
+    begin(first, '4');
+    endTurn();
+    assert.deepEqual(begun, ['0', '1', '2', '3', '4']);
+  });
+});
+
+describe('a connection that begins with many bytes', () => {
+  it('waits for a turn of its own, and one that begins with few does not', () => {
+    const { begin, endTurn } = traffic();
+    const begun: string[] = [];
+    const first = (name: string, bytes: number): void => begin(bytes, () => void begun.push(name));
+    first('few', LIMITS.firstBytes);
+    for (const name of ['1', '2']) first(name, LIMITS.firstBytes + 1);
+    assert.deepEqual(begun, ['few']);
+    endTurn();
+    assert.deepEqual(begun, ['few', '1']);
+    endTurn();
+    assert.deepEqual(begun, ['few', '1', '2']);
+  });
+
+  it('waits too where as many have begun as a turn has room for', () => {
+    const { begin, endTurn } = traffic();
+    const begun: number[] = [];
+    for (let i = 0; i < 4; i += 1) begin(1, () => void begun.push(i));
+    assert.deepEqual(begun, [0, 1]);
+    endTurn();
+    assert.deepEqual(begun, [0, 1, 2, 3]);
+  });
+
+  it('does not wait where too many do', () => {
+    const { begin } = traffic();
+    let begun = 0;
+    for (let i = 0; i < LIMITS.waitingFirst + 3; i += 1) {
+      begin(LIMITS.firstBytes + 1, () => {
+        begun += 1;
+      });
+    }
+    assert.equal(begun, 3);
+  });
+});
+
+describe('a place that its client has left before its call began', () => {
+  it('is free at once, while the stream still counts', () => {
+    const { opened, streamOpened, placeLeft, streamClosed, open } = traffic();
+    const one = connection();
+    opened(one);
+    for (let i = 0; i < 20; i += 1) {
+      const place = streamOpened(one);
+      assert.equal(place, 'call');
+      placeLeft(one, place);
+    }
+    assert.deepEqual([open().calls, open().streams, one.calls], [0, 20, 0]);
+    for (let i = 0; i < 20; i += 1) streamClosed(one, undefined);
+    assert.deepEqual([open().calls, open().streams, one.calls], [0, 0, 0]);
   });
 });
