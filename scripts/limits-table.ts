@@ -28,6 +28,12 @@ const number = (count: number): string => count.toLocaleString('en');
 const size = (bytes: number): string =>
   bytes < MIB ? `${number(bytes / KIB)} KiB` : `${number(bytes / MIB)} MiB`;
 const seconds = (ms: number): string => `${ms / 1000} s`;
+/** What libuv reads at once. */
+const READ_BYTES = 64 * KIB;
+/** The shortest call with its RST_STREAM. */
+const CANCELLED_BYTES = 29;
+const BASE64 = 4 / 3;
+const requestBytes = 2 * MOST_REQUESTS * BATCH_LIMITS.bytes;
 /** A row that takes no memory of its own: another row has it. */
 const within = { heap: 0, outside: 0 };
 
@@ -65,7 +71,7 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
   {
     counted: 'calls of one connection that have not ended',
     bound: number(LIMITS.callsPerConnection),
-    beyond: 'a client waits, as SETTINGS say; of others the stream is reset',
+    beyond: `a client waits, as SETTINGS say; of one that does not, streams beyond ${number(LIMITS.streamsPerConnection)} are reset with REFUSED_STREAM, and the connection is ended with GOAWAY, ENHANCE_YOUR_CALM, after ${number(LIMITS.refusedStreams)} of them`,
     ...within,
   },
   {
@@ -78,16 +84,17 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
     counted: 'streams beside these that are being refused or reset',
     bound: number(endingStreams),
     beyond: 'connections that send much are not read until some have ended',
-    // The last read of a connection may bring as many as one may have.
+    // And what one read may bring of the shortest calls that are cancelled in it.
     ...{
-      heap: (endingStreams + LIMITS.callsPerConnection) * 5 * KIB,
+      heap: endingStreams * 5 * KIB + Math.ceil(READ_BYTES / CANCELLED_BYTES) * 3 * KIB,
       outside: endingStreams * KIB,
     },
   },
   {
     counted: 'time of a call until its message is whole, and until its end',
     bound: `${seconds(LIMITS.messageMs)} and ${seconds(LIMITS.callMs)}`,
-    beyond: 'RST_STREAM; the connection is closed where an answer is not read',
+    beyond:
+      'RST_STREAM, also where the client does not end its request; the connection is closed where an answer is not read',
     ...within,
   },
   {
@@ -110,10 +117,24 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
     ...{ heap: 0, outside: 3 * LIMITS.messageBytesOfAll },
   },
   {
-    counted: 'frames of one connection in one turn of the event loop',
+    counted:
+      'frames of all connections in one turn of the event loop, beside the read that reaches it',
     bound: number(LIMITS.framesPerTurn),
-    beyond: 'it is not read until the next turn',
+    beyond:
+      'nothing is read until the next turn; of connections that sent much, the one that was not read for the longest is read',
     ...within,
+  },
+  {
+    counted: 'calls that begin in one turn, beside those of connections that have few',
+    bound: number(LIMITS.callsPerTurn),
+    beyond: 'they begin in the next turns, those of each connection by turns',
+    ...within,
+  },
+  {
+    counted: 'connections that begin in one turn, and the bytes that one may begin with at once',
+    bound: `${LIMITS.framesPerTurn / LIMITS.sessionFrames}, ${size(LIMITS.firstBytes)}`,
+    beyond: `they begin in the next turns, with more bytes one in each; ${LIMITS.waitingFirst} wait at most`,
+    ...{ heap: 0, outside: LIMITS.waitingFirst * READ_BYTES },
   },
   {
     counted: 'RST_STREAM frames of one connection',
@@ -123,18 +144,18 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
   },
   {
     counted: 'calls that wait for a provider',
-    bound: `${number(BATCH_LIMITS.calls.ordinary)}, and ${BATCH_LIMITS.calls.urgent} of their own for Encrypt and health checks`,
+    bound: `${number(BATCH_LIMITS.calls.ordinary)} in each direction, and ${BATCH_LIMITS.calls.urgent} of their own for Encrypt of KMS v2 and health checks of v1`,
     beyond: 'RESOURCE_EXHAUSTED',
     ...within,
   },
   {
     counted: 'requests to a provider at once',
-    bound: `${MOST_REQUESTS}, each of ${BATCH_LIMITS.batch} items and ${size(BATCH_LIMITS.bytes)}`,
+    bound: `${MOST_REQUESTS} in each direction, each of ${BATCH_LIMITS.batch} items and ${size(BATCH_LIMITS.bytes)}`,
     beyond: 'calls wait for a place in the next one',
-    // Each as text, with its answer.
+    // Each as text, with its answer, in base64: together what the messages of all calls have.
     ...{
-      heap: MOST_REQUESTS * 2 * BATCH_LIMITS.bytes,
-      outside: MOST_REQUESTS * BATCH_LIMITS.bytes,
+      heap: 2 * BASE64 * Math.min(requestBytes, LIMITS.messageBytesOfAll),
+      outside: Math.min(requestBytes, LIMITS.messageBytesOfAll),
     },
   },
   {
@@ -149,6 +170,12 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
     bound: `decryptCache.maxEntries, ${number(MOST_CACHED)} at most; ${size(LIMITS.cacheBytes)}`,
     beyond: 'those that were decrypted longest ago are dropped',
     ...{ heap: MOST_CACHED * 480, outside: LIMITS.cacheBytes + MOST_CACHED * 256 },
+  },
+  {
+    counted: 'ciphertexts of the cache that are asked for again in one request',
+    bound: `${LIMITS.askedAgain}, ${LIMITS.seeds} seeds among them`,
+    beyond: `the others have their turn later; the last ${LIMITS.askedAgain - LIMITS.seeds} are handed to the process after this one`,
+    ...within,
   },
   {
     counted: 'connections on the admin endpoint',

@@ -35,7 +35,7 @@ export const LIMITS = {
   /** So many are few. */
   reservedCallsPerConnection: 16,
   /** Streams beyond these that are refused or reset and have not closed; none is read meanwhile. */
-  endingStreams: 1_024,
+  endingStreams: 256,
   /** From a call's headers to its whole message. */
   messageMs: 10_000,
   /** From a call's headers to the end of its stream. */
@@ -57,6 +57,10 @@ export const LIMITS = {
    * takes 160 with its ciphertext of Vault; KMS v1 has ciphertexts of up to 64 KiB.
    */
   cacheBytes: 20 * 1024 * 1024,
+  /** Ciphertexts that the provider is asked for again in one request, so that they stay in the cache. */
+  askedAgain: 128,
+  /** Of these, seeds that may become sources of local KEKs; the others are handed to the next process. */
+  seeds: 4,
 
   /** Frames that JavaScript handles in one turn of the event loop, beyond the read that reaches it. */
   framesPerTurn: 256,
@@ -77,4 +81,4 @@ export const LIMITS = {
 } as const;
 
 /** The heap that all of it fits into with a quarter to spare: `--max-old-space-size` of the executable. */
-export const HEAP_MEGABYTES = 216;
+export const HEAP_MEGABYTES = 220;

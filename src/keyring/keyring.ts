@@ -63,7 +63,7 @@ export type Keyring = {
   remembered(): Remembered | undefined;
   /** What the provider has made of the seeds that may become sources of local KEKs: not secret. */
   sources(): readonly Uint8Array[];
-  /** Ciphertexts of the last entries that are kept for an outage, at most 124: not secret. */
+  /** Ciphertexts of the last entries that are kept for an outage; not secret, and few: LIMITS.askedAgain. */
   ciphertexts(): readonly Uint8Array[];
   /** What the announced key was tried out with last; undefined before the first time. */
   sample(): Sample | undefined;

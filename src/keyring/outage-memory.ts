@@ -3,6 +3,7 @@
  * then: decrypt what the provider has decrypted lately, and encrypt the one seed that it asks for
  * before it reads anything. All of it ends when the provider says no, and by age.
  */
+import { LIMITS } from '../limits.ts';
 import type { Result } from '../providers/errors.ts';
 import { type CallSignal, createCallController } from '../system/call-signal.ts';
 import type { Clock } from '../system/clock.ts';
@@ -92,12 +93,12 @@ export type OutageMemoryOptions = {
 };
 
 /** So many fit into one request to the provider. */
-const MOST_CONFIRMED = 128;
+const MOST_CONFIRMED = LIMITS.askedAgain;
 const CONFIRM_LIMIT_MS = 5_000;
 /** What is older than this part of its maximum age is confirmed. */
 const DUE = 1 / 4;
 /** One for each start of this node's kube-apiserver; another node knows those that it has read. */
-const MOST_SEEDS = 4;
+const MOST_SEEDS = LIMITS.seeds;
 /** A longer ciphertext is not handed over: the file is read by a schema that bounds each. */
 const MOST_HANDED_OVER_BYTES = 3_000;
 const canBeHandedOver = ({ length }: Uint8Array): boolean => length <= MOST_HANDED_OVER_BYTES;
