@@ -118,6 +118,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
         loaded: keyring.loaded(),
         queued: keyring.queued(),
         failedCalls: context.failures.counts(),
+        cancelledCalls: context.failures.cancelled(),
+        connections: kms.open(),
         lost: served.lost(),
         decryptCache: keyring.remembered(),
       }),

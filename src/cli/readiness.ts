@@ -3,6 +3,7 @@ import type { FailureCount } from '../keyring/failures.ts';
 import { keyId } from '../keyring/key-id.ts';
 import type { Remembered } from '../keyring/outage-memory.ts';
 import { type KeyringState, knownKey } from '../keyring/state.ts';
+import type { KmsOpen } from '../kms/server.ts';
 import type { Readiness } from '../observe/admin.ts';
 import type { KeyDescription } from '../providers/provider.ts';
 import type { ReloadReport } from './reload.ts';
@@ -23,6 +24,9 @@ export type Observed = {
   readonly lost: string | undefined;
   /** Calls that failed since the start, by reason and key version. */
   readonly failedCalls: readonly FailureCount[];
+  /** Calls that their client has cancelled before their deadline. */
+  readonly cancelledCalls: number;
+  readonly connections: KmsOpen;
   /** What is kept for an outage, where anything is to be. */
   readonly decryptCache: Remembered | undefined;
 };
@@ -33,8 +37,8 @@ export type Observed = {
  * still in use.
  */
 export function readinessOf(observed: Observed): Readiness {
-  const { state, now, reload, reloadRequests, loaded, queued, failedCalls, lost, decryptCache } =
-    observed;
+  const { state, now, reload, reloadRequests, loaded, queued, lost, decryptCache } = observed;
+  const { failedCalls, cancelledCalls, connections } = observed;
   const key = knownKey(state);
   const inMemory = loaded.flatMap(({ path, versions }) =>
     versions.map((version) => keyId(path, version)),
@@ -55,6 +59,8 @@ export function readinessOf(observed: Observed): Readiness {
       queued,
       ...(lost === undefined ? {} : { socket: { reachable: false, why: lost } }),
       ...(failedCalls.length === 0 ? {} : { failedCalls }),
+      ...(cancelledCalls === 0 ? {} : { cancelledCalls }),
+      connections,
       ...(decryptCache === undefined ? {} : { decryptCache }),
       reloadRequests,
       ...(reload === undefined ? {} : { reload }),

@@ -176,8 +176,10 @@ export function createDecrypting(options: DecryptingOptions): Decrypting {
         if (outcome.error.kind === 'behind' && version === knownKey(state())?.version)
           options.sawMissingVersion();
         // What fails on a keyring that was replaced is asked of the next one.
-        if (purpose !== 'sample' && !options.abandoned())
-          options.failures.saw('decrypt', outcome.error, version);
+        if (purpose !== 'sample' && !options.abandoned()) {
+          if (signal.cancelled === true) options.failures.sawCancelled();
+          else options.failures.saw('decrypt', outcome.error, version);
+        }
         return outcome;
       }
       const after = state();

@@ -164,8 +164,10 @@ export function createEncrypting(options: EncryptingOptions): Encrypting {
           outcome = await again(outcome, key.value, plaintext, purpose, signal, tried);
       } else outcome = key;
       // What fails on a keyring that was replaced is asked of the next one.
-      if (!outcome.ok && purpose !== 'sample' && !options.abandoned())
-        options.failures.saw('encrypt', outcome.error, knownKey(state())?.version);
+      if (!outcome.ok && purpose !== 'sample' && !options.abandoned()) {
+        if (signal.cancelled === true) options.failures.sawCancelled();
+        else options.failures.saw('encrypt', outcome.error, knownKey(state())?.version);
+      }
       return outcome;
     },
   };

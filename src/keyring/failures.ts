@@ -20,6 +20,9 @@ export type FailedCall = 'encrypt' | 'decrypt';
 export type Failures = {
   /** One call has failed with what its caller is told. */
   saw(call: FailedCall, error: ProviderError, version: number | undefined): void;
+  /** One call was cancelled by its caller before its deadline, and has not failed. */
+  sawCancelled(): void;
+  cancelled(): number;
   counts(): readonly FailureCount[];
 };
 
@@ -38,6 +41,7 @@ type Kept = { call: FailedCall; reason: ProviderErrorKind; keyVersion: string } 
 export function createFailures(log: Log, clock: Clock): Failures {
   const kept = new Map<string, Kept>();
   const versions = new Set<string>();
+  let cancelled = 0;
 
   const labelOf = (version: number | undefined): string => {
     if (version === undefined) return 'none';
@@ -47,6 +51,10 @@ export function createFailures(log: Log, clock: Clock): Failures {
   };
 
   return {
+    sawCancelled() {
+      cancelled += 1;
+    },
+    cancelled: () => cancelled,
     saw(call, { kind: reason, message: why }, version) {
       const keyVersion = labelOf(version);
       const name = `${call} ${reason} ${keyVersion}`;

@@ -6,13 +6,20 @@ import type { OnRefusal } from './refusals.ts';
 import type { Connection, Traffic } from './traffic.ts';
 
 /** The part of libuv's handle that Node's HTTP/2 reads from, past the socket's own methods. */
-type ReadHandle = { readStart?(): void; readStop?(): void };
+type ReadHandle = { readonly fd?: number; readStart?(): void; readStop?(): void };
 
 /** Counts the connection and hands it to the server, or closes it where there are too many. */
 export function acceptCounted(
   socket: Socket,
   traffic: Traffic,
-  refused: OnRefusal,
+  {
+    refused,
+    lastDescriptors,
+  }: {
+    readonly refused: OnRefusal;
+    /** Of connections with this one or a higher one, libuv will soon close new ones without a word. */
+    readonly lastDescriptors: number;
+  },
   connect: (stream: Duplex, connection: Connection) => void,
 ): void {
   /** Undefined until the HTTP/2 server has it. */
@@ -39,6 +46,8 @@ export function acceptCounted(
       else (stream ?? socket).resume();
     },
   };
+  // Linux gives out the lowest that is free.
+  if ((handleOf(socket)?.fd ?? 0) >= lastDescriptors) refused('descriptors');
   const opened = traffic.opened(connection);
   if (opened !== 'counted') refused('connections');
   if (opened === 'refused') {
@@ -59,6 +68,6 @@ export function acceptCounted(
   });
 }
 
-function handleOf(socket: Socket): ReadHandle | undefined {
-  return (socket as unknown as { readonly _handle?: ReadHandle })._handle;
+function handleOf(socket: Socket): ReadHandle | null | undefined {
+  return (socket as unknown as { readonly _handle?: ReadHandle | null })._handle;
 }

@@ -17,17 +17,17 @@ export function callSignal(
   call: Pick<ServerUnaryCall<unknown, unknown>, 'getDeadline' | 'on' | 'off' | 'cancelled'>,
   clock: Clock,
 ): LimitedCall {
-  const { signal, abort } = createCallController();
+  const { signal, abort, cancel } = createCallController();
   // grpc-js reckons deadlines by the machine's clock, and so does this.
   const left = Math.min(+call.getDeadline() - Date.now(), NO_DEADLINE_MS);
   const timer = clock.setTimer(left - Math.min(REPLY_MARGIN_MS, left * REPLY_MARGIN_SHARE), abort);
-  call.on('cancelled', abort);
-  if (call.cancelled) abort();
+  call.on('cancelled', cancel);
+  if (call.cancelled) cancel();
   return {
     signal,
     release(): void {
       timer.cancel();
-      call.off('cancelled', abort);
+      call.off('cancelled', cancel);
     },
   };
 }

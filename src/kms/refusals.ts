@@ -5,6 +5,7 @@ import type { Clock } from '../system/clock.ts';
 /** Each is a row of the limits table, or something that grpc-js had to say. */
 export type Refusal =
   | 'connections'
+  | 'descriptors'
   | 'calls'
   | 'streams'
   | 'bytes'
@@ -19,6 +20,8 @@ export type OnRefusal = (refusal: Refusal) => void;
 
 const SENTENCES: Readonly<Record<Refusal, string>> = {
   connections: 'too many connections: one without a call was closed',
+  descriptors:
+    'nearly every file descriptor is in use, and beyond them connections are closed unseen: raise LimitNOFILE= of the unit, or end clients that connect again and again',
   calls: 'too many calls at once: some were refused',
   streams: 'connections were ended: their client opens more streams than it was allowed',
   bytes: 'too many bytes of messages at once: some calls were refused',

@@ -12,6 +12,7 @@ import {
 import { LIMITS } from '../limits.ts';
 import type { Log } from '../observe/log.ts';
 import { type Clock, sleep } from '../system/clock.ts';
+import { descriptorLimit } from '../system/spare-descriptors.ts';
 import { acceptCounted } from './accept.ts';
 import { callSignal, type LimitedCall } from './deadline.ts';
 import { createGrpcServer } from './grpc-server.ts';
@@ -19,7 +20,16 @@ import type { Answer, Method } from './method.ts';
 import { createRefusals } from './refusals.ts';
 import { createTraffic } from './traffic.ts';
 
+/** What is open on the KMS socket. */
+export type KmsOpen = {
+  readonly open: number;
+  /** Of these, the ones that have made a call and are served by HTTP/2. */
+  readonly sessions: number;
+  readonly calls: number;
+};
+
 export type KmsServer = {
+  readonly open: () => KmsOpen;
   /** Takes in a connection that was accepted just now, and not read from. */
   accept(socket: Socket): void;
   /**
@@ -35,6 +45,8 @@ const ACCEPTED_SETTLE_MS = 5;
 /** Time for calls that a client sent before it saw the GOAWAY; RFC 9113, section 6.8. */
 const GOAWAY_SETTLE_MS = 60;
 const NO_ERROR = 0;
+/** So many are left when it is said. */
+const FEW_DESCRIPTORS = 16;
 const ALL_STREAMS = 2 ** 31 - 1;
 
 /** A server of these methods, on connections that are handed to it. */
@@ -44,6 +56,7 @@ export function createKmsServer(
 ): KmsServer {
   const traffic = createTraffic(LIMITS);
   const refused = createRefusals(log, clock);
+  const lastDescriptors = (descriptorLimit() ?? Number.POSITIVE_INFINITY) - FEW_DESCRIPTORS;
   // Its sentences hold what a client has sent.
   const reported = (): void => refused('library');
   setLogger({ error: reported, info: reported, debug: reported });
@@ -63,10 +76,14 @@ export function createKmsServer(
   let dismiss: ((session: Http2Session) => void) | undefined;
 
   return {
+    open() {
+      const { connections, calls } = traffic.open();
+      return { open: connections, sessions: sessions.size, calls };
+    },
     accept(socket) {
       sockets.add(socket);
       socket.once('close', () => sockets.delete(socket));
-      acceptCounted(socket, traffic, refused, (stream, connection) => {
+      acceptCounted(socket, traffic, { refused, lastDescriptors }, (stream, connection) => {
         const session = connect(stream, connection);
         // Its first call came after the end had begun.
         if (session !== undefined) dismiss?.(session);
@@ -143,8 +160,8 @@ function implementationOf(method: Method, log: Log, clock: Clock): UntypedServic
       uid: facts?.uid?.slice(0, MAX_LOGGED_UID),
       keyVersion: facts?.keyVersion,
       ms: Math.round((clock.now() - began) * 1000) / 1000,
-      outcome: reply.ok ? 'OK' : status[reply.failure.code],
-      why: reply.ok ? undefined : reply.failure.details,
+      outcome: outcomeOf(call, reply),
+      why: reply.ok || call.cancelled ? undefined : reply.failure.details,
     });
     if (call.cancelled) return;
     if (reply.ok) callback(null, asBuffer(reply.message));
@@ -188,6 +205,12 @@ function implementationOf(method: Method, log: Log, clock: Clock): UntypedServic
   const handleCall: handleUnaryCall<Buffer, Buffer> = (call, callback) =>
     void handle(call, callback);
   return { [method.path]: handleCall };
+}
+
+/** A call that its client has cancelled has no other outcome. */
+function outcomeOf(call: UnaryCall, reply: Answer<Uint8Array>['reply']): string | undefined {
+  if (call.cancelled) return status[status.CANCELLED];
+  return reply.ok ? 'OK' : status[reply.failure.code];
 }
 
 const MAX_LOGGED_UID = 64;

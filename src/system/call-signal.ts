@@ -4,16 +4,24 @@
  */
 export type CallSignal = {
   readonly aborted: boolean;
+  /** Its caller went away before its deadline: nobody waits for what becomes of it. */
+  readonly cancelled?: boolean;
   addEventListener(type: 'abort', listener: () => void, options?: { once?: boolean }): void;
   removeEventListener(type: 'abort', listener: () => void): void;
 };
 
 /** A signal and what aborts it; listeners are called once. */
-export type CallController = { readonly signal: CallSignal; abort(): void };
+export type CallController = {
+  readonly signal: CallSignal;
+  abort(): void;
+  /** Aborts it since its caller went away. */
+  cancel(): void;
+};
 
 /** Its first listener, which is the only one of most calls, needs no list. */
 type State = {
   aborted: boolean;
+  cancelled: boolean;
   first: (() => void) | undefined;
   others: (() => void)[] | undefined;
   readonly addEventListener: typeof addEventListener;
@@ -24,12 +32,13 @@ type State = {
 export function createCallController(): CallController {
   const signal: State = {
     aborted: false,
+    cancelled: false,
     first: undefined,
     others: undefined,
     addEventListener,
     removeEventListener,
   };
-  return { signal, abort: () => abort(signal) };
+  return { signal, abort: () => abort(signal), cancel: () => cancel(signal) };
 }
 
 function addEventListener(this: State, _type: 'abort', listener: () => void): void {
@@ -46,6 +55,11 @@ function removeEventListener(this: State, _type: 'abort', listener: () => void):
   }
   const at = this.others?.indexOf(listener) ?? -1;
   if (at >= 0) this.others?.splice(at, 1);
+}
+
+function cancel(signal: State): void {
+  signal.cancelled ||= !signal.aborted;
+  abort(signal);
 }
 
 function abort(signal: State): void {

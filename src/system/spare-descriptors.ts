@@ -2,7 +2,7 @@
  * File descriptors in reserve: where a process has reached its limit (RLIMIT_NOFILE), what proves that
  * it is well still needs some.
  */
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 
 export type SpareDescriptors = {
   /** Gives them back while the work is done, which then finds free ones. */
@@ -43,6 +43,16 @@ export function areDescriptorsExhausted(): boolean {
   if (fd === undefined) return true;
   closeSync(fd);
   return false;
+}
+
+/** How many this process may have; undefined where the system does not say. */
+export function descriptorLimit(): number | undefined {
+  try {
+    const soft = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1];
+    return soft === undefined ? undefined : Number(soft);
+  } catch {
+    return undefined;
+  }
 }
 
 function openNull(): number | undefined {

@@ -78,6 +78,11 @@ export function createGrammar(seed: number): Grammar {
       stream += 2;
       return writer.headers(id, one(PATHS), headers());
     };
+    const next = (): Buffer => {
+      calls += 1;
+      stream += 2;
+      return Buffer.alloc(0);
+    };
     const actions: readonly (() => Buffer)[] = [
       () => Buffer.concat([open(), lastData(stream - 2, message())]),
       () =>
@@ -89,6 +94,13 @@ export function createGrammar(seed: number): Grammar {
           ...[...message()].map((b) => frame(DATA, 0, stream - 2, Buffer.of(b))),
         ]),
       open,
+      // The whole message, of a client that does not end its request, with a deadline.
+      () =>
+        Buffer.concat([
+          writer.headers(stream, one(PATHS), { 'grpc-timeout': one(['5m', '50m', '3S']) }),
+          frame(DATA, 0, stream, prefixed(Buffer.alloc(0))),
+          next(),
+        ]),
       () => frame(PING, below(2), 0, Buffer.alloc(8)),
       () =>
         frame(SETTINGS, below(2), 0, Buffer.from([0, 1 + below(6), 0, 0, below(256), below(256)])),

@@ -1,5 +1,7 @@
-/** What Linux says of a process: its memory and its descriptors. */
+/** What Linux says of a process, its memory and its descriptors, and what it says itself is open. */
 import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { askAdmin } from '../daemon/program.ts';
 
 export type Vitals = {
   /** Bytes that are resident now, and the most that ever were. */
@@ -17,4 +19,16 @@ export function vitalsOf(pid: number): Vitals {
     mostResident: kilobytes('VmHWM') * 1024,
     descriptors: readdirSync(`/proc/${pid}/fd`).length,
   };
+}
+
+/** What `/readyz` says is open on the KMS socket. */
+export type Open = {
+  readonly open: number;
+  readonly sessions: number;
+  readonly calls: number;
+};
+
+export async function openOf(socket: string): Promise<Open> {
+  const { body } = await askAdmin(join(socket, '../admin.sock'), '/readyz');
+  return body['connections'] as Open;
 }

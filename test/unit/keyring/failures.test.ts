@@ -5,6 +5,7 @@ import { createFailures } from '../../../src/keyring/failures.ts';
 import { createKeyring } from '../../../src/keyring/keyring.ts';
 import { createLog } from '../../../src/observe/log.ts';
 import { fail, type ProviderErrorKind } from '../../../src/providers/errors.ts';
+import { createCallController } from '../../../src/system/call-signal.ts';
 import { createDrivenClock, settle } from '../driven-clock.ts';
 import { createFakeProvider } from '../fake-provider.ts';
 
@@ -184,4 +185,27 @@ describe('trouble that lasts', () => {
     assert.ok(lines.length >= 6 && lines.length <= 8, `${lines.length} lines`);
     await keyring.stop();
   });
+});
+
+it('a call that its caller cancelled before its deadline is counted, and has not failed', async () => {
+  for (const call of ['encrypt', 'decrypt'] as const) {
+    const [clock, provider, log] = [createDrivenClock(1_000_000), createFakeProvider(), logged()];
+    const failures = createFailures(log.log, clock);
+    const keyring = createKeyring({
+      ...{ writer: provider, readers: [provider], watchIntervalMs: 30_000, clock, failures },
+      log: log.log,
+    });
+    keyring.start();
+    await settle();
+    const { signal, cancel } = createCallController();
+    cancel();
+    const outcome =
+      call === 'encrypt'
+        ? await keyring.encrypt(Buffer.alloc(32), 'dek', signal)
+        : await keyring.decrypt({ ciphertext: Buffer.from('fake:1:x'), purpose: 'dek' }, signal);
+    assert.equal(outcome.ok, false);
+    assert.deepEqual([failures.cancelled(), failures.counts()], [1, []]);
+    assert.deepEqual(log.calls(), []);
+    await keyring.stop();
+  }
 });

@@ -273,9 +273,17 @@ it('as many calls as kube-apiserver has at most, cancelled at once, leave places
   const most = 256;
   const cancelled = Array.from({ length: most }, (_, i) => 2 * i + 1);
   const next = cancelled.map((stream) => stream + 2 * most);
+  const last = 4 * most + 1;
   one.socket.write(OPENING);
   one.socket.write(Buffer.concat(cancelled.map((stream) => headers.headers(stream, ENCRYPT))));
-  await new Promise((resolve) => setTimeout(resolve, 300)); // the server has begun them
+  // Answered behind them: the server has begun them.
+  const status = '/v2.KeyManagementService/Status';
+  const first = next.shift() ?? 0;
+  one.socket.write(
+    Buffer.concat([headers.headers(first, status), lastData(first, prefixed(Buffer.alloc(0)))]),
+  );
+  await one.until(() => one.ends.has(first));
+  next.push(last);
   one.socket.write(
     Buffer.concat([
       ...cancelled.map((stream) => resetFrame(stream, constants.NGHTTP2_CANCEL)),

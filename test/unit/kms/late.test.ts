@@ -15,7 +15,7 @@ import {
   openConnection,
   prefixed,
 } from '../../fuzz/raw-connection.ts';
-import { frame, PREFACE, SETTINGS } from '../authority/http2-bytes.ts';
+import { DATA, frame, PREFACE, SETTINGS } from '../authority/http2-bytes.ts';
 import { createDrivenClock } from '../driven-clock.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 
@@ -86,6 +86,32 @@ describe('a call', () => {
       assert.equal(connection.ends.get(3), CANCELLED);
       await answered(9);
       assert.match(lines.join(''), /their message did not come in time/);
+    });
+  }
+
+  for (const [what, timeout, end] of [
+    ['without a deadline', {}, CANCELLED],
+    ['with a deadline', { 'grpc-timeout': '20m' }, 'grpc-status 4'],
+  ] as const) {
+    it(`whose client does not end its request, ${what}, is reset alone after its time`, {
+      timeout: 20_000,
+    }, async (t) => {
+      const { clock, lines, connectWith } = await serve(t);
+      const { connection, headers, answered } = await connectWith(OPENING);
+      connection.socket.write(
+        Buffer.concat([headers.headers(1, STATUS, timeout), frame(DATA, 0, 1, WHOLE)]),
+      );
+      await answered(3);
+      if (end !== CANCELLED) await connection.until(() => connection.ends.has(1));
+      await clock.advance(LIMITS.callMs - 1);
+      await answered(5);
+      assert.deepEqual(lines, []);
+      await clock.advance(2 * SWEEP_MS);
+      await connection.until(() => connection.ends.has(1));
+      assert.equal(connection.ends.get(1), end);
+      await answered(7);
+      assert.match(lines.join(''), /their client did not end its request/);
+      assert.doesNotMatch(lines.join(''), /does not read/);
     });
   }
 

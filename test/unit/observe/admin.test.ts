@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { describe, it, type TestContext } from 'node:test';
-import { createAdminServer } from '../../../src/observe/admin.ts';
+import { createAdminServer, MAX_CONNECTIONS } from '../../../src/observe/admin.ts';
 import { createDrivenClock, settle } from '../driven-clock.ts';
 
 async function serve(t: TestContext) {
@@ -121,7 +121,7 @@ describe('the admin endpoint', () => {
   it('gives the place of the connection that is idle for longest to a new one', async (t) => {
     const { open, send } = await serve(t);
     const idle: Socket[] = [];
-    for (let i = 0; i < 32; i += 1) idle.push(await open());
+    for (let i = 0; i < MAX_CONNECTIONS; i += 1) idle.push(await open());
     const [first, second] = idle;
     assert.ok(first !== undefined && second !== undefined);
     const evicted = new Promise((resolve) => first.resume().once('close', resolve));
