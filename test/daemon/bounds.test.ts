@@ -61,9 +61,18 @@ const NOTHING = Buffer.alloc(0);
 type Asked = { readonly took: readonly number[]; readonly worked: readonly number[] };
 
 /** Asks for Status again and again from a thread of its own. */
-async function askStatus(t: TestContext, plugin: Plugin): Promise<{ stop(): Promise<Asked> }> {
+async function askStatus(
+  t: TestContext,
+  plugin: Plugin,
+  mayBeAway: boolean,
+): Promise<{ stop(): Promise<Asked> }> {
   const worker = new Worker(new URL('../fuzz/ask-status.ts', import.meta.url), {
-    workerData: { socket: plugin.socket, pid: plugin.process.pid, limitMs: STATUS_LIMIT_MS },
+    workerData: {
+      socket: plugin.socket,
+      pid: plugin.process.pid,
+      limitMs: STATUS_LIMIT_MS,
+      mayBeAway,
+    },
   });
   t.after(() => worker.terminate());
   await once(worker, 'message'); // it has had its first answer
@@ -85,14 +94,19 @@ async function askStatus(t: TestContext, plugin: Plugin): Promise<{ stop(): Prom
 type Attack = (plugin: Plugin) => Promise<void>;
 
 /** Attacks a plugin while it is asked for Status, and checks what is left of it. */
-async function withstands(t: TestContext, config: object, attack: Attack): Promise<Plugin> {
+async function withstands(
+  t: TestContext,
+  config: object,
+  attack: Attack,
+  { mayBeAway = false } = {},
+): Promise<Plugin> {
   const dir = temporaryFolder(t);
   const log = { level: 'info', format: 'json' };
   const plugin = await startPlugin({ dir, config: { log, ...config } });
   t.after(() => plugin.stop());
   await plugin.ready();
   const before = vitalsOf(plugin.process.pid);
-  const asking = await askStatus(t, plugin);
+  const asking = await askStatus(t, plugin, mayBeAway);
   await attack(plugin);
   const { took, worked } = await asking.stop();
   assert.ok(plugin.process.isRunning());
@@ -219,31 +233,36 @@ describe('calls that are not answered', () => {
   }, async (t) => {
     await using vault = await startFakeVault();
     const providers = vaultProviders(temporaryFolder(t), 'hvs.x', [vault.address]);
-    await withstands(t, { providers }, async (plugin) => {
-      void vault.hold('decrypt'); // what the plugin tries out by itself is answered
-      const perConnection = LIMITS.callsPerConnection;
-      const all = await connections(plugin, (3 * LIMITS.calls) / perConnection);
-      for (const [i, connection] of all.entries()) {
-        const headers = createHeaderWriter();
-        const calls = streams(perConnection).map((stream) =>
-          Buffer.concat([
-            headers.headers(stream, DECRYPT, { 'grpc-timeout': '25S' }),
-            lastData(stream, prefixed(decryptOf(`${i}-${stream}`))),
-          ]),
-        );
-        connection.socket.write(Buffer.concat(calls));
-      }
-      await waitUntil('calls that are refused', ENDS_MS, async () => {
-        return (endsOf(all).get(EXHAUSTED) ?? 0) >= LIMITS.calls;
-      });
-      vault.release();
-      await waitUntil('the end of every call', ENDS_MS, async () => {
-        const ended = [...endsOf(all).values()].reduce((sum, count) => sum + count, 0);
-        return ended === all.length * perConnection;
-      });
-      for (const end of endsOf(all).keys()) assert.ok(KNOWN_ENDS.includes(end), end);
-      await leave(all);
-    });
+    await withstands(
+      t,
+      { providers },
+      async (plugin) => {
+        void vault.hold('decrypt'); // what the plugin tries out by itself is answered
+        const perConnection = LIMITS.callsPerConnection;
+        const all = await connections(plugin, (3 * LIMITS.calls) / perConnection);
+        for (const [i, connection] of all.entries()) {
+          const headers = createHeaderWriter();
+          const calls = streams(perConnection).map((stream) =>
+            Buffer.concat([
+              headers.headers(stream, DECRYPT, { 'grpc-timeout': '25S' }),
+              lastData(stream, prefixed(decryptOf(`${i}-${stream}`))),
+            ]),
+          );
+          connection.socket.write(Buffer.concat(calls));
+        }
+        await waitUntil('calls that are refused', ENDS_MS, async () => {
+          return (endsOf(all).get(EXHAUSTED) ?? 0) >= LIMITS.calls;
+        });
+        vault.release();
+        await waitUntil('the end of every call', ENDS_MS, async () => {
+          const ended = [...endsOf(all).values()].reduce((sum, count) => sum + count, 0);
+          return ended === all.length * perConnection;
+        });
+        for (const end of endsOf(all).keys()) assert.ok(KNOWN_ENDS.includes(end), end);
+        await leave(all);
+      },
+      { mayBeAway: true },
+    );
   });
 
   for (const count of [1, 40]) {
