@@ -107,6 +107,11 @@ bench: dist/trousseau ## Measure, beside PEERS='NAME=COMMAND' if given, and writ
 	$(NODE) scripts/build-test-servers.ts vault-newest toxiproxy kms-client-1.36
 	$(NODE) test/bench/main.ts --peer "$(PEERS)"
 
+.PHONY: bench-against
+bench-against: dist/trousseau ## CPU and memory for each call beside BASE=<dist/trousseau of another commit>, which is built there before
+	$(NODE) scripts/build-test-servers.ts vault-newest kms-client-1.36
+	$(NODE) test/bench/against.ts "$(BASE)"
+
 .PHONY: bench-executables
 bench-executables: test-machine $(BINARIES) dist/packages/.made ## Size, hashes and starts of what is shipped, into docs/benchmarks.md
 	$(NODE) test/bench/executables.ts

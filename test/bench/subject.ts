@@ -30,27 +30,32 @@ export type RunningSubject = AsyncDisposable & {
   readonly process: RunningProcess;
 };
 
-export const trousseau: Subject = {
-  name: 'Trousseau',
-  command({ dir, vault, token, key, socket }) {
-    writeFileSync(join(dir, 'token'), token, { mode: 0o600 });
-    const config = {
-      apiVersion: 'trousseau.io/v1',
-      kind: 'KMSPluginConfiguration',
-      listen: { socket },
-      admin: { socket: join(dir, 'admin.sock') },
-      log: { level: 'warn' },
-      providers: [
-        {
-          name: 'vault',
-          vault: { addresses: [vault], key, auth: { token: { tokenFile: join(dir, 'token') } } },
-        },
-      ],
-    };
-    writeFileSync(join(dir, 'config.yaml'), JSON.stringify(config));
-    return [TROUSSEAU, 'serve', '--config', join(dir, 'config.yaml')];
-  },
-};
+export const trousseau: Subject = trousseauAt('Trousseau', TROUSSEAU);
+
+/** A build of Trousseau, by its program. */
+export function trousseauAt(name: string, program: string): Subject {
+  return {
+    name,
+    command({ dir, vault, token, key, socket }) {
+      writeFileSync(join(dir, 'token'), token, { mode: 0o600 });
+      const config = {
+        apiVersion: 'trousseau.io/v1',
+        kind: 'KMSPluginConfiguration',
+        listen: { socket },
+        admin: { socket: join(dir, 'admin.sock') },
+        log: { level: 'warn' },
+        providers: [
+          {
+            name: 'vault',
+            vault: { addresses: [vault], key, auth: { token: { tokenFile: join(dir, 'token') } } },
+          },
+        ],
+      };
+      writeFileSync(join(dir, 'config.yaml'), JSON.stringify(config));
+      return [program, 'serve', '--config', join(dir, 'config.yaml')];
+    },
+  };
+}
 
 /**
  * Another plugin: `NAME=COMMAND LINE`, in which `{vault}`, `{token}`, `{key}`, `{socket}` and `{port}`
