@@ -4,7 +4,11 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { replaceConfig } from '../daemon/changed-config.ts';
 import { askAdmin, trousseau } from '../daemon/program.ts';
-import { IDENTITY, kmsProvider } from '../servers/encryption-configuration.ts';
+import {
+  type EncryptionProvider,
+  IDENTITY,
+  kmsProvider,
+} from '../servers/encryption-configuration.ts';
 import { type Etcd, startEtcd } from '../servers/etcd.ts';
 import { type KubeApiserver, startKubeApiserver } from '../servers/kube-apiserver.ts';
 import { writeKubeconfig } from '../servers/kubeconfig.ts';
@@ -35,15 +39,25 @@ const COUNT = documentBlocks('docs/operations.md').find(({ text }) =>
 describe('a change to another keyring', { timeout: 480_000 }, () => {
   const folder = testFolder();
   let etcd: Etcd;
-  let api: KubeApiserver;
+  let started: KubeApiserver | undefined;
+
+  /** With these providers alone. */
+  const withProviders = async (
+    providers: readonly EncryptionProvider[],
+  ): Promise<KubeApiserver> => {
+    const dir = join(folder.path, 'servers');
+    const featureGates = { KMSv1: true };
+    if (started === undefined)
+      started = await startKubeApiserver({ dir, etcd: etcd.endpoint, featureGates, providers });
+    else await started.restart(providers, featureGates);
+    return started;
+  };
 
   before(async () => {
-    const dir = folder.sub('servers');
-    etcd = await startEtcd({ dir });
-    api = await startKubeApiserver({ dir, etcd: etcd.endpoint, featureGates: { KMSv1: true } });
+    etcd = await startEtcd({ dir: folder.sub('servers') });
   });
   after(async () => {
-    await api?.stop();
+    await started?.stop();
     await etcd?.stop();
     folder.remove();
   });
@@ -64,7 +78,7 @@ describe('a change to another keyring', { timeout: 480_000 }, () => {
       await using plugin = await startPlugin({ dir, config: { providers: providers.slice(1) } });
       await plugin.ready();
       await etcd.deletePrefix('/registry/secrets/');
-      await api.restart([kmsProvider(version, plugin.socket), IDENTITY], { KMSv1: true });
+      const api = await withProviders([kmsProvider(version, plugin.socket), IDENTITY]);
       const kubeconfig = join(dir, 'kubeconfig');
       writeKubeconfig(kubeconfig, api);
       const node = nodeFolder({
