@@ -142,7 +142,8 @@ const ROTATED = [
   'With several control-plane nodes, a node without this file cannot read what is written then: bring it to',
   'all of them under another name, and put it in place with mv on each at about the same time. If this is the',
   'file that a plugin uses already, do so at once.',
-  'Then replace the copy that is kept away from the cluster, and write all Secrets again.',
+  'Then replace the copy that is kept away from the cluster, and write all Secrets again: with KMS v1 by a',
+  'change in each one, since without a change nothing is written.',
 ];
 
 /** A path as the person meant it, from where they are; `credential:NAME` stays as it is. */

@@ -11,9 +11,9 @@ export function lostSentence(announced: AnnouncedKey, instead: Instead, isKnown:
   const [name, version] = [nameOf(announced), announced.version];
   switch (instead.how) {
     case 'behind':
-      return `${name} has lost version ${version}, which was announced, and has version ${instead.key.version} now: ${BACKUP}. ${RESCUE}: restore a backup that has version ${version}; or, where there is none, rotate the key${isKnown ? '' : `, acknowledge the loss (health.acknowledgedLosses: ["${announced.keyId}"])`} and write every Secret again through each kube-apiserver`;
+      return `${name} has lost version ${version}, which was announced, and has version ${instead.key.version} now: ${BACKUP}. ${RESCUE}: restore a backup that has version ${version}; or, where there is none, rotate the key${isKnown ? '' : `, acknowledge the loss (health.acknowledgedLosses: ["${announced.keyId}"])`} and ${REWRITE}`;
     case 'replaced':
-      return `${name} is another key than ${announced.keyId}, which was announced: it was deleted and made again, rotated after an older backup was restored, or another one is in its place. ${RESCUE}: bring the announced key back from a backup; or, where there is none, acknowledge the loss (health.acknowledgedLosses: ["${announced.keyId}"]) and write every Secret again through each kube-apiserver`;
+      return `${name} is another key than ${announced.keyId}, which was announced: it was deleted and made again, rotated after an older backup was restored, or another one is in its place. ${RESCUE}: bring the announced key back from a backup; or, where there is none, acknowledge the loss (health.acknowledgedLosses: ["${announced.keyId}"]) and ${REWRITE}`;
   }
 }
 
@@ -25,6 +25,9 @@ export function unreadSentence({ keyId }: AnnouncedKey, why: string): string {
 const BACKUP = 'a backup older than the last rotation was restored, or a server lags far behind';
 const RESCUE =
   'Restart no kube-apiserver: only their memory can still read what was written under it. Then';
+/** kube-apiserver takes what KMS v1 has encrypted for current, whatever key it was, and leaves it. */
+const REWRITE =
+  'write every Secret again through each kube-apiserver (with KMS v1 by a change in each one: without a change nothing is written)';
 
 function nameOf({ description }: AnnouncedKey): string {
   return `the key ${description.path.slice(1).join('/')}`;
