@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { type KeyId, keyId } from '../keyring/key-id.ts';
 import type { Sample } from '../keyring/self-test.ts';
-import { isTransient, type KeyringState, knownKey } from '../keyring/state.ts';
+import { hasBeenReady, isTransient, type KeyringState, knownKey } from '../keyring/state.ts';
 import { lostVersions, succession } from '../keyring/succession.ts';
 import { fail, type Result, succeed } from '../providers/errors.ts';
 import type { KeyDescription } from '../providers/provider.ts';
@@ -166,8 +166,9 @@ function lostKey(
   if (how === 'behind')
     return `the key has version ${seen.version} there, and version ${known.version} is in use: a standby that lags behind, or an old copy${sameWriter ? '' : '; where it is another Vault on purpose, rotate the key there first'}`;
   if (how === 'replaced')
-    // Another provider has another key: what counts is whether the one in use is still read.
-    return !sameWriter || isAcknowledged(known.keyId)
+    // Another provider has another key: what counts is whether the one in use is still read. The new
+    // keyring has proved that already where this process has only been told of that one.
+    return !sameWriter || !hasBeenReady(inUse) || isAcknowledged(known.keyId)
       ? undefined
       : `it is another key than ${known.keyId}, which is in use: bring that one back, or acknowledge its loss (health.acknowledgedLosses)`;
   const lost = keepsWriter && !sameWriter ? [] : lostVersions(known.description, seen.description);
