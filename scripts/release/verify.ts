@@ -11,6 +11,7 @@ import { editionOf } from '../packages/edition.ts';
 import { missingTools, run } from '../packages/tools.ts';
 import { checkSignatures } from './check-signatures.ts';
 import { PROVENANCE, sha256 } from './digests.ts';
+import { inOwnTemporaryFolder } from './own-temporary-folder.ts';
 import { unsignedBytes } from './package-files.ts';
 import type { Provenance } from './provenance.ts';
 
@@ -25,11 +26,15 @@ const { values } = parseArgs({
   },
 });
 
-const missing = missingTools('release');
-const problems =
-  missing === undefined ? [...signatures(), ...(values['no-rebuild'] ? [] : rebuilt())] : [missing];
-for (const problem of problems) process.stderr.write(`${problem}\n`);
-process.exitCode = problems.length > 0 ? 1 : 0;
+if (await inOwnTemporaryFolder()) {
+  const missing = missingTools('release');
+  const problems =
+    missing === undefined
+      ? [...signatures(), ...(values['no-rebuild'] ? [] : rebuilt())]
+      : [missing];
+  for (const problem of problems) process.stderr.write(`${problem}\n`);
+  process.exitCode = problems.length > 0 ? 1 : 0;
+}
 
 function signatures(): readonly string[] {
   const { fingerprint, problems: found } = checkSignatures(values.release);

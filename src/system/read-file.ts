@@ -79,8 +79,8 @@ export function createFileReader(clock: Clock, readOnce: ReadOnce): FileReader {
 function lateSentence(isRunning: boolean, hanging: readonly string[]): string {
   const limit = `${READ_LIMIT_MS / 1000} s`;
   return isRunning
-    ? `reading it takes longer than ${limit}: does its file system answer?`
-    : `it was not read within ${limit}, because reading ${hanging.join(' and ')} does not end: do their file systems answer?`;
+    ? `reading it takes longer than ${limit}: its file system does not answer, or this machine has no processor time to spare`
+    : `it was not read within ${limit}, because reading ${hanging.join(' and ')} does not end: their file systems do not answer, or this machine has no processor time to spare`;
 }
 
 /** A pipe without a writer would make its reader wait, and a device may have no end. */

@@ -74,7 +74,10 @@ describe('a file system that does not answer', () => {
       assert.equal(await read, path);
     }
     await clock.advance(READ_LIMIT_MS);
-    assert.match(await hung, /does its file system answer/);
+    assert.match(
+      await hung,
+      /its file system does not answer, or this machine has no processor time/,
+    );
   });
 
   it('takes two threads at most: a third file is told which ones hang, and is read after them', async () => {
