@@ -26,6 +26,11 @@ export type BatchItem = {
   /** Items with the same one share one place in a batch; undefined where none may be shared. */
   readonly shareAs: string | undefined;
   readonly lane: Lane;
+  /**
+   * A second item of a call whose first one has a place in the lane: it needs none of its own, and is
+   * shared only until it is sent.
+   */
+  readonly companion: boolean;
 };
 
 export type Batcher = {
@@ -76,7 +81,8 @@ export const MOST_CALLS: BatchLimits['calls'] = { urgent: 256, ordinary: 4096 };
 export const BATCH_LIMITS: BatchLimits = { batch: 128, bytes: 512 * 1024, calls: MOST_CALLS };
 
 type Waiter = {
-  readonly lane: Lane;
+  /** Whose place it has; undefined for a companion. */
+  readonly lane: Lane | undefined;
   readonly signal: CallSignal;
   readonly leave: () => void;
   readonly resolve: (result: Result<Uint8Array>) => void;
@@ -184,7 +190,7 @@ export function createBatcher(options: BatcherOptions): Batcher {
   };
 
   const answer = ({ lane, signal, leave, resolve }: Waiter, result: Result<Uint8Array>): void => {
-    calls[lane] -= 1;
+    if (lane !== undefined) calls[lane] -= 1;
     signal.removeEventListener('abort', leave);
     resolve(result);
   };
@@ -227,8 +233,9 @@ export function createBatcher(options: BatcherOptions): Batcher {
   const enter = (item: BatchItem): Entry => {
     const { shareAs } = item;
     const same = shareAs === undefined ? undefined : shared.get(shareAs);
-    // One whose callers have all left may be aborted already.
-    if (same !== undefined && same.waiters.length > 0) return same;
+    const mayShare = same?.batch === undefined || !item.companion;
+    // An entry whose callers have all left may be aborted already.
+    if (same !== undefined && mayShare && same.waiters.length > 0) return same;
     const entry: Entry = { item, waiters: [], batch: undefined };
     if (shareAs !== undefined) shared.set(shareAs, entry);
     queues[item.lane].add(entry);
@@ -247,14 +254,14 @@ export function createBatcher(options: BatcherOptions): Batcher {
           resolve(fail('unavailable', `${what}: the configuration has just been replaced`));
           return;
         }
-        const { lane } = item;
-        if (calls[lane] >= limits.calls[lane]) {
+        const lane = item.companion ? undefined : item.lane;
+        if (lane !== undefined && calls[lane] >= limits.calls[lane]) {
           resolve(
             fail('overloaded', `${what}: ${calls[lane]} calls wait already: try again later`),
           );
           return;
         }
-        calls[lane] += 1;
+        if (lane !== undefined) calls[lane] += 1;
         const entry = enter(item);
         const waiter: Waiter = { lane, signal, leave: () => leave(entry, waiter), resolve };
         signal.addEventListener('abort', waiter.leave);

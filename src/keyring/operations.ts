@@ -104,11 +104,15 @@ export function createOperations(options: OperationsOptions): Operations {
     lane: Lane,
     signal: CallSignal,
   ): Promise<Result<Uint8Array>> =>
-    batcher.submit({ bytes: ciphertext, group: 0, shareAs: nameOf(ciphertext), lane }, signal);
+    batcher.submit(
+      { bytes: ciphertext, group: 0, shareAs: nameOf(ciphertext), lane, companion: false },
+      signal,
+    );
 
   const prove: Operations['prove'] = async (ciphertext, lane, signal) => {
-    // Never shared with an earlier request: what counts is which key is there from now on.
-    const item = { bytes: ciphertext, group: 0, shareAs: undefined, lane };
+    // Never shared with a request that has left: what counts is which key is there from now on.
+    const shareAs = `proof ${nameOf(ciphertext)}`;
+    const item = { bytes: ciphertext, group: 0, shareAs, lane, companion: true };
     const outcome = await ofWriter.batcher.submit(item, signal);
     if (!outcome.ok)
       return outcome.error.kind === 'invalid' || outcome.error.kind === 'behind'
@@ -123,7 +127,7 @@ export function createOperations(options: OperationsOptions): Operations {
     async encrypt(key, plaintext, verification, lane, signal) {
       const { version, keyId } = key;
       // Never shared: equal plaintexts must give different ciphertexts.
-      const item = { bytes: plaintext, group: version, shareAs: undefined, lane };
+      const item = { bytes: plaintext, group: version, shareAs: undefined, lane, companion: false };
       const began = clock.now();
       const encrypted = await encrypting.submit(item, signal);
       const took = clock.now() - began;

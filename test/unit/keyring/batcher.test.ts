@@ -27,7 +27,14 @@ async function turn(): Promise<void> {
 const NEVER = new AbortController().signal;
 
 function item(text: string, more: Partial<BatchItem> = {}): BatchItem {
-  return { bytes: Buffer.from(text), group: 0, shareAs: undefined, lane: 'ordinary', ...more };
+  return {
+    bytes: Buffer.from(text),
+    group: 0,
+    shareAs: undefined,
+    lane: 'ordinary',
+    companion: false,
+    ...more,
+  };
 }
 
 /** A batcher whose requests are answered by hand; by themselves they answer what they were sent. */
@@ -223,6 +230,44 @@ describe('calls for the same ciphertext', () => {
     sent[0]?.answer([fail('unavailable', 'aborted')]);
     sent[1]?.answer();
     assert.equal(await textOf(later), 'x');
+  });
+});
+
+describe('a companion of a call', () => {
+  const companion = (): BatchItem => item('sample', { shareAs: 'sample', companion: true });
+
+  it('needs no place of its own, where each place has a call', async () => {
+    const { batcher, sent } = underTest({ calls: { urgent: 0, ordinary: 3 } });
+    const calls = ['a', 'b', 'c'].flatMap((text) => [
+      batcher.submit(item(text), NEVER),
+      batcher.submit(companion(), NEVER),
+    ]);
+    await turn();
+    assert.deepEqual(
+      sent.map(({ items }) => items),
+      [['a', 'sample', 'b', 'c']],
+    );
+    sent[0]?.answer();
+    assert.ok((await Promise.all(calls)).every(({ ok }) => ok));
+    const after = ['d', 'e', 'f', 'g'].map((text) => batcher.submit(item(text), NEVER));
+    await turn();
+    sent[1]?.answer();
+    const outcomes = await Promise.all(after);
+    assert.deepEqual(
+      outcomes.map(({ ok }) => ok),
+      [true, true, true, false],
+    );
+  });
+
+  it('is never answered by a request that left before it came', async () => {
+    const { batcher, sent } = underTest();
+    void batcher.submit(companion(), NEVER);
+    await turn();
+    const later = batcher.submit(companion(), NEVER);
+    await turn();
+    assert.equal(sent.length, 2);
+    sent[1]?.answer();
+    assert.ok((await later).ok);
   });
 });
 
