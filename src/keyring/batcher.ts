@@ -75,8 +75,8 @@ export type BatchLimits = {
 /** Callers who leave after so long have waited for a provider that does not answer. */
 const SILENCE_MS = 2_000;
 
-/** How many calls of each lane may wait for one provider and direction. */
-export const MOST_CALLS: BatchLimits['calls'] = { urgent: 256, ordinary: 4096 };
+/** How many calls of each lane may wait for one provider and direction; Encrypt of v2 decrypts two things. */
+export const MOST_CALLS: BatchLimits['calls'] = { urgent: 512, ordinary: 4096 };
 
 export const BATCH_LIMITS: BatchLimits = { batch: 128, bytes: 512 * 1024, calls: MOST_CALLS };
 
