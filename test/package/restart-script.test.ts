@@ -29,6 +29,7 @@ echo "$*" >>/root/asked
 case "$*" in
 *--property=ActiveState*) cat /root/active ;;
 *--property=LoadState*) cat /root/load ;;
+*--property=NotifyAccess*) cat /root/heard ;;
 *--property=NeedDaemonReload*)
   # Only where the script has had the files read, and nobody has changed them since.
   if grep -q '^daemon-reload$' /root/asked; then cat /root/stale; else echo yes; fi
@@ -56,6 +57,7 @@ type World = {
   readonly unit?: string;
   readonly active?: string;
   readonly load?: string;
+  readonly heard?: 'all' | 'none';
   readonly proved?: 'yes' | 'no' | 'skipped';
   readonly stale?: 'yes' | 'no';
   readonly pre?: string;
@@ -77,6 +79,7 @@ function restart(debian: Tree, world: World): Came {
     unit = `[Service]\n${SERVE}\n`,
     active = 'active',
     load = 'loaded',
+    heard = 'all',
     proved = 'yes',
     stale = 'no',
     pre = '',
@@ -87,7 +90,19 @@ function restart(debian: Tree, world: World): Came {
   writeFileSync(debian.path('/usr/bin/systemctl'), SYSTEMCTL);
   chmodSync(debian.path('/usr/bin/systemctl'), 0o755);
   copyFileSync(join(ROOT, 'systemd/restart'), debian.path('/root/restart'));
-  const answers = { unit, active, load, proved, stale, pre, post, binds, asked: '', proof: '' };
+  const answers = {
+    unit,
+    active,
+    load,
+    heard,
+    proved,
+    stale,
+    pre,
+    post,
+    binds,
+    asked: '',
+    proof: '',
+  };
   for (const [name, text] of Object.entries(answers))
     writeFileSync(debian.path(`/root/${name}`), text);
   const { status, output } = debian.run('sh', '/root/restart');
@@ -188,6 +203,22 @@ function declare(): void {
       assert.match(said, /Once this is repaired: \/usr\/lib\/trousseau\/restart/);
       assert.equal(restarted, false, said);
     }
+  });
+
+  test('a process that systemd does not hear is kept from its watchdog, and no other one is', (t) => {
+    const debian = tree(t);
+    for (const load of ['masked', 'not-found', 'error']) {
+      const { said } = restart(debian, { load, heard: 'none' });
+      assert.match(said, /watchdogs of all services are off/, load);
+    }
+    const others: readonly World[] = [
+      {},
+      { proved: 'no' },
+      { load: 'bad-setting' },
+      { load: 'masked', heard: 'none', active: 'inactive' },
+    ];
+    for (const world of others)
+      assert.doesNotMatch(restart(debian, world).said, /watchdogs/, JSON.stringify(world));
   });
 
   test('where nothing serves there is nothing to prove', (t) => {
