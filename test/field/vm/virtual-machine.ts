@@ -54,9 +54,12 @@ Name=e*
 [Network]
 Address=10.0.2.15/24
 `;
-/** The kernel counts ticks of an emulated timer at its start, and panics where a busy machine gives it too few. */
+/**
+ * The kernel counts ticks of an emulated timer at its start, and panics where a busy machine gives it too few. A kernel
+ * that panics boots again, which a boot waits for.
+ */
 const KERNEL_LINE =
-  'root=/dev/vda rw console=ttyS0 quiet random.trust_cpu=on no_timer_check systemd.default_device_timeout_sec=900';
+  'root=/dev/vda rw console=ttyS0 quiet random.trust_cpu=on no_timer_check panic=1 systemd.default_device_timeout_sec=900';
 
 /** Made, if need be, where there is a network: before inOwnNamespaces lets tests run. */
 export function virtualMachineTree({ packages, ...kind }: Distribution): string {
