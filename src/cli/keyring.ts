@@ -127,6 +127,10 @@ function report(
       out(
         `Made ${place.keyringFile}. Next: name it in the configuration (local.keyringFile), and keep a copy away from the cluster.\n`,
       );
+      if (process.getuid?.() === 0)
+        out(
+          `It belongs to root. Where the plugin runs as a user of its own, as the unit of the packages does: chown trousseau: ${place.keyringFile}\n`,
+        );
       return;
     case 'rotate':
       out(`${ROTATED.join('\n')}\n`);

@@ -35,7 +35,9 @@ export const reloadCommand: Command = {
   async run({ options, positionals, env, out, err }): Promise<ExitCode> {
     const pid = Number(options['pid'] ?? env['MAINPID']);
     if (positionals.length > 0 || !Number.isSafeInteger(pid) || pid <= 1) {
-      err('it needs the number of the process, --pid PID; see trousseau reload --help\n');
+      err(
+        'it needs the number of the process, --pid PID, which systemctl reload trousseau gives it; see trousseau reload --help\n',
+      );
       return EXIT.usage;
     }
     const file = typeof options['config'] === 'string' ? options['config'] : DEFAULT_CONFIG;

@@ -1,5 +1,5 @@
 /** Whether the files and the group that a configuration names are there. Secrets are not read. */
-import { stat } from 'node:fs/promises';
+import { lstat, stat } from 'node:fs/promises';
 import { certificateProblem, readCertificates } from '../system/certificates.ts';
 import { reasonOf } from '../system/files.ts';
 import type { ResolvedConfig, ResolvedProvider } from './environment.ts';
@@ -42,12 +42,15 @@ export async function checkFiles(
       if (problem !== undefined) findings.push(error([...at, ...authority.path], problem));
     }
     for (const named of secrets) {
-      const problem = await secretProblem(named.file);
+      const problem = isKeyring(named)
+        ? await keyringProblem(named.file, account)
+        : await secretProblem(named.file);
       if (problem !== undefined) warn(named, problem);
     }
     if (account === undefined) continue;
     for (const named of authority === undefined ? secrets : [authority, ...secrets]) {
-      const why = await unreadableFor(account, named.file);
+      const ownership = isKeyring(named) ? 'owner' : 'group';
+      const why = await unreadableFor(account, named.file, ownership);
       if (why !== undefined) warn(named, `${named.file}: ${why}`);
     }
   }
@@ -64,6 +67,10 @@ function filesOf(provider: ResolvedProvider): {
   const named = namedFiles('vault' in provider ? provider.vault : provider.local, [kind]);
   const authority = named.find(({ path }) => path.at(-1) === 'caFile');
   return { authority, secrets: named.filter((one) => one !== authority) };
+}
+
+function isKeyring({ path }: NamedFile): boolean {
+  return path.at(-1) === 'keyringFile';
 }
 
 /** Every field whose name ends so holds a path, or a systemd credential, which only the unit has. */
@@ -96,10 +103,33 @@ async function secretProblem(file: string): Promise<string | undefined> {
       ? undefined
       : `${file}: everybody on this machine can read or write it: chmod o= ${file}`;
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    if (code === 'EACCES') return undefined; // another user's, as it may well be
-    return code === 'ENOENT' ? `${file}: it does not exist` : `${file}: it cannot be read: ${code}`;
+    return statProblem(file, cause);
   }
+}
+
+/** What the local provider refuses of a keyring's file before it reads it. */
+async function keyringProblem(
+  file: string,
+  account: Account | undefined,
+): Promise<string | undefined> {
+  try {
+    const stats = await lstat(file);
+    if (stats.isSymbolicLink()) return `${file}: it is a symbolic link: name the file itself`;
+    if (!stats.isFile()) return `${file}: it is not a regular file`;
+    if ((stats.mode & 0o077) !== 0)
+      return `${file}: others than its owner may read or change it, which the plugin refuses: chmod 0600 ${file}`;
+    return account === undefined || stats.uid === 0 || stats.uid === account.uid
+      ? undefined
+      : `${file}: it belongs to the user with id ${stats.uid}, which the plugin refuses: chown ${account.name}: ${file}`;
+  } catch (cause) {
+    return statProblem(file, cause);
+  }
+}
+
+function statProblem(file: string, cause: unknown): string | undefined {
+  const { code } = cause as NodeJS.ErrnoException;
+  if (code === 'EACCES') return undefined; // another user's, as it may well be
+  return code === 'ENOENT' ? `${file}: it does not exist` : `${file}: it cannot be read: ${code}`;
 }
 
 async function groupExists(group: string): Promise<boolean> {

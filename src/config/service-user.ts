@@ -8,9 +8,14 @@ import { dirname } from 'node:path';
 /** A user, with all groups that it is in. */
 export type Account = {
   readonly name: string;
+  /** The name of its first group, or the number where it has none. */
+  readonly group: string;
   readonly uid: number;
   readonly gids: ReadonlySet<number>;
 };
+
+/** What gives a file to an account: it stays root's and the group reads it, or, of a keyring, it becomes the account's own. */
+export type Ownership = 'group' | 'owner';
 
 const READ = 4;
 const PASS = 1;
@@ -24,15 +29,21 @@ export function accountIn(passwd: string, group: string, name: string): Account 
   const memberOf = fields(group).filter(([, , , members = '']) =>
     members.split(',').includes(name),
   );
-  const gids = new Set([Number(user[3]), ...memberOf.map(([, , gid]) => Number(gid))]);
-  return { name, uid: Number(user[2]), gids };
+  const [, , uid, gid = ''] = user;
+  const gids = new Set([Number(gid), ...memberOf.map(([, , gid]) => Number(gid))]);
+  const [named = gid] = fields(group).find(([, , number]) => number === gid) ?? [];
+  return { name, group: named, uid: Number(uid), gids };
 }
 
 /**
  * Why the account cannot read the file: undefined where it can, or where nobody can tell, as of a file that is
  * not there. Modes alone are looked at: an access control list may allow more.
  */
-export async function unreadableFor(account: Account, file: string): Promise<string | undefined> {
+export async function unreadableFor(
+  account: Account,
+  file: string,
+  ownership: Ownership = 'group',
+): Promise<string | undefined> {
   if (account.uid === 0) return undefined;
   try {
     const target = await realpath(file);
@@ -42,10 +53,19 @@ export async function unreadableFor(account: Account, file: string): Promise<str
       if (folder === dirname(folder)) break;
     }
     return (await lacks(account, target, READ))
-      ? `user ${account.name} of the service may not read it (${await modeOf(target)}): chgrp trousseau ${file}; chmod 0640 ${file}`
+      ? `user ${account.name} of the service may not read it (${await modeOf(target)}): ${remedy(account, file, ownership)}`
       : undefined;
   } catch {
     return undefined; // that it is not there is said already
+  }
+}
+
+function remedy({ name, group }: Account, file: string, ownership: Ownership): string {
+  switch (ownership) {
+    case 'group':
+      return `chgrp ${group} ${file}; chmod 0640 ${file}`;
+    case 'owner':
+      return `chown ${name}: ${file}; chmod 0600 ${file}`;
   }
 }
 

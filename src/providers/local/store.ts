@@ -74,7 +74,9 @@ export async function loadKeyring(
     if (code === 'ELOOP') return about('it is a symbolic link: name the file itself');
     if (code === 'EACCES')
       return about(
-        `permission denied: the user that runs this${user === undefined ? '' : ` (id ${user})`} must own it and pass every directory above it`,
+        user === undefined
+          ? 'permission denied: the user that runs this must own it and pass every directory above it'
+          : `permission denied: the user that runs this (id ${user}) must own it and pass every directory above it: chown ${user} ${keyringFile}`,
       );
     return about(`it cannot be read: ${code}`);
   }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { rootCertificates } from 'node:tls';
@@ -47,6 +47,34 @@ describe('trousseau config check', () => {
       );
     const unknown = await trousseau('config', 'check', file, '--user', 'no-such-user');
     assert.deepEqual([unknown.code, unknown.err], [2, 'user no-such-user is not in /etc/passwd\n']);
+  });
+
+  it('says of a keyring what the plugin itself would refuse, and advises nothing that it refuses', async (t) => {
+    const folder = temporaryFolder(t);
+    chmodSync(folder, 0o755);
+    const [file, keyring, link] = ['config.yaml', 'keyring.json', 'link'].map((name) =>
+      join(folder, name),
+    ) as [string, string, string];
+    writeFileSync(keyring, '');
+    symlinkSync(keyring, link);
+    const cases: readonly (readonly [string, number, RegExp])[] = [
+      [keyring, 0o600, /may not read it .*: chown nobody: \S+keyring\.json; chmod 0600 /],
+      [
+        keyring,
+        0o640,
+        /which the plugin refuses: chmod 0600 .*\n.*may not read it .*; chmod 0600 /,
+      ],
+      [keyring, 0o644, /which the plugin refuses: chmod 0600 /],
+      [link, 0o600, /it is a symbolic link: name the file itself/],
+    ];
+    for (const [path, mode, said] of cases) {
+      chmodSync(keyring, mode);
+      writeFileSync(file, LOCAL.replace('/k.json', path), { mode: 0o644 });
+      const { code, err } = await trousseau('config', 'check', file, '--user', 'nobody');
+      assert.equal(code, 0, err);
+      assert.match(err, said, `${path} ${mode.toString(8)}`);
+      assert.doesNotMatch(err, /keyring\.json; chmod 0640|chmod o=/, `${path} ${mode.toString(8)}`);
+    }
   });
 
   it('prints what would run, in the form of the file and so that it can be read again', async (t) => {

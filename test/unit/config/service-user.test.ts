@@ -11,7 +11,13 @@ const GROUP = 'root:x:0:\ntrousseau:x:980:\ntrousseau-kms:x:981:kube,trousseau\n
 describe('the account of the service', () => {
   it('has its own group, and those that list it', () => {
     const account = accountIn(PASSWD, GROUP, 'trousseau');
-    assert.deepEqual(account, { name: 'trousseau', uid: 990, gids: new Set([980, 981]) });
+    assert.deepEqual(account, {
+      name: 'trousseau',
+      group: 'trousseau',
+      uid: 990,
+      gids: new Set([980, 981]),
+    });
+    assert.equal(accountIn(PASSWD, '', 'trousseau')?.group, '980');
     assert.equal(accountIn(PASSWD, GROUP, 'trouss'), undefined);
   });
 });
@@ -22,9 +28,9 @@ describe('a file is unreadable for an account', () => {
     const { uid, gid } = statSync(file);
     const [otherUid, otherGid] = [uid + 4242, gid + 4242];
     return {
-      owner: { name: 'a', uid, gids: new Set([otherGid]) },
-      group: { name: 'b', uid: otherUid, gids: new Set([gid, otherGid]) },
-      stranger: { name: 'c', uid: otherUid, gids: new Set([otherGid]) },
+      owner: { name: 'a', group: 'a', uid, gids: new Set([otherGid]) },
+      group: { name: 'b', group: 'b', uid: otherUid, gids: new Set([gid, otherGid]) },
+      stranger: { name: 'c', group: 'kms', uid: otherUid, gids: new Set([otherGid]) },
     };
   };
 
@@ -40,7 +46,7 @@ describe('a file is unreadable for an account', () => {
       [
         [0o750, 0o640, 'group', undefined],
         [0o750, 0o640, 'stranger', /may not pass .*\/etc \(mode 0750/],
-        [0o755, 0o640, 'stranger', /may not read it \(mode 0640.*chgrp trousseau .*chmod 0640/],
+        [0o755, 0o640, 'stranger', /may not read it \(mode 0640.*chgrp kms .*chmod 0640/],
         [0o755, 0o600, 'group', /may not read it \(mode 0600/],
         [0o700, 0o644, 'group', /may not pass/],
         // The class of the group counts, also where others may do more.
@@ -62,7 +68,7 @@ describe('a file is unreadable for an account', () => {
   it('never where it is root, and not where it is not there', async (t) => {
     const file = join(temporaryFolder(t), 'secret');
     writeFileSync(file, '', { mode: 0 });
-    const root = { name: 'root', uid: 0, gids: new Set([0]) };
+    const root = { name: 'root', group: 'root', uid: 0, gids: new Set([0]) };
     assert.equal(await unreadableFor(root, file), undefined);
     assert.equal(await unreadableFor(accounts(file).stranger, `${file}-absent`), undefined);
   });
