@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { startForwarding } from '../servers/forwarding.ts';
 import { startSlowAnswers } from '../servers/slow-answers.ts';
 import { type DevVault, startDevVault } from '../servers/vault.ts';
 import { startVaultAgent } from '../servers/vault-agent.ts';
@@ -99,6 +100,38 @@ for (const release of RELEASES) {
       await provider.stop();
       assert.equal(await live(), 0);
     });
+
+    for (const [from, answer] of [
+      ['a proxy', { status: 504, body: { message: 'upstream timeout' } }],
+      ['a Vault that cannot write its audit log', { status: 500, body: { errors: [] } }],
+    ] as const) {
+      it(`are one for each wait, where the answer to a login is an error of ${from}, and one when it is over`, async () => {
+        let isLost = true;
+        await using lossy = await startForwarding(vault.address, {
+          instead: (url) => (isLost && url === `/v1/${LOGIN}` ? answer : undefined),
+        });
+        const before = await live();
+        const provider = providerOn([lossy.address], approle(), () => role.secretId);
+        const described = await Promise.all(
+          Array.from({ length: 50 }, () => provider.describe(caller())),
+        );
+        for (const { ok } of described) assert.equal(ok, false);
+        // Each comes after the end of the one before, and none waits.
+        for (let i = 0; i < 20; i += 1) assert.equal((await provider.describe(caller())).ok, false);
+        assert.ok((await live()) - before <= 4, `${(await live()) - before} tokens`);
+        isLost = false;
+        await waitUntil(
+          'the next login',
+          5_000,
+          async () => (await provider.describe(caller())).ok,
+        );
+        const left = (await live()) - before;
+        await provider.stop();
+        assert.equal((await live()) - before, left - 1);
+        await vault.admin.write('sys/leases/revoke-prefix/auth/approle/login');
+        await liveBecomes(before);
+      });
+    }
 
     it('are one, where a wrapped secret id was unwrapped slowly, and the file is gone later', async () => {
       const { body } = await vault.admin.request(

@@ -9,19 +9,11 @@ import { SILENCE_MS } from './http.ts';
 import { createLatency } from './latency.ts';
 import { notCutOff } from './not-cut-off.ts';
 import { type Choice, createPreference } from './preference.ts';
-import type { VaultReply, VaultRequest } from './reply.ts';
+import type { Leaves, VaultReply, VaultRequest } from './reply.ts';
 import type { RetryBudget } from './retry-budget.ts';
 import { nameOf, type Server } from './server.ts';
 import { createServerSet, type ServerSetOptions } from './server-set.ts';
-import {
-  asksToWait,
-  bestOf,
-  isDown,
-  isElsewhere,
-  mayHaveArrived,
-  refuses,
-  withoutWait,
-} from './verdict.ts';
+import { bestOf, isDown, isElsewhere, mayHaveArrived, refuses, withWaitOf } from './verdict.ts';
 
 export type Addresses = {
   /** The best reply of the servers, asked until one of them is final. */
@@ -51,6 +43,11 @@ export function createAddresses(options: AddressesOptions): Addresses {
     moved: (server, why) => log.info?.('server chosen', { server: nameOf(server.target), why }),
   });
 
+  const sendWhole = (server: Server, request: VaultRequest, { limitMs }: Leaves) => {
+    const send = () => server.connection.request(request, limitMs, lifetime.signal);
+    return isLogin(request) ? server.logins.send(send) : send();
+  };
+
   const ask = async (
     server: Server,
     request: VaultRequest,
@@ -60,13 +57,12 @@ export function createAddresses(options: AddressesOptions): Addresses {
     server.circuit.began();
     const began = clock.now();
     const { leaves } = request;
-    const { connection } = server;
     const result =
       leaves === undefined
-        ? await connection.request(request, limitMs, signal)
+        ? await server.connection.request(request, limitMs, signal)
         : await notCutOff(
             { ...request, leaves },
-            connection.request(request, leaves.limitMs, lifetime.signal),
+            sendWhole(server, request, leaves),
             limitMs,
             signal,
             clock,
@@ -128,6 +124,17 @@ export function createAddresses(options: AddressesOptions): Addresses {
     return { good: undefined, outcomes };
   };
 
+  /** Servers that a login must not be sent to now are left out. */
+  const allowed = (request: VaultRequest, order: readonly Server[]): readonly Server[] =>
+    isLogin(request) ? order.filter(({ logins }) => logins.held() === undefined) : order;
+
+  /** One result for each server, always in the same order; the reason for a wait counts before others. */
+  const ofLogins = (outcomes: readonly Outcome[]): readonly Result<VaultReply>[] =>
+    (set.all() ?? []).flatMap(
+      (server) =>
+        server.logins.held() ?? outcomes.find((each) => each.server === server)?.result ?? [],
+    );
+
   /** One has come back from an outage: it is asked first, and the others are worth a try soon. */
   const cameBack = (server: Server): void => {
     preference.worked(server);
@@ -184,13 +191,12 @@ export function createAddresses(options: AddressesOptions): Addresses {
       }
       const { good, outcomes } = await (choice.outage && mayRace(request)
         ? inOutage(choice, request, signal)
-        : inTurn([...choice.order, ...choice.probes], request, signal));
+        : inTurn(allowed(request, [...choice.order, ...choice.probes]), request, signal));
       if (good !== undefined) return good.result;
-      const results = outcomes.map(({ result }) => result);
+      const results = isLogin(request) ? ofLogins(outcomes) : outcomes.map(({ result }) => result);
       const best = bestOf(results) ?? fail('unavailable', `${request.what}: no server`);
       // That one server wants to be left alone is no reason to leave the others alone.
-      const all = set.all()?.length ?? 0;
-      return results.filter(asksToWait).length < all ? withoutWait(best) : best;
+      return withWaitOf(results, set.all()?.length ?? 0, best);
     },
     async close() {
       lifetime.abort();
@@ -198,6 +204,11 @@ export function createAddresses(options: AddressesOptions): Addresses {
       await set.close();
     },
   };
+}
+
+/** Whether Vault grants a token for it. */
+function isLogin({ holds }: VaultRequest): boolean {
+  return holds === 'auth';
 }
 
 /** Whether nothing is left behind by a request that is given up, as the token of a login would be. */

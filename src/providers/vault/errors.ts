@@ -26,6 +26,8 @@ type Meaning = {
   readonly ofItem?: true;
   /** See {@link ProviderError.retired}. */
   readonly retired?: true;
+  /** Whether Vault may have done what was asked all the same. */
+  readonly mayBeDone?: true;
 };
 
 /** What to do where the key is not there. Making another one would hide the loss. */
@@ -168,9 +170,14 @@ const BY_STATUS: Readonly<Record<number, Meaning>> = {
   },
   473: { kind: 'unavailable', advice: 'this performance standby cannot serve now', down: true },
   501: { kind: 'unavailable', advice: 'this Vault is not initialised', down: true },
-  502: { kind: 'unavailable', advice: 'Vault cannot reach another Vault', down: true },
+  502: {
+    kind: 'unavailable',
+    advice: 'Vault cannot reach another Vault',
+    down: true,
+    mayBeDone: true,
+  },
   503: { kind: 'unavailable', advice: 'this Vault is sealed or under maintenance', down: true },
-  504: { kind: 'unavailable', advice: 'Vault had no answer in time', down: true },
+  504: { kind: 'unavailable', advice: 'Vault had no answer in time', down: true, mayBeDone: true },
 };
 
 /** A token or a policy is always named; only a server in recovery mode denies so (vault/http/logical.go). */
@@ -182,6 +189,7 @@ const WITHOUT_A_WORD: Meaning = {
 const SERVER_FAULT: Meaning = {
   kind: 'unavailable',
   advice: 'Vault has trouble of its own: see its log',
+  mayBeDone: true,
 };
 const UNEXPECTED: Meaning = { kind: 'internal', advice: 'Vault does not answer so' };
 
@@ -215,10 +223,11 @@ export function refusalOf(
   readonly words: string;
   readonly reach: Reach;
   readonly ofItem: boolean;
+  readonly mayBeDone: boolean;
 } {
   const words = errors.join('; ').slice(0, MAX_READ);
   const meaning = meaningOf(status, words);
-  const { kind, advice, down, ofItem, retired } = meaning;
+  const { kind, advice, down, ofItem, retired, mayBeDone } = meaning;
   const said = location === '' ? quote(words) : `go to ${location}`;
   const told = `${what}: Vault answered ${status}${said === '' ? '' : ` (${said})`}`;
   const wait = retryAfterMs(status, retryAfter, now, 'vault');
@@ -227,7 +236,11 @@ export function refusalOf(
     ...(retired && { retired }),
   });
   const reach = down === true ? 'server' : kind === 'unavailable' ? 'attempt' : 'request';
-  return { failure, told, words, reach, ofItem: ofItem === true };
+  return {
+    ...{ failure, told, words, reach },
+    ofItem: ofItem === true,
+    mayBeDone: mayBeDone === true,
+  };
 }
 
 function meaningOf(status: number, words: string): Meaning {

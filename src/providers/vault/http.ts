@@ -104,7 +104,7 @@ export function createVaultConnection(options: ConnectionOptions): VaultConnecti
       signal.addEventListener('abort', aborted);
       if (signal.aborted) aborted();
       try {
-        for (let retries = request.once ? 0 : STALE_RETRIES; ; retries -= 1) {
+        for (let retries = isRepeatable(request) ? STALE_RETRIES : 0; ; retries -= 1) {
           try {
             return await exchange(request, limit);
           } catch (error) {
@@ -197,6 +197,11 @@ function named(name: string): Error {
   const error = new Error(name);
   error.name = name;
   return error;
+}
+
+/** Whether it may have been done already, and be done again: each login that Vault does leaves a token. */
+function isRepeatable({ once, leaves }: VaultRequest): boolean {
+  return once !== true && leaves === undefined;
 }
 
 function isClosedConnection(error: unknown): boolean {

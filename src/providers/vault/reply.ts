@@ -93,6 +93,8 @@ export type VaultRefusal = {
   readonly reach: Reach;
   /** Whether one item of a batch may be at fault for all of them: then the halves are asked for. */
   readonly ofItem: boolean;
+  /** Whether Vault may have done what was asked all the same, as where it cannot write its audit log. */
+  readonly mayBeDone: boolean;
 };
 
 /** A whole HTTP response of whatever answered. */
@@ -165,6 +167,7 @@ function lacksOf(holds: Content, body: VaultReply['body']): string | undefined {
         ? undefined
         : 'it does not say whether it is sealed';
     case 'auth':
+      return isLogin(body['auth']) ? undefined : 'there is no token in it';
     case 'renewal':
       return isObject(body['auth']) ? undefined : 'there is no auth in it';
     case 'data':
@@ -178,6 +181,12 @@ function lacksOf(holds: Content, body: VaultReply['body']): string | undefined {
   return results.every((result: unknown) => isResult(result, holds.field))
     ? undefined
     : `a result holds neither ${holds.field} nor error`;
+}
+
+/** Where Vault asks for a second factor the token is empty. */
+function isLogin(auth: unknown): boolean {
+  if (!isObject(auth) || typeof auth['client_token'] !== 'string') return false;
+  return auth['client_token'] !== '' || isObject(auth['mfa_requirement']);
 }
 
 function isResult(result: unknown, field: string): boolean {

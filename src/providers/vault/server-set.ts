@@ -9,6 +9,7 @@ import { fail, type Result } from '../errors.ts';
 import { createCircuit } from './circuit.ts';
 import type { Target, TlsMaterial } from './dispatcher.ts';
 import type { VaultConnection } from './http.ts';
+import { createLoginSpacing } from './login-spacing.ts';
 import { createPace } from './pace.ts';
 import type { Resolution } from './resolve.ts';
 import { nameOf, type Server } from './server.ts';
@@ -75,6 +76,7 @@ export function createServerSet(options: ServerSetOptions, changed: () => void):
           connection: options.connect(target, material),
           circuit: createCircuit(clock),
           pace: createPace(),
+          logins: createLoginSpacing(clock),
         },
     );
     retire((servers ?? []).filter((server) => !next.includes(server)));

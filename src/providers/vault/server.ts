@@ -2,6 +2,7 @@
 import type { Circuit } from './circuit.ts';
 import type { Target } from './dispatcher.ts';
 import type { VaultConnection } from './http.ts';
+import type { LoginSpacing } from './login-spacing.ts';
 import type { Pace } from './pace.ts';
 
 export type Server = {
@@ -9,6 +10,7 @@ export type Server = {
   readonly connection: VaultConnection;
   readonly circuit: Circuit;
   readonly pace: Pace;
+  readonly logins: LoginSpacing;
 };
 
 /** A server as people know it, and which of several addresses of its name it is. */

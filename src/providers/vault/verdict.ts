@@ -25,6 +25,18 @@ export function mayHaveArrived(result: Result<VaultReply>): boolean {
   return !result.ok && !isUnsent(result.error.cause);
 }
 
+/** What became of the token that a login asks for. */
+export type Token = 'granted' | 'none' | 'maybe lost';
+
+/** What the outcome of a login says of its token; a login with a second factor has granted none yet. */
+export function tokenOf(result: Result<VaultReply>): Token {
+  if (!result.ok) return isUnsent(result.error.cause) ? 'none' : 'maybe lost';
+  const reply = result.value;
+  if (reply.kind === 'refusal') return reply.mayBeDone ? 'maybe lost' : 'none';
+  const { client_token } = reply.body['auth'] as Record<string, unknown>;
+  return client_token === '' ? 'none' : 'granted';
+}
+
 /** Whether it says no, or nothing at all. */
 export function refuses(result: Result<VaultReply>): boolean {
   return !result.ok || result.value.kind === 'refusal';
@@ -49,17 +61,27 @@ function rankOf(result: Result<VaultReply>): number {
   return result.value.reach === 'request' ? 1 : 2;
 }
 
-/** Whether it asks not to be asked again for a while. */
-export function asksToWait(result: Result<VaultReply>): boolean {
-  return failureIn(result)?.error.retryAfterMs !== undefined;
-}
-
-/** The same, but that nobody is asked to wait. */
-export function withoutWait(result: Result<VaultReply>): Result<VaultReply> {
+/**
+ * The same, but that it asks to wait as long as the servers do: for the first of them, and not at all
+ * where one of them does not ask for it.
+ *
+ * @param all how many servers there are
+ */
+export function withWaitOf(
+  results: readonly Result<VaultReply>[],
+  all: number,
+  result: Result<VaultReply>,
+): Result<VaultReply> {
   const failure = failureIn(result);
   if (failure?.error.retryAfterMs === undefined) return result;
+  const waits = results.flatMap((each) => failureIn(each)?.error.retryAfterMs ?? []);
+  const retryAfterMs = waits.length < all ? undefined : Math.min(...waits);
+  if (retryAfterMs === failure.error.retryAfterMs) return result;
   const { kind, message, cause } = failure.error;
-  const now = fail(kind, message, { cause });
+  const now = fail(kind, message, {
+    cause,
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
   return result.ok && result.value.kind === 'refusal'
     ? succeed({ ...result.value, failure: now })
     : now;

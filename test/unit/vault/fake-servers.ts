@@ -32,6 +32,8 @@ export type Behaviour = (asked: Asked) => Wire | undefined;
 
 export type FakeServers = {
   readonly open: (options: DispatcherOptions) => Dispatcher;
+  /** What Vault does and answers; a behaviour calls it where only the answer of Vault is lost. */
+  readonly usual: (asked: Asked) => Wire;
   /** By the URL of the server. */
   readonly behaviours: Map<string, Behaviour>;
   /** What was asked of whom, and when. */
@@ -156,7 +158,7 @@ export function createFakeServers(now: () => number, ttl: number): FakeServers {
   };
   const left = (): readonly string[] =>
     [...tokens].flatMap(([token, until]) => (until > now() ? [token] : []));
-  return { open, behaviours, asked, answered, tokens: left };
+  return { open, usual, behaviours, asked, answered, tokens: left };
 }
 
 function give(

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { fail } from '../../../src/providers/errors.ts';
 import { createCircuit } from '../../../src/providers/vault/circuit.ts';
+import { createLoginSpacing } from '../../../src/providers/vault/login-spacing.ts';
 import { createPace } from '../../../src/providers/vault/pace.ts';
 import { createPreference } from '../../../src/providers/vault/preference.ts';
 import type { Server } from '../../../src/providers/vault/server.ts';
@@ -23,6 +24,7 @@ function underTest() {
     target: { url, ip: undefined },
     circuit: createCircuit(clock),
     pace: createPace(),
+    logins: createLoginSpacing(clock),
     connection: {
       async request(request, limitMs) {
         looks.push(url);

@@ -50,6 +50,21 @@ describe('a connection that breaks', () => {
   }
 });
 
+describe('a connection that breaks under a login', () => {
+  for (const kind of ['close', 'cut'] as const) {
+    it(`${kind}: sends it no second time, since Vault may have granted a token`, async (t) => {
+      const { vault, provider } = await startProvider(t);
+      vault.rule = ({ path }) => (path === LOGIN ? { kind } : undefined);
+      assert.deepEqual(said(await provider.decrypt(one, patient())), ['error: unavailable']);
+      assert.equal(vault.count(LOGIN), 1);
+      const [again] = await provider.decrypt(one, patient());
+      assert.ok(again?.ok === false && (again.error.retryAfterMs ?? 0) > 0);
+      assert.match(again.error.message, /may have left a token in Vault, .* follows in 1 s/);
+      assert.equal(vault.count(LOGIN), 1);
+    });
+  }
+});
+
 describe('a reply that is none of Vault', () => {
   const table: readonly (readonly [string, FakeAnswer, string])[] = [
     ['a page of a proxy with 200', page, 'unavailable'],

@@ -98,7 +98,8 @@ describe('the renewal of a token', () => {
   it('is none the less one where the answer does not hold the token, as through a Vault Agent with its own', async () => {
     const { session, clock, answers, count, requests, logged } = createSessionUnderTest();
     await session.token(patient());
-    answers.set(RENEW, () => granted('', 90));
+    const auth = { client_token: '', lease_duration: 90, renewable: true };
+    answers.set(RENEW, (request) => replyOf(request, 200, { auth }));
     await clock.advance(170_000);
     assert.deepEqual([count(RENEW), count(LOGIN)], [2, 1]);
     assert.ok(requests.filter(({ path }) => path === RENEW).every(({ uncached }) => uncached));
