@@ -1,6 +1,7 @@
 /**
  * What a person is told of the keyring's state: each change of it once, and trouble that lasts again
- * every few minutes, so that the log of any hour shows it.
+ * every few minutes, so that the log of any hour shows it. A state that changes all the time, as under a
+ * quota that is spent each second, is told a few times and then counted.
  */
 import type { Log } from '../observe/log.ts';
 import type { Clock } from '../system/clock.ts';
@@ -15,8 +16,16 @@ export type StateLog = {
   tried(tookMs: number): void;
 };
 
+type Trouble = Exclude<KeyringState, { kind: 'ready' }>;
+
 /** How often trouble that lasts is logged again. */
 const REMINDER_MS = 5 * 60_000;
+/** So many outages, or reasons of one, are logged at once in that time. */
+const MOST_AT_ONCE = 3;
+/** What lasts so long is logged, however many came before. */
+const LASTING_MS = 10_000;
+/** Outages that were not logged by themselves are logged as a sum, the first time after this. */
+const FIRST_SUM_MS = 60_000;
 
 /** Half of the time that kube-apiserver gives a call by default. */
 const SLOW_MS = 1_500;
@@ -25,26 +34,81 @@ const SLOW_MS = 1_500;
 export function createStateLog(log: Log, clock: Clock): StateLog {
   let loggedAt = clock.now();
   let slowAt = Number.NEGATIVE_INFINITY;
+  /** What was logged last. */
+  let told: KeyringState | undefined;
+  /** Since when the state is another one than that. */
+  let untoldSince: number | undefined;
+  /** When outages were logged at once. */
+  let atOnce: readonly number[] = [];
+  const uncounted = { outages: 0, milliseconds: 0, why: '', nextAt: 0 };
+
+  /** Whether one more transient line is all right now; it is counted. */
+  const mayTell = (): boolean => {
+    atOnce = atOnce.filter((at) => clock.now() - at < REMINDER_MS);
+    if (atOnce.length >= MOST_AT_ONCE) return false;
+    atOnce = [...atOnce, clock.now()];
+    return true;
+  };
+
+  const announced = (before: KeyringState, after: KeyringState & { kind: 'ready' }): void => {
+    log.info?.('key announced', {
+      keyId: after.key.keyId,
+      keyVersion: after.key.version,
+      after: before.kind,
+      ...(before.kind === 'ready' ? {} : { seconds: secondsSince(before.since) }),
+    });
+  };
+
+  const tell = (
+    state: Trouble,
+    more: Readonly<Record<string, string | number | undefined>> = {},
+  ): void => {
+    loggedAt = clock.now();
+    told = state;
+    untoldSince = undefined;
+    sayTrouble(log, state, more);
+  };
+
+  const endOfUntold = (before: KeyringState): void => {
+    if (before.kind !== 'outage') return;
+    const now = clock.now();
+    if (uncounted.outages === 0) uncounted.nextAt = Math.max(uncounted.nextAt, now + FIRST_SUM_MS);
+    uncounted.outages += 1;
+    uncounted.milliseconds += now - before.since;
+    uncounted.why = before.why.message;
+  };
+
+  const tellSum = (): void => {
+    const { outages, milliseconds, why, nextAt } = uncounted;
+    if (outages === 0 || clock.now() < nextAt) return;
+    const seconds = Math.round(milliseconds / 1000);
+    log.warn?.('provider was unavailable now and then', { outages, seconds, why });
+    Object.assign(uncounted, { outages: 0, milliseconds: 0, nextAt: clock.now() + REMINDER_MS });
+  };
 
   return {
     changed(before, after) {
       if (after.kind === 'ready') {
-        if (before.kind === 'ready' && before.key.keyId === after.key.keyId) return;
-        log.info?.('key announced', {
-          keyId: after.key.keyId,
-          keyVersion: after.key.version,
-          after: before.kind,
-          ...(before.kind === 'ready' ? {} : { seconds: secondsSince(before.since) }),
-        });
+        const same = told?.kind === 'ready' && told.key.keyId === after.key.keyId;
+        if (before.kind !== 'ready' && told?.kind !== before.kind) endOfUntold(before);
+        untoldSince = undefined;
+        if (same) return;
+        told = after;
+        announced(before, after);
         return;
       }
-      if (before.kind === after.kind && isSame(before.why?.message, after.why?.message)) return;
-      loggedAt = clock.now();
-      tell(after, {});
+      if (told?.kind === after.kind && isSame(told.why?.message, after.why?.message)) {
+        untoldSince = undefined;
+        return;
+      }
+      if (!isPassing(after) || mayTell()) tell(after);
+      else untoldSince ??= clock.now();
     },
     scheduled(state, failures, nextInMs) {
-      if (state.kind === 'ready' || clock.now() - loggedAt < REMINDER_MS) return;
-      loggedAt = clock.now();
+      tellSum();
+      if (state.kind === 'ready') return;
+      const lasts = untoldSince !== undefined && clock.now() + nextInMs - untoldSince >= LASTING_MS;
+      if (!lasts && clock.now() - loggedAt < REMINDER_MS) return;
       tell(state, {
         since: new Date(state.since).toISOString(),
         seconds: secondsSince(state.since),
@@ -62,26 +126,32 @@ export function createStateLog(log: Log, clock: Clock): StateLog {
   function secondsSince(since: number): number {
     return Math.round((clock.now() - since) / 1000);
   }
+}
 
-  function tell(
-    state: Exclude<KeyringState, { kind: 'ready' }>,
-    more: Readonly<Record<string, string | number>>,
-  ): void {
-    const why = state.why?.message;
-    switch (state.kind) {
-      case 'starting':
-        log.warn?.('provider not reached yet', { why, ...more });
-        return;
-      case 'outage':
-        log.warn?.('provider unavailable', { why, ...more });
-        return;
-      case 'refused':
-        log.error('provider refuses', { kind: state.why.kind, why, ...more });
-        return;
-      case 'lost': {
-        const { keyId, version: keyVersion } = state.key;
-        log.error('announced key lost', { keyId, keyVersion, why, ...more });
-      }
+/** Trouble that may end by itself, and come again. */
+function isPassing({ kind }: Trouble): boolean {
+  return kind === 'starting' || kind === 'outage';
+}
+
+function sayTrouble(
+  log: Log,
+  state: Trouble,
+  more: Readonly<Record<string, string | number | undefined>>,
+): void {
+  const why = state.why?.message;
+  switch (state.kind) {
+    case 'starting':
+      log.warn?.('provider not reached yet', { why, ...more });
+      return;
+    case 'outage':
+      log.warn?.('provider unavailable', { why, ...more });
+      return;
+    case 'refused':
+      log.error('provider refuses', { kind: state.why.kind, why, ...more });
+      return;
+    case 'lost': {
+      const { keyId, version: keyVersion } = state.key;
+      log.error('announced key lost', { keyId, keyVersion, why, ...more });
     }
   }
 }
