@@ -131,5 +131,7 @@ for (const release of RELEASES) {
 
 function outcomesOf(plugin: Plugin): readonly string[] {
   const calls = plugin.log().filter(({ msg }) => msg === 'kms call');
-  return [...new Set(calls.map(({ outcome }) => String(outcome)))].sort();
+  // A plugin that is held up answers after the deadline, and the client has cancelled by then.
+  const kept = calls.filter(({ outcome }) => outcome !== 'CANCELLED');
+  return [...new Set(kept.map(({ outcome }) => String(outcome)))].sort();
 }
