@@ -8,8 +8,10 @@ import { relative, resolve } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
+import { childrenWith, killTree } from './process-tree.ts';
 
-const MAX_FILE_MS = 20 * 60_000;
+/** Of one file; beyond it its process and all that it has started are killed, and it has failed. */
+const MAX_FILE_MS = 15 * 60_000;
 /** Whole products of states, and emulated processors on which others work too. */
 const MAX_FIELD_FILE_MS = 6 * 60 * 60_000;
 /** How many files are named at the end, the slowest first. */
@@ -68,8 +70,18 @@ function inTurn(lists: readonly (readonly string[])[]): readonly string[] {
 
 async function runFiles(chosen: readonly string[], concurrency: number): Promise<void> {
   if (chosen.length === 0) return;
-  const timeout = suites.includes('field') ? MAX_FIELD_FILE_MS : MAX_FILE_MS;
-  const stream = run({ files: chosen, concurrency, timeout });
+  const limitMs = suites.includes('field') ? MAX_FIELD_FILE_MS : MAX_FILE_MS;
+  const stream = run({ files: chosen, concurrency });
+  const limits = new Map<string, NodeJS.Timeout>();
+  // Not the timeout of node:test: it ends one process, and waits until all that this has started have closed its output.
+  stream.on('test:dequeue', ({ name, file }) => {
+    if (file === undefined || !isFile(name, file)) return;
+    const end = (): void => {
+      process.stdout.write(`${relative('.', file)} is killed: it runs for ${seconds(limitMs)}\n`);
+      for (const pid of childrenWith(process.pid, file)) killTree(pid);
+    };
+    limits.set(file, setTimeout(end, limitMs));
+  });
   // Each file is reported as a test too, named as itself, which passes where none is in it.
   const isFile = (name: string, file: string | undefined): boolean => resolve(name) === file;
   stream.on('test:pass', ({ name, file, skip, todo, details }) => {
@@ -83,6 +95,7 @@ async function runFiles(chosen: readonly string[], concurrency: number): Promise
   // Comes as soon as the file has ended; the report of its tests waits for the files before it.
   stream.on('test:complete', ({ name, file, details }) => {
     if (file === undefined || !isFile(name, file)) return;
+    clearTimeout(limits.get(file));
     const short = relative('.', file);
     took.set(short, details.duration_ms);
     const done = `${took.size} of ${files.length} files`;
