@@ -131,7 +131,6 @@ export function createTraffic(
     nextTurn(endTurn);
   };
   const beginCalls = (): void => {
-    begun = 0;
     while (waiting > 0 && begun < limits.callsPerTurn) {
       for (const [connection, queue] of starts) {
         const start = queue.shift();
@@ -143,20 +142,29 @@ export function createTraffic(
       }
     }
   };
-  /** Reads on from those that sent little last, and from others where there is room for what may come. */
+  /**
+   * Reads on from those that sent little last, and from nobody else before these have been read: what has
+   * been received already is handled before anything is read, and may be all that a turn has room for.
+   */
   const endTurn = (): void => {
-    ending = false;
     turn += 1;
     frames = 0;
+    begun = 0;
     pauseAt = limits.framesPerTurn;
-    beginCalls();
-    let room = limits.calls + limits.endingStreams - streams;
-    // Each call that waits has been two frames, and is more work than these.
-    let expected = 2 * waiting;
-    // First of all: what is read first may be all that a turn has room for.
     for (const connection of paused) {
       if (connection.frames < limits.reservedCallsPerConnection) resume(connection);
     }
+    if (paused.size > 0 || beginnings.length > 0 || waiting > 0) nextTurn(goOn);
+    else ending = false;
+  };
+  /** Begins what waits, and reads on from others where there is room for what may come. */
+  const goOn = (): void => {
+    ending = false;
+    beginCalls();
+    let room = limits.calls + limits.endingStreams - streams;
+    // Those that sent little leave room for one other; each call that waits has been two frames, and is
+    // more work than these.
+    let expected = Math.min(frames, limits.framesPerTurn - 1) + 2 * waiting;
     while (room > 0 && expected < limits.framesPerTurn) {
       const next = beginnings.shift();
       if (next === undefined) break;

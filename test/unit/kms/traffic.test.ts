@@ -37,7 +37,13 @@ function connection(name = ''): Seen {
 function traffic() {
   const turns: (() => void)[] = [];
   const counted = createTraffic(LIMITS, (callback) => void turns.push(callback));
-  return { ...counted, endTurn: (): void => turns.splice(0).forEach((end) => void end()) };
+  /** What was left for the next turn: reading from those that sent little, and after it all else. */
+  const go = (): void => turns.splice(0).forEach((end) => void end());
+  const endTurn = (): void => {
+    go();
+    go();
+  };
+  return { ...counted, go, endTurn };
 }
 
 describe('connections beyond the limit', () => {
@@ -223,6 +229,38 @@ describe('frames beyond those of a turn', () => {
     closed(greedy);
     endTurn();
     assert.deepEqual(greedy.did, ['1paused']);
+  });
+});
+
+describe('what waits for the next turn', () => {
+  it('begins after those that sent little have been read', () => {
+    const { opened, frame, begin, streamOpened, beginLater, go } = traffic();
+    const [greedy, modest] = [connection('1'), connection('2')];
+    const all = [greedy, modest];
+    for (const one of all) opened(one);
+    streamOpened(greedy);
+    frame(modest);
+    const begun: string[] = [];
+    begin(LIMITS.firstBytes + 1, () => void begun.push('connection'));
+    beginLater(greedy, () => void begun.push('call'));
+    for (let i = 0; i < LIMITS.framesPerTurn; i += 1) frame(greedy);
+    for (const one of all) one.did.length = 0;
+    go();
+    assert.deepEqual([modest.did, greedy.did, begun], [['2resumed'], [], []]);
+    go();
+    assert.deepEqual(begun, ['call', 'connection']);
+  });
+
+  it('goes on although those that sent little fill each turn', () => {
+    const { opened, frame, go } = traffic();
+    const [greedy, ...modest] = [connection('1'), connection('2'), connection('3')] as const;
+    for (const one of [greedy, ...modest]) opened(one);
+    for (let i = 0; i < LIMITS.framesPerTurn; i += 1) frame(greedy);
+    go();
+    for (const one of modest) for (let i = 0; i < 3; i += 1) frame(one);
+    greedy.did.length = 0;
+    go();
+    assert.deepEqual(greedy.did, ['1resumed']);
   });
 });
 
