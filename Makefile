@@ -120,6 +120,10 @@ bench-executables: test-machine $(BINARIES) dist/packages/.made ## Size, hashes 
 fuzz: dist/trousseau ## Drive its socket with random HTTP/2 for MINUTES=10, from SEED= or a new one, which is printed
 	$(NODE) test/fuzz/main.ts --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
+.PHONY: bounds
+bounds: dist/trousseau ## Flood it beyond each row of docs/limits.md for SECONDS=5, and say how long Status took meanwhile
+	$(NODE) test/bounds/main.ts --seconds $(or $(SECONDS),5) $(if $(ROW),--row '$(ROW)')
+
 .PHONY: soak
 soak: dist/trousseau ## Drive it for MINUTES=10 on a real Vault, and fail where something grows or is wrong
 	$(NODE) scripts/build-test-servers.ts vault-newest

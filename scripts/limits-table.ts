@@ -14,7 +14,35 @@ export const MIB = 1024 * KIB;
 /** `MemoryMax=` of the unit; a test compares. */
 export const MEMORY_MAX_MIB = 512;
 
+export type LimitName =
+  | 'idle'
+  | 'connections'
+  | 'bytes before calls'
+  | 'time before calls'
+  | 'headers'
+  | 'calls of one'
+  | 'calls of all'
+  | 'ending streams'
+  | 'time of a call'
+  | 'one message'
+  | 'compressed'
+  | 'bytes of all'
+  | 'frames in a turn'
+  | 'calls in a turn'
+  | 'connections in a turn'
+  | 'resets'
+  | 'waiting calls'
+  | 'requests'
+  | 'answer of Vault'
+  | 'cache'
+  | 'asked again'
+  | 'admin connections';
+
 export type LimitRow = {
+  /** By which test/bounds knows it. */
+  readonly name: LimitName;
+  /** Which numbers of src/limits.ts it states. */
+  readonly of: readonly (keyof typeof LIMITS)[];
   readonly counted: string;
   readonly bound: string;
   readonly beyond: string;
@@ -39,10 +67,14 @@ const within = { heap: 0, outside: 0 };
 
 export const LIMIT_ROWS: readonly LimitRow[] = [
   {
+    name: 'idle',
+    of: [],
     ...{ counted: 'the program itself, idle', bound: '' },
     ...{ beyond: '', heap: 14 * MIB, outside: 55 * MIB },
   },
   {
+    name: 'connections',
+    of: ['connections', 'sessionMegabytes'],
     counted: 'connections on the KMS socket',
     bound: number(connections),
     beyond:
@@ -50,6 +82,8 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
     ...{ heap: connections * 12 * KIB, outside: connections * 24 * KIB },
   },
   {
+    name: 'bytes before calls',
+    of: ['readAheadBytes', 'headerBlockBytes'],
     counted:
       'bytes of a connection before its first call, and of its header block that is not whole',
     bound: `${size(LIMITS.readAheadBytes)} and ${size(LIMITS.headerBlockBytes)}`,
@@ -57,30 +91,40 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
     ...{ heap: 0, outside: connections * (LIMITS.readAheadBytes + LIMITS.headerBlockBytes) },
   },
   {
+    name: 'time before calls',
+    of: ['firstCallMs'],
     counted: 'time of a connection without its first call',
     bound: seconds(LIMITS.firstCallMs),
     beyond: 'it is closed where it has not even sent the preface of HTTP/2',
     ...within,
   },
   {
+    name: 'headers',
+    of: ['headerListPairs', 'headerListBytes', 'keptHeaderBytes'],
     counted: 'headers of one call',
     bound: `${LIMITS.headerListPairs}, ${size(LIMITS.headerListBytes)}; path and authority ${size(LIMITS.keptHeaderBytes)}`,
     beyond: 'RST_STREAM, ENHANCE_YOUR_CALM',
     ...within,
   },
   {
+    name: 'calls of one',
+    of: ['callsPerConnection', 'streamsPerConnection', 'refusedStreams'],
     counted: 'calls of one connection that have not ended',
     bound: number(LIMITS.callsPerConnection),
     beyond: `a client waits, as SETTINGS say; of one that does not, streams beyond ${number(LIMITS.streamsPerConnection)} are reset with REFUSED_STREAM, and the connection is ended with GOAWAY, ENHANCE_YOUR_CALM, after ${number(LIMITS.refusedStreams)} of them`,
     ...within,
   },
   {
+    name: 'calls of all',
+    of: ['calls', 'reservedCalls', 'reservedCallsPerConnection'],
     counted: 'calls of all connections that have not ended, answers that are not read among them',
     bound: number(calls),
     beyond: `RESOURCE_EXHAUSTED; the last ${number(LIMITS.reservedCalls)} are for connections with fewer than ${LIMITS.reservedCallsPerConnection}; Status and Version have ${number(LIMITS.reservedCalls)} more, as few for each connection`,
     ...{ heap: (calls + LIMITS.reservedCalls) * 10 * KIB, outside: calls * 2 * KIB },
   },
   {
+    name: 'ending streams',
+    of: ['endingStreams'],
     counted: 'streams beside these that are being refused or reset',
     bound: number(endingStreams),
     beyond: 'connections that send much are not read until some have ended',
@@ -91,6 +135,8 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
     },
   },
   {
+    name: 'time of a call',
+    of: ['messageMs', 'callMs'],
     counted: 'time of a call until its message is whole, and until its end',
     bound: `${seconds(LIMITS.messageMs)} and ${seconds(LIMITS.callMs)}`,
     beyond:
@@ -98,18 +144,24 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
     ...within,
   },
   {
+    name: 'one message',
+    of: ['messageBytes', 'messagePieces'],
     counted: 'one message',
     bound: `${size(LIMITS.messageBytes)} in ${LIMITS.messagePieces} pieces`,
     beyond: 'RESOURCE_EXHAUSTED; RST_STREAM for too many pieces or a second message',
     ...within,
   },
   {
+    name: 'compressed',
+    of: [],
     counted: 'a compressed message',
     bound: 'none',
     beyond: 'UNIMPLEMENTED',
     ...within,
   },
   {
+    name: 'bytes of all',
+    of: ['messageBytesOfAll', 'reservedBytes', 'reservedBytesPerConnection'],
     counted: 'bytes of all messages whose calls have not ended',
     bound: size(LIMITS.messageBytesOfAll),
     beyond: `RESOURCE_EXHAUSTED; the last ${size(LIMITS.reservedBytes)} are for connections with at most ${size(LIMITS.reservedBytesPerConnection)}`,
@@ -117,6 +169,8 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
     ...{ heap: 0, outside: 3 * LIMITS.messageBytesOfAll },
   },
   {
+    name: 'frames in a turn',
+    of: ['framesPerTurn'],
     counted:
       'frames of all connections in one turn of the event loop, beside the read that reaches it',
     bound: number(LIMITS.framesPerTurn),
@@ -125,30 +179,40 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
     ...within,
   },
   {
+    name: 'calls in a turn',
+    of: ['callsPerTurn'],
     counted: 'calls that begin in one turn, beside those of connections that have few',
     bound: number(LIMITS.callsPerTurn),
     beyond: 'they begin in the next turns, those of each connection by turns',
     ...within,
   },
   {
+    name: 'connections in a turn',
+    of: ['sessionFrames', 'firstBytes', 'waitingFirst'],
     counted: 'connections that begin in one turn, and the bytes that one may begin with at once',
     bound: `${LIMITS.framesPerTurn / LIMITS.sessionFrames}, ${size(LIMITS.firstBytes)}`,
     beyond: `they begin in the next turns, with more bytes one in each; ${LIMITS.waitingFirst} wait at most`,
     ...{ heap: 0, outside: LIMITS.waitingFirst * READ_BYTES },
   },
   {
+    name: 'resets',
+    of: ['resetsAtOnce', 'resetsPerSecond'],
     counted: 'RST_STREAM frames of one connection',
     bound: `${number(LIMITS.resetsAtOnce)}, and ${number(LIMITS.resetsPerSecond)} a second for longer`,
     beyond: 'GOAWAY',
     ...within,
   },
   {
+    name: 'waiting calls',
+    of: [],
     counted: 'calls that wait for a provider',
     bound: `${number(BATCH_LIMITS.calls.ordinary)} in each direction, and ${BATCH_LIMITS.calls.urgent} of their own for Encrypt of KMS v2 and health checks of v1`,
     beyond: 'RESOURCE_EXHAUSTED',
     ...within,
   },
   {
+    name: 'requests',
+    of: [],
     counted: 'requests to a provider at once',
     bound: `${MOST_REQUESTS} in each direction, each of ${BATCH_LIMITS.batch} items and ${size(BATCH_LIMITS.bytes)}`,
     beyond: 'calls wait for a place in the next one',
@@ -159,6 +223,8 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
     },
   },
   {
+    name: 'answer of Vault',
+    of: [],
     counted: 'one answer of Vault',
     bound: size(MAX_REPLY_BYTES),
     beyond: 'it counts as no answer',
@@ -166,18 +232,24 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
     ...{ heap: 2 * MAX_REPLY_BYTES, outside: MAX_REPLY_BYTES },
   },
   {
+    name: 'cache',
+    of: ['cacheBytes'],
     counted: 'entries of the decrypt cache, where it is on',
     bound: `decryptCache.maxEntries, ${number(MOST_CACHED)} at most; ${size(LIMITS.cacheBytes)}`,
     beyond: 'those that were decrypted longest ago are dropped',
     ...{ heap: MOST_CACHED * 480, outside: LIMITS.cacheBytes + MOST_CACHED * 256 },
   },
   {
+    name: 'asked again',
+    of: ['askedAgain', 'seeds'],
     counted: 'ciphertexts of the cache that are asked for again in one request',
     bound: `${LIMITS.askedAgain}, ${LIMITS.seeds} seeds among them`,
     beyond: `the others have their turn later; the last ${LIMITS.askedAgain - LIMITS.seeds} are handed to the process after this one`,
     ...within,
   },
   {
+    name: 'admin connections',
+    of: [],
     counted: 'connections on the admin endpoint',
     bound: number(ADMIN_CONNECTIONS),
     beyond: 'the oldest is closed',
@@ -211,5 +283,8 @@ ${rows.join('\n')}
 The heap of the executable is ${HEAP_MEGABYTES} MiB and the unit's \`MemoryMax=\` ${MEMORY_MAX_MIB}M. A test sees that the
 sums leave a quarter of each free. An idle plugin takes what the first row says and no more: memory that is not
 used is given back.
+
+A test drives each row to its limit and to ten times it, in the shipped form with its real flags, while Status is
+asked; \`make bounds\` does it for longer, with those rows that take minutes: [the last run](robustness.md#floods).
 `;
 }

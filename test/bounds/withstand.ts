@@ -28,6 +28,8 @@ const STATUS_LIMIT_MS = 20_000;
 /** What the plugin may do before it answers Status: half of them, and each, a third of 3 s. */
 const MEDIAN_WORK_MS = 100;
 const MOST_WORK_MS = 1_000;
+/** Of fewer the half are those to which the code was not compiled yet. */
+const LEAST_FOR_MEDIAN = 20;
 const MOST_MEMORY = MEMORY_MAX_MIB * MIB * 0.75;
 
 /** Starts a plugin with this configuration, floods it, and stops it; the log is in the folder. */
@@ -57,7 +59,8 @@ export async function withstand(
 export function assertWithstood({ asked, mostResident }: Withstood): void {
   const worked = asked.map((one) => one.worked);
   const [median, most] = [quantile(worked, 0.5), quantile(worked, 1)];
-  assert.ok(median < MEDIAN_WORK_MS && most < MOST_WORK_MS, `${median} ms, ${most} ms`);
+  const isUsual = asked.length < LEAST_FOR_MEDIAN || median < MEDIAN_WORK_MS;
+  assert.ok(isUsual && most < MOST_WORK_MS, `${median} ms, ${most} ms`);
   assert.ok(mostResident < MOST_MEMORY, `${mostResident} bytes`);
 }
 

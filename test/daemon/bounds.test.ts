@@ -4,27 +4,43 @@
  * the memory stays within what the unit allows.
  */
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { Worker } from 'node:worker_threads';
 import { gzipSync } from 'node:zlib';
+import { LIMIT_ROWS } from '../../scripts/limits-table.ts';
 import { MOST_CACHED } from '../../src/config/schema.ts';
-import { encodeDecryptRequest, encodeEncryptRequest } from '../../src/kms/codec/v2.ts';
+import { encodeEncryptRequest } from '../../src/kms/codec/v2.ts';
 import { LIMITS } from '../../src/limits.ts';
+import {
+  ciphertextOf,
+  connections,
+  DECRYPT,
+  decryptOf,
+  ENCRYPT,
+  EXHAUSTED,
+  endsOf,
+  INVALID,
+  KNOWN_ENDS,
+  leave,
+  NOTHING,
+  STATUS,
+  streams,
+  UNIMPLEMENTED,
+} from '../bounds/clients.ts';
+import { drive } from '../bounds/drive.ts';
+import { rowsOf } from '../bounds/rows.ts';
+import { assertWithstood, summaryOf, withstand } from '../bounds/withstand.ts';
 import {
   createHeaderWriter,
   lastData,
   OPENING,
-  openConnection,
   prefixed,
   type RawConnection,
   resetFrame,
 } from '../fuzz/raw-connection.ts';
 import { vitalsOf } from '../fuzz/vitals.ts';
-import { type Plugin, startPlugin } from '../servers/plugin.ts';
+import type { Plugin } from '../servers/plugin.ts';
 import { waitUntil } from '../servers/wait-until.ts';
 import {
   CONTINUATION,
@@ -38,119 +54,35 @@ import { temporaryFolder } from '../unit/temporary-folder.ts';
 import { startFakeVault } from './fake-vault.ts';
 import { askAdmin, localProviders, vaultProviders } from './program.ts';
 
-const STATUS = '/v2.KeyManagementService/Status';
-const ENCRYPT = '/v2.KeyManagementService/Encrypt';
-const DECRYPT = '/v2.KeyManagementService/Decrypt';
-const EXHAUSTED = 'grpc-status 8';
-const INVALID = 'grpc-status 3';
-const UNIMPLEMENTED = 'grpc-status 12';
 const CANCEL = 8;
-/** Far beyond kube-apiserver's 3 s, for a machine that has others to serve; the times are printed. */
-const STATUS_LIMIT_MS = 20_000;
-/** What the plugin may do before it answers Status: half of them, and each, a third of 3 s. */
-const MEDIAN_WORK_MS = 100;
-const MOST_WORK_MS = 1_000;
-/** MemoryMax= of the unit. */
-const MEMORY_MAX = 512 * 1024 * 1024;
-/** Of a call beyond the limit, one that was answered, and one whose time passed on a busy machine. */
-const KNOWN_ENDS = [EXHAUSTED, 'grpc-status 0', 'grpc-status 4', 'grpc-status 14'];
 const ENDS_MS = 60_000;
-const NOTHING = Buffer.alloc(0);
-
-/** How long each Status took, and how long the plugin worked before it answered; the shortest first. */
-type Asked = { readonly took: readonly number[]; readonly worked: readonly number[] };
-
-/** Asks for Status again and again from a thread of its own. */
-async function askStatus(
-  t: TestContext,
-  plugin: Plugin,
-  mayBeAway: boolean,
-): Promise<{ stop(): Promise<Asked> }> {
-  const worker = new Worker(new URL('../fuzz/ask-status.ts', import.meta.url), {
-    workerData: {
-      socket: plugin.socket,
-      pid: plugin.process.pid,
-      limitMs: STATUS_LIMIT_MS,
-      mayBeAway,
-    },
-  });
-  t.after(() => worker.terminate());
-  await once(worker, 'message'); // it has had its first answer
-  const ended = once(worker, 'message') as Promise<
-    [{ took: number[]; worked: number[]; failed?: string }]
-  >;
-  ended.catch(() => undefined); // stop() rejects with it
-  return {
-    async stop() {
-      worker.postMessage('stop');
-      const [{ took, worked, failed }] = await ended;
-      assert.equal(failed, undefined);
-      assert.ok(took.length > 0);
-      return { took: took.sort((a, b) => a - b), worked: worked.sort((a, b) => a - b) };
-    },
-  };
-}
-
-type Attack = (plugin: Plugin) => Promise<void>;
 
 /** Attacks a plugin while it is asked for Status, and checks what is left of it. */
 async function withstands(
   t: TestContext,
   config: object,
-  attack: Attack,
-  { mayBeAway = false } = {},
+  attack: (plugin: Plugin) => Promise<void>,
+  options: { readonly mayBeAway?: boolean } = {},
 ): Promise<Plugin> {
-  const dir = temporaryFolder(t);
-  const log = { level: 'info', format: 'json' };
-  const plugin = await startPlugin({ dir, config: { log, ...config } });
-  t.after(() => plugin.stop());
-  await plugin.ready();
-  const before = vitalsOf(plugin.process.pid);
-  const asking = await askStatus(t, plugin, mayBeAway);
-  await attack(plugin);
-  const { took, worked } = await asking.stop();
-  assert.ok(plugin.process.isRunning());
-  const after = vitalsOf(plugin.process.pid);
-  const megabytes = (bytes: number): string => `${Math.round(bytes / 1024 / 1024)} MiB`;
-  t.diagnostic(
-    `Status: ${took.length} calls, p99 ${took[Math.floor(took.length * 0.99)]?.toFixed(1)} ms, ` +
-      `at most ${took.at(-1)?.toFixed(1)} ms, of which the plugin worked ` +
-      `${worked.at(-1)?.toFixed(1)} ms; memory: ${megabytes(before.resident)} before, ` +
-      `at most ${megabytes(after.mostResident)}`,
-  );
-  const [median = 0, most = 0] = [worked[Math.floor(worked.length / 2)], worked.at(-1)];
-  assert.ok(median < MEDIAN_WORK_MS && most < MOST_WORK_MS, `${median} ms, ${most} ms`);
-  assert.ok(after.mostResident < MEMORY_MAX * 0.75, megabytes(after.mostResident));
-  return plugin;
+  const result = await withstand(temporaryFolder(t), config, attack, options);
+  t.diagnostic(summaryOf(result));
+  assertWithstood(result);
+  return result.plugin;
 }
 
-/** So many connections that have said hello. */
-function connections(plugin: Plugin, count: number, first = OPENING): Promise<RawConnection[]> {
-  return Promise.all(
-    Array.from({ length: count }, async () => {
-      const connection = await openConnection(plugin.socket);
-      if (first.length > 0 && !connection.isClosed()) connection.socket.write(first);
-      return connection;
-    }),
-  );
-}
-
-async function leave(all: readonly RawConnection[]): Promise<void> {
-  for (const { socket } of all) socket.destroy();
-  await Promise.all(all.map(({ closed }) => closed));
-}
-
-/** The numbers of the first so many streams of a client. */
-const streams = (count: number): number[] => Array.from({ length: count }, (_, i) => 2 * i + 1);
-
-/** How many streams have ended in each way. */
-function endsOf(all: readonly RawConnection[]): ReadonlyMap<string, number> {
-  const counts = new Map<string, number>();
-  for (const { ends } of all) {
-    for (const end of ends.values()) counts.set(end, (counts.get(end) ?? 0) + 1);
+describe('each row of the table of limits, driven to its bound and to ten times it', () => {
+  for (const { name, bound } of LIMIT_ROWS) {
+    for (const [i, row] of rowsOf(name).entries()) {
+      // What takes minutes is driven by make bounds.
+      if (row.isLong === true) continue;
+      for (const times of [1, 10] as const) {
+        it(`${name}${'′'.repeat(i)}: ${times} × ${bound}`, { timeout: 240_000 }, async (t) => {
+          t.diagnostic(summaryOf(await drive(temporaryFolder(t), row, times, 0)));
+        });
+      }
+    }
   }
-  return counts;
-}
+});
 
 describe('connections', () => {
   it('several times as many as there may be close the oldest silent ones', {
@@ -590,20 +522,3 @@ describe('one connection that takes more than its share', () => {
     });
   });
 });
-
-/** As the fake Vault has them: a plaintext of so many bytes, which begins with a hash of the name. */
-function ciphertextOf(name: string, length = 32): string {
-  const plaintext = Buffer.alloc(length);
-  plaintext.set(createHash('sha256').update(name).digest());
-  const body = Buffer.concat([Buffer.alloc(12), plaintext, Buffer.alloc(16)]);
-  return `vault:v1:${body.toString('base64')}`;
-}
-
-function decryptOf(name: string): Uint8Array {
-  return encodeDecryptRequest({
-    ciphertext: Buffer.from(ciphertextOf(name)),
-    uid: name,
-    key_id: 'vault:v1:0123456789abcdef0123456789abcdef',
-    annotations: new Map(),
-  });
-}

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
-import { MEMORY_MAX_MIB, sumOf } from '../../../scripts/limits-table.ts';
-import { HEAP_MEGABYTES } from '../../../src/limits.ts';
+import { LIMIT_ROWS, MEMORY_MAX_MIB, sumOf } from '../../../scripts/limits-table.ts';
+import { HEAP_MEGABYTES, LIMITS } from '../../../src/limits.ts';
 
 const MOST_USED = 0.75;
 
@@ -16,5 +16,15 @@ describe('what all limits allow together', () => {
     assert.equal(/^MemoryMax=(\d+)M$/m.exec(unit)?.[1], `${MEMORY_MAX_MIB}`);
     const all = sumOf('heap') + sumOf('outside');
     assert.ok(all <= MEMORY_MAX_MIB * MOST_USED, `${all} MiB`);
+  });
+});
+
+describe('the table of limits', () => {
+  it('states each number of src/limits.ts in one row', () => {
+    assert.deepEqual(LIMIT_ROWS.flatMap((row) => row.of).sort(), Object.keys(LIMITS).sort());
+  });
+
+  it('has each row once', () => {
+    assert.equal(new Set(LIMIT_ROWS.map(({ name }) => name)).size, LIMIT_ROWS.length);
   });
 });
