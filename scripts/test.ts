@@ -24,7 +24,12 @@ const MOST_AT_ONCE = 4;
  * Files, or whole suites, beside which no other file runs: they saturate the processors on purpose and
  * measure meanwhile, or are as large as the machine. All others mostly wait for something.
  */
-const ALONE: readonly string[] = ['test/daemon/bounds.test.ts', 'test/field/'];
+const ALONE: readonly string[] = [
+  'test/daemon/bounds.test.ts',
+  'test/field/',
+  // Which functions a life of the daemon compiles depends on how long the others keep it waiting.
+  'test/package/binary-bytes.test.ts',
+];
 
 // What a test makes for others to read must not depend on who runs it.
 process.umask(0o022);

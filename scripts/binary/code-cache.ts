@@ -29,15 +29,21 @@ const { setFlagsFromString } = require('node:v8');
 const { Script } = require('node:vm');
 // A cache says of each function whether the baseline compiler has compiled it. That depends on how often it
 // ran, and so on how many pieces a socket gave its bytes in. The optimizing compilers leave their marks too.
-const compilers = ['sparkplug', 'maglev', 'turbofan'];
-for (const name of compilers) setFlagsFromString('--no-' + name);
+// A collection of garbage forgets what was compiled and has not run for a while.
+const switched = ['sparkplug', 'maglev', 'turbofan', 'flush-bytecode'];
+for (const name of switched) setFlagsFromString('--no-' + name);
+// On a busy machine more timers fire than on a quiet one: here no time passes, and no timer of more than a moment fires.
+const moment = performance.now();
+Object.defineProperty(performance, 'now', { value: () => moment });
+const { setTimeout } = globalThis;
+globalThis.setTimeout = (callback, ms, ...values) => setTimeout(callback, ms < 50 ? ms : 2 ** 30, ...values);
 const script = new Script(readFileSync(__dirname + '/bundle.js', 'latin1'), { filename: 'trousseau.cjs' });
 const program = script.runInThisContext();
 globalThis.${LOADED_LATE} = [];
 process.on('exit', () => {
   for (const parts of globalThis.${LOADED_LATE}) Object.values(parts);
   // V8 takes a cache only under the flags that it was made with.
-  for (const name of compilers) setFlagsFromString('--' + name);
+  for (const name of switched) setFlagsFromString('--' + name);
   writeFileSync(__dirname + '/bundle.cache', script.createCachedData());
 });
 program(exports, require, module, __filename, __dirname);

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { inspect, parseArgs } from 'node:util';
 import { PROGRAM } from '../servers/plugin.ts';
 import { checkHistory, type Report } from './checker.ts';
 import { parseHistory } from './history.ts';
@@ -36,14 +36,28 @@ if (values.help || !(minutes > 0) || !Number.isSafeInteger(seed)) {
 }
 if (values.check === undefined) {
   const file = values.history ?? join(import.meta.dirname, `../../build/robustness/${seed}.jsonl`);
-  const { events } = await run({ seed, minutes, program: values.program, file, say });
-  const passed = report(checkHistory(events));
+  const passed = await run({ seed, minutes, program: values.program, file, say }).then(
+    ({ events }) => report(checkHistory(events)),
+    (error: unknown) => {
+      say(
+        'the run ended early: a server, a plugin or a fault could not be brought where it must be',
+      );
+      for (const cause of causesOf(error)) say(inspect(cause));
+      return false;
+    },
+  );
   say(`history: ${file}`);
   if (!passed) say(`again: make robustness MINUTES=${minutes} SEED=${seed}`);
   process.exitCode = passed ? 0 : 1;
 } else {
   const history = parseHistory(readFileSync(values.check, 'utf8'));
   process.exitCode = report(checkHistory(history)) ? 0 : 1;
+}
+
+/** An error, and those that were thrown while its resources were given back: the first one first. */
+function causesOf(error: unknown): readonly unknown[] {
+  if (!(error instanceof SuppressedError)) return [error];
+  return [...causesOf(error.suppressed), ...causesOf(error.error)];
 }
 
 function say(line: string): void {
