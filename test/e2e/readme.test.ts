@@ -6,12 +6,14 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { testServers } from '../../scripts/test-servers/binaries.ts';
+import { IDENTITY, kmsProvider } from '../servers/encryption-configuration.ts';
 import { type Etcd, startEtcd } from '../servers/etcd.ts';
 import { type KubeApiserver, startKubeApiserver } from '../servers/kube-apiserver.ts';
 import { writeKubeconfig } from '../servers/kubeconfig.ts';
 import { PROGRAM } from '../servers/plugin.ts';
 import { type RunningProcess, startServer } from '../servers/process.ts';
 import type { Vault } from '../servers/vault.ts';
+import { waitUntil } from '../servers/wait-until.ts';
 import { startTlsVault, testFolder } from '../vault/vault-under-test.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -41,6 +43,8 @@ describe('the steps of the README', { timeout: 360_000 }, () => {
   let plugin: RunningProcess | undefined;
   let etcd: Etcd;
   let api: KubeApiserver;
+  /** Of another control-plane node. */
+  let other: KubeApiserver;
 
   /** What the README calls by the paths and names of a real node lies in the test's folder. */
   const here = (text: string): string =>
@@ -74,8 +78,11 @@ describe('the steps of the README', { timeout: 360_000 }, () => {
     etcd = await startEtcd({ dir });
     api = await startKubeApiserver({ dir, etcd: etcd.endpoint });
     await api.secrets.create('from-before', 'written in clear');
+    other = await startKubeApiserver({ dir: folder.sub('other-node'), etcd: etcd.endpoint });
+    assert.equal((await other.secrets.list()).length, 1);
   });
   after(async () => {
+    await other?.stop();
     await api?.stop();
     await etcd?.stop();
     await plugin?.stop();
@@ -127,5 +134,15 @@ describe('the steps of the README', { timeout: 360_000 }, () => {
     assert.match(await stored('from-before'), /^k8s:enc:kms:v2:trousseau:/);
     assert.equal(await api.secrets.read('from-before'), 'written in clear');
     assert.equal(await api.secrets.read('from-now-on'), 'written through the plugin');
+  });
+
+  it('need two rounds with several nodes: one without the entry lists nothing, one of the first round all', async () => {
+    await waitUntil('a list that fails', COMMAND_MS, async () => {
+      const failure = await other.secrets.list().catch((error: unknown) => String(error));
+      return /no matching prefix found|identity transformer/.test(String(failure));
+    });
+    await other.restart([IDENTITY, kmsProvider('v2', join(dir, 'run/trousseau/kms.sock'))]);
+    const listed = await other.secrets.list();
+    assert.deepEqual(listed.map(({ name }) => name).sort(), ['from-before', 'from-now-on']);
   });
 });
