@@ -272,7 +272,7 @@ export function limitsDocument(): string {
   return `# Limits
 
 Made by \`make generate\` from src/limits.ts and scripts/limits-table.ts. Every program that can connect to the socket can
-decrypt; these limits hold nevertheless, so that one client that is wrong does not take the plugin from the others.
+decrypt; these limits hold nevertheless, so that one faulty client does not take the plugin from the others.
 A limit that was reached is a line in the log, once a minute, with how often.
 
 | what is counted | limit | what a caller gets beyond it | heap, MiB | beside it, MiB |

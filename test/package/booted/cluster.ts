@@ -109,7 +109,7 @@ export function cluster(under: UnderTest, dir: string): void {
     }
   });
 
-  it('logs in to Vault with a secret id that systemd hands to it alone', async () => {
+  it('logs in to Vault with a secret id that systemd hands to it, whose file it may not read', async () => {
     const { machine } = under;
     await machine.must(['chown', 'root:root', SECRET_ID]);
     await machine.must(['chmod', '0600', SECRET_ID]);
