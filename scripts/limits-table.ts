@@ -111,7 +111,7 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
     of: ['callsPerConnection', 'streamsPerConnection', 'refusedStreams'],
     counted: 'calls of one connection that have not ended',
     bound: number(LIMITS.callsPerConnection),
-    beyond: `a client waits, as SETTINGS say; of one that does not, streams beyond ${number(LIMITS.streamsPerConnection)} are reset with REFUSED_STREAM, and the connection is ended with GOAWAY, ENHANCE_YOUR_CALM, after ${number(LIMITS.refusedStreams)} of them`,
+    beyond: `a client waits, as SETTINGS say; of one that does not, streams beyond ${number(LIMITS.streamsPerConnection)} are reset with REFUSED_STREAM, and the connection is ended with GOAWAY, ENHANCE_YOUR_CALM, after ${number(LIMITS.refusedStreams)} of them, or ${LIMITS.refusedUnread} where its client does not read`,
     ...within,
   },
   {
@@ -127,7 +127,8 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
     of: ['endingStreams'],
     counted: 'streams beside these that are being refused or reset',
     bound: number(endingStreams),
-    beyond: 'connections that send much are not read until some have ended',
+    beyond:
+      'reset with REFUSED_STREAM; connections that send much are not read until those that were reset have closed',
     // And what one read may bring of the shortest calls that are cancelled in it.
     ...{
       heap: endingStreams * 5 * KIB + Math.ceil(READ_BYTES / CANCELLED_BYTES) * 3 * KIB,

@@ -25,6 +25,8 @@ export const LIMITS = {
   streamsPerConnection: 1_024,
   /** Streams beyond these that a connection may open before it is ended with GOAWAY. */
   refusedStreams: 1_024,
+  /** The same, of one whose client does not read: for each, the RST_STREAM is kept. */
+  refusedUnread: 64,
   /** Calls of all connections that have not ended; an answer that is not read belongs to one. */
   calls: 4_096,
   /**

@@ -1,12 +1,22 @@
 /** Taking in connections: counted, made fit for Node where they need it, and given to the server. */
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { Clock, Timer } from '../system/clock.ts';
 import { acceptConnection } from './authority/connection.ts';
 import type { OnRefusal } from './refusals.ts';
 import type { Connection, Traffic } from './traffic.ts';
 
 /** The part of libuv's handle that Node's HTTP/2 reads from, past the socket's own methods. */
-type ReadHandle = { readonly fd?: number; readStart?(): void; readStop?(): void };
+type ReadHandle = {
+  readonly fd?: number;
+  /** Bytes that the kernel has not taken yet. */
+  readonly writeQueueSize?: number;
+  readStart?(): void;
+  readStop?(): void;
+};
+
+/** When it is looked again whether a client has read what waits for it. */
+const UNREAD_MS = 10;
 
 /** Counts the connection and hands it to the server, or closes it where there are too many. */
 export function acceptCounted(
@@ -15,8 +25,10 @@ export function acceptCounted(
   {
     refused,
     lastDescriptors,
+    clock,
   }: {
     readonly refused: OnRefusal;
+    readonly clock: Clock;
     /** Of connections with this one or a higher one, libuv will soon close new ones without a word. */
     readonly lastDescriptors: number;
   },
@@ -26,6 +38,20 @@ export function acceptCounted(
   let stream: Duplex | undefined;
   /** Nothing reads it meanwhile. */
   let isWaiting = false;
+  let reading: Timer | undefined;
+  const isUnread = (): boolean =>
+    stream === socket
+      ? (handleOf(socket)?.writeQueueSize ?? 0) > 0
+      : (stream?.writableLength ?? 0) > 0;
+  const resume = (): void => {
+    reading?.cancel();
+    reading = undefined;
+    if (isWaiting || socket.destroyed) return;
+    // Node reads nothing of a client that does not read, and would keep whatever came in spite of that.
+    if (isUnread()) reading = clock.setTimer(UNREAD_MS, resume);
+    else if (stream === socket) handleOf(socket)?.readStart?.();
+    else (stream ?? socket).resume();
+  };
   const connection: Connection = {
     calls: 0,
     streams: 0,
@@ -35,16 +61,15 @@ export function acceptCounted(
     turn: -1,
     refused: 0,
     close: () => void socket.destroy(),
+    isUnread,
     pause() {
+      reading?.cancel();
+      reading = undefined;
       if (isWaiting) return;
       if (stream === socket) handleOf(socket)?.readStop?.();
       else (stream ?? socket).pause();
     },
-    resume() {
-      if (isWaiting || socket.destroyed) return;
-      if (stream === socket) handleOf(socket)?.readStart?.();
-      else (stream ?? socket).resume();
-    },
+    resume,
   };
   // Linux gives out the lowest that is free.
   if ((handleOf(socket)?.fd ?? 0) >= lastDescriptors) refused('descriptors');
@@ -54,7 +79,10 @@ export function acceptCounted(
     socket.destroy();
     return;
   }
-  socket.once('close', () => traffic.closed(connection));
+  socket.once('close', () => {
+    reading?.cancel();
+    traffic.closed(connection);
+  });
   acceptConnection(socket, (handed) => {
     isWaiting = true;
     // Nobody else listens for it yet; 'close' follows.

@@ -128,8 +128,10 @@ export function createGrpcServer({
     if (connection === undefined) return;
     traffic.frame(connection);
     guard(stream);
-    calls.open(stream, connection, fromMemory.has(headers[':path'] ?? ''));
-    if (connection.streams > LIMITS.streamsPerConnection) {
+    const call = calls.open(stream, connection, fromMemory.has(headers[':path'] ?? ''));
+    const isTooMany = connection.streams > LIMITS.streamsPerConnection;
+    if (isTooMany || (call.place === undefined && traffic.isFull())) {
+      if (!isTooMany) refused('calls');
       refuseStream(stream, connection);
       return;
     }
@@ -137,13 +139,14 @@ export function createGrpcServer({
   };
   subscribe(STREAM_CREATED, onCreated);
 
-  /** Of a client that does not keep to the limit that it was told: at once, for there may be thousands. */
+  /** At once and without words, which would be kept until they are read: there may be thousands. */
   const refuseStream = (stream: ServerHttp2Stream, connection: Connection): void => {
     const { session } = stream;
     stream.close(constants.NGHTTP2_REFUSED_STREAM);
     stream.destroy();
     connection.refused += 1;
-    if (connection.refused <= LIMITS.refusedStreams) return;
+    const most = connection.isUnread() ? LIMITS.refusedUnread : LIMITS.refusedStreams;
+    if (connection.refused <= most) return;
     refused('streams');
     session?.destroy(new Error('too many streams'), constants.NGHTTP2_ENHANCE_YOUR_CALM);
   };

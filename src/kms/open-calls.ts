@@ -20,6 +20,8 @@ export type OpenCall = {
   received: boolean;
   /** Its client has ended its side of the stream. */
   ended: boolean;
+  /** One side has reset the stream, and it closes soon: also where the client does not read. */
+  reset: boolean;
   /** What is kept for its message. */
   bytes: number;
 };
@@ -87,7 +89,7 @@ export function createOpenCalls({
     const call = calls.get(this);
     if (call === undefined) return;
     calls.delete(this);
-    traffic.streamClosed(call.connection, call.place);
+    traffic.streamClosed(call.connection, call.place, call.reset);
     traffic.freeBytes(call.connection, call.bytes);
   }
 
@@ -98,7 +100,7 @@ export function createOpenCalls({
         since: sweeps,
         place: traffic.streamOpened(connection, fromMemory),
         message: nothingCollected(),
-        ...{ begun: false, received: false, ended: false, bytes: 0 },
+        ...{ begun: false, received: false, ended: false, reset: false, bytes: 0 },
       };
       calls.set(stream, call);
       timer ??= clock.setTimer(SWEEP_MS, sweep);
@@ -109,9 +111,10 @@ export function createOpenCalls({
     ended(stream) {
       const call = calls.get(stream);
       if (call === undefined) return;
-      traffic.streamEnded(call.connection);
+      call.reset = stream.rstCode !== constants.NGHTTP2_NO_ERROR;
+      traffic.streamEnded(call.connection, call.reset);
       // Clearing it away is work too, and one connection that closes has hundreds of them.
-      if (stream.rstCode !== constants.NGHTTP2_NO_ERROR) traffic.frame(call.connection);
+      if (call.reset) traffic.frame(call.connection);
       if (call.begun || call.place === undefined) return;
       traffic.placeLeft(call.connection, call.place);
       call.place = undefined;

@@ -74,6 +74,8 @@ export function createKmsServer(
   const sockets = new Set<Socket>();
   /** Set when the end has begun: sends a client elsewhere. */
   let dismiss: ((session: Http2Session) => void) | undefined;
+  /** The end has taken as long as it may. */
+  let isOver = false;
 
   return {
     open() {
@@ -83,7 +85,12 @@ export function createKmsServer(
     accept(socket) {
       sockets.add(socket);
       socket.once('close', () => sockets.delete(socket));
-      acceptCounted(socket, traffic, { refused, lastDescriptors }, (stream, connection) => {
+      acceptCounted(socket, traffic, { refused, lastDescriptors, clock }, (stream, connection) => {
+        // Node reads in the next tick what is there of a new session, and throws if it was destroyed before.
+        if (isOver) {
+          stream.destroy();
+          return;
+        }
         const session = connect(stream, connection);
         // Its first call came after the end had begun.
         if (session !== undefined) dismiss?.(session);
@@ -92,9 +99,12 @@ export function createKmsServer(
     async drain(limitMs) {
       const limit = new AbortController();
       const timer = clock.setTimer(limitMs, () => {
+        isOver = true;
         limit.abort();
         // Not forceShutdown: without channelz grpc-js remembers no session to destroy.
         for (const session of sessions.keys()) session.destroy();
+        // A session that was to close waits for its client to read what was written, even if destroyed.
+        for (const socket of sockets) socket.destroy();
       });
       const leaving = new Set<Promise<void>>();
       const leave = async (session: Http2Session): Promise<void> => {
@@ -106,7 +116,7 @@ export function createKmsServer(
       };
       const begin = (session: Http2Session): void => {
         if (session.destroyed) return;
-        if (limit.signal.aborted) {
+        if (isOver) {
           session.destroy();
           return;
         }

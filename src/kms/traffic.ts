@@ -16,9 +16,11 @@ export type Connection = {
   /** Frames that JavaScript has handled in the turn of the event loop with this number. */
   frames: number;
   turn: number;
-  /** Streams beyond its limit that were reset. */
+  /** Streams that were reset for want of room since the last call that had a place. */
   refused: number;
   readonly close: () => void;
+  /** Whether what was written to it waits for its client to read. */
+  readonly isUnread: () => boolean;
   /** Reads nothing more from its client until `resume`. */
   readonly pause: () => void;
   readonly resume: () => void;
@@ -67,11 +69,13 @@ export type Traffic = {
    */
   streamOpened(connection: Connection, fromMemory?: boolean): Place | undefined;
   /** One side has reset the stream, or both have ended it: its client may open another. */
-  streamEnded(connection: Connection): void;
+  streamEnded(connection: Connection, wasReset?: boolean): void;
   /** Its client has reset a stream before anything was done for its call: another may have the place. */
   placeLeft(connection: Connection, place: Place): void;
   /** Nothing is kept for the stream any more; it has ended before. */
-  streamClosed(connection: Connection, place: Place | undefined): void;
+  streamClosed(connection: Connection, place: Place | undefined, wasReset?: boolean): void;
+  /** Whether a call without a place is to be reset at once: as many as may be refused in words are kept. */
+  isFull(): boolean;
   /** Counts bytes that are about to be kept; false where they may not be. */
   keepBytes(connection: Connection, bytes: number): boolean;
   freeBytes(connection: Connection, bytes: number): void;
@@ -112,6 +116,8 @@ export function createTraffic(
   let calls = 0;
   let healthChecks = 0;
   let streams = 0;
+  /** Of these, the ones that have been reset: they close in a turn or two. */
+  let closingStreams = 0;
   let bytes = 0;
   let turn = 0;
   /** Frames of this turn. */
@@ -125,6 +131,12 @@ export function createTraffic(
   let waiting = 0;
   const starts = new Map<Connection, (() => void)[]>();
 
+  /**
+   * So many streams may come. What is open stays for as long as its client likes, and keeps nobody else
+   * from being read: only those that are about to close are waited for.
+   */
+  const roomForStreams = (): number =>
+    Math.max(limits.calls + limits.endingStreams - streams, limits.endingStreams - closingStreams);
   const endTurnLater = (): void => {
     if (ending) return;
     ending = true;
@@ -161,7 +173,7 @@ export function createTraffic(
   const goOn = (): void => {
     ending = false;
     beginCalls();
-    let room = limits.calls + limits.endingStreams - streams;
+    let room = roomForStreams();
     // Those that sent little leave room for one other; each call that waits has been two frames, and is
     // more work than these.
     let expected = Math.min(frames, limits.framesPerTurn - 1) + 2 * waiting;
@@ -235,9 +247,10 @@ export function createTraffic(
     streamOpened(connection, fromMemory = false) {
       streams += 1;
       connection.streams += 1;
-      if (streams === limits.calls + limits.endingStreams) pauseAll();
+      if (roomForStreams() === 0) pauseAll();
       const place = freePlace(connection, fromMemory);
       if (place === undefined) return undefined;
+      connection.refused = 0;
       if (place === 'call') calls += 1;
       else {
         healthChecks += 1;
@@ -248,14 +261,19 @@ export function createTraffic(
       if (idle.delete(connection) || silent.delete(connection)) busy.add(connection);
       return place;
     },
-    streamEnded(connection) {
+    streamEnded(connection, wasReset = false) {
       connection.streams -= 1;
+      if (!wasReset) return;
+      closingStreams += 1;
+      if (roomForStreams() === 0) pauseAll();
     },
     placeLeft: leavePlace,
-    streamClosed(connection, place) {
+    streamClosed(connection, place, wasReset = false) {
       streams -= 1;
+      if (wasReset) closingStreams -= 1;
       if (place !== undefined) leavePlace(connection, place);
     },
+    isFull: () => streams > limits.calls + limits.reservedCalls + limits.endingStreams,
     keepBytes(connection, more) {
       const few = connection.bytes + more <= limits.reservedBytesPerConnection;
       const most = limits.messageBytesOfAll - (few ? 0 : limits.reservedBytes);

@@ -29,7 +29,12 @@ function connection(name = ''): Seen {
   };
   return {
     ...{ calls: 0, streams: 0, healthChecks: 0, bytes: 0, frames: 0, turn: -1, refused: 0, did },
-    ...{ close: note('closed'), pause: note('paused'), resume: note('resumed') },
+    ...{
+      close: note('closed'),
+      isUnread: () => false,
+      pause: note('paused'),
+      resume: note('resumed'),
+    },
   };
 }
 
@@ -261,6 +266,41 @@ describe('what waits for the next turn', () => {
     greedy.did.length = 0;
     go();
     assert.deepEqual(greedy.did, ['1resumed']);
+  });
+});
+
+describe('streams beyond all that may be open', () => {
+  /** As many as there may be, on one connection, after one that sends much. */
+  function setUp() {
+    const counted = traffic();
+    const [greedy, busy] = [connection('1'), connection('2')];
+    for (const one of [greedy, busy]) counted.opened(one);
+    for (let i = 0; i < LIMITS.calls + LIMITS.endingStreams; i += 1) counted.streamOpened(greedy);
+    for (let i = 0; i < LIMITS.framesPerTurn; i += 1) counted.frame(busy);
+    return { ...counted, greedy, busy };
+  }
+
+  it('keep nobody from being read for as long as their client leaves them open', () => {
+    const { busy, endTurn } = setUp();
+    endTurn();
+    assert.deepEqual(busy.did, ['2paused', '2resumed']);
+  });
+
+  it('keep those who send much from being read until what was reset has closed', () => {
+    const { greedy, busy, streamEnded, streamClosed, endTurn } = setUp();
+    for (let i = 0; i < LIMITS.endingStreams; i += 1) streamEnded(greedy, true);
+    endTurn();
+    assert.deepEqual(busy.did, ['2paused']);
+    streamClosed(greedy, undefined, true);
+    endTurn();
+    assert.deepEqual(busy.did, ['2paused', '2resumed']);
+  });
+
+  it('are refused without words', () => {
+    const { greedy, isFull, streamOpened } = setUp();
+    assert.equal(isFull(), false);
+    for (let i = 0; i <= LIMITS.reservedCalls; i += 1) streamOpened(greedy);
+    assert.equal(isFull(), true);
   });
 });
 
