@@ -20,6 +20,7 @@ import {
   SOCKET,
   SOCKET_UNIT,
   systemctl,
+  writeDropIn,
   writeInside,
 } from '../installation.ts';
 import { bootMachine, type Machine, machineTree, type Outcome } from '../nspawn.ts';
@@ -144,7 +145,6 @@ function act(manager: PackageManager, { action }: State): Promise<Outcome> {
 /** As a node on which the package never was, but for its user and groups. */
 async function reset({ machine, manager }: Node): Promise<void> {
   const script = `systemctl unmask --quiet ${SERVICE} || :
-systemctl service-watchdogs yes
 systemctl stop ${SOCKET_UNIT} ${SERVICE} || :
 systemctl reset-failed ${SOCKET_UNIT} ${SERVICE} || :
 systemctl disable --quiet ${SOCKET_UNIT} ${SERVICE} || :`;
@@ -196,9 +196,9 @@ async function bringUnit({ machine }: Node, { unit }: State): Promise<void> {
       await systemctl(machine, 'start', SOCKET_UNIT, SERVICE);
       return;
     case 'masked':
+      // A watchdog would end the process whose unit is masked: see docs/packages.md.
+      await writeDropIn(machine, ['WatchdogSec=0']);
       await systemctl(machine, 'start', SOCKET_UNIT, SERVICE);
-      // The watchdog ends a process whose unit is masked: see docs/packages.md.
-      await systemctl(machine, 'service-watchdogs', 'no');
       await systemctl(machine, 'mask', '--quiet', SERVICE);
       return;
     case 'socket':
