@@ -99,7 +99,7 @@ test-packages: test-machine dist/trousseau $(BINARIES) dist/packages/.made ## Ex
 .PHONY: test-field
 test-field: test-machine dist/trousseau $(BINARIES) dist/packages/.made ## Virtual machines, kubelet and k3s, an hour or two (needs root and Go)
 	$(NODE) scripts/test-machine.ts field
-	$(NODE) scripts/build-test-servers.ts vault-newest kube-apiserver etcd kubeadm kubectl kubelet k3s
+	$(NODE) scripts/build-test-servers.ts vault-newest kms-client-1.36 kube-apiserver etcd kubeadm kubectl kubelet k3s
 	$(NODE) scripts/test.ts field
 
 .PHONY: bench

@@ -14,9 +14,7 @@ import {
   MEMBER,
   property,
   SERVICE,
-  SOCKET,
   SOCKET_UNIT,
-  saysOfItself,
   systemctl,
   writeDropIn,
   writeInside,
@@ -25,8 +23,10 @@ import type { Identity } from '../package/nspawn.ts';
 import { commandsOf, typed } from '../package/offline-document.ts';
 import { inOwnNamespaces } from '../package/own-namespaces.ts';
 import { realRelease } from '../package/packages-built.ts';
+import { needBuilt } from '../package/servers-built.ts';
 import { CA, SECRET_ID, typeStep4 } from '../package/vault-of-node.ts';
 import { waitUntil } from '../servers/wait-until.ts';
+import { callOnce, layCalls } from './vm/kubernetes-calls.ts';
 import { nodeWithVault, prepareNodeWithVault, READY_MS, VERSION } from './vm/node-with-vault.ts';
 
 const PACKAGES = [
@@ -38,16 +38,17 @@ const PACKAGES = [
 ];
 const HANDOVER = '/var/lib/trousseau/announced-key.json';
 const SEALED = '/etc/trousseau/secret-id.cred';
-const CALLS = ['trousseau', 'bench', '--seconds', '2', '--concurrency', '4', '--socket', SOCKET];
 const SCRIPT = '/opt/greedy.pl';
 
 if (await inOwnNamespaces(import.meta.filename, prepare)) declare();
 
 function prepare(): void {
+  needBuilt(['kms-client-1.36']);
   prepareNodeWithVault({ packages: PACKAGES });
 }
 
 function lay(root: string): void {
+  layCalls(root);
   mkdirSync(join(root, 'srv'), { recursive: true });
   cpSync(realRelease(VERSION).folder, join(root, 'srv/trousseau'), { recursive: true });
 }
@@ -72,10 +73,7 @@ function declare(): void {
       const pid = await property(under.machine, SERVICE, 'MainPID');
       return (await under.machine.must(['cat', `/proc/${pid}/attr/current`])).trim();
     };
-    const calls = async (as?: Identity): Promise<void> => {
-      await saysOfItself(under.machine, /^ready/, READY_MS);
-      assert.match(await under.machine.must(CALLS, as), /decrypt {8}4 {2}through the plugin/);
-    };
+    const calls = (as?: Identity): Promise<void> => callOnce(under.machine, as);
 
     const unitText = (): Promise<string> =>
       under.machine.must(['cat', `/usr/lib/systemd/system/${SERVICE}`]);

@@ -24,8 +24,15 @@ export type VaultOfNode = {
   config(identity: string): string;
 };
 
-/** Over TLS, with a role for the plugin; `host` is how the node knows this machine's loopback. */
-export async function startVaultOfNode(dir: string, host = '127.0.0.1'): Promise<VaultOfNode> {
+/**
+ * Over TLS, with a role for the plugin; `host` is how the node knows this machine's loopback, and `requestTimeout` how
+ * long the plugin's requests may take, as the configuration writes it.
+ */
+export async function startVaultOfNode(
+  dir: string,
+  host = '127.0.0.1',
+  requestTimeout = '2s',
+): Promise<VaultOfNode> {
   const authority = await createAuthority(dir);
   const hosts = [...new Set(['127.0.0.1', host])];
   const pair = await authority.issue('vault', { commonName: 'vault', hosts });
@@ -42,6 +49,7 @@ providers:
     vault:
       addresses: ['https://${host}:${vault.port}']
       key: ${KEY}
+      requestTimeout: ${requestTimeout}
       tls: {caFile: ${CA}}
       auth:
         appRole: {${identity}}

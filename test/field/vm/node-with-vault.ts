@@ -19,6 +19,9 @@ export const VERSION = '3.1.0';
 /** Half a minute on an emulated processor of its own, many minutes where other programs want it too. */
 export const READY_MS = 1_800_000;
 
+/** An emulated processor that others use too takes longer than 2 s for one request over TLS. */
+const REQUEST_TIMEOUT = '1m';
+
 export type NodeWithVault = { readonly machine: VirtualMachine; readonly ofNode: VaultOfNode };
 
 /** Makes what takes a network, before there is none. */
@@ -35,7 +38,7 @@ export function nodeWithVault(options: Omit<VirtualMachineOptions, 'dir'>): Node
   let machine: VirtualMachine | undefined;
   let ofNode: VaultOfNode | undefined;
   before(async () => {
-    ofNode = await startVaultOfNode(dir, HOST);
+    ofNode = await startVaultOfNode(dir, HOST, REQUEST_TIMEOUT);
     machine = await bootVirtualMachine({
       ...options,
       dir,
