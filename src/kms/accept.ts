@@ -59,6 +59,7 @@ export function acceptCounted(
     bytes: 0,
     frames: 0,
     turn: -1,
+    resumed: -1,
     refused: 0,
     close: () => void socket.destroy(),
     isUnread,

@@ -16,6 +16,8 @@ export type Connection = {
   /** Frames that JavaScript has handled in the turn of the event loop with this number. */
   frames: number;
   turn: number;
+  /** The turn in which it was read again after a pause. */
+  resumed: number;
   /** Streams that were reset for want of room since the last call that had a place. */
   refused: number;
   readonly close: () => void;
@@ -111,6 +113,8 @@ export function createTraffic(
   const silent = new Set<Connection>();
   const idle = new Set<Connection>();
   const busy = new Set<Connection>();
+  /** All of them, and those that are not read, each in the order in which they were read last. */
+  const all = new Set<Connection>();
   const paused = new Set<Connection>();
   const count = (): number => silent.size + idle.size + busy.size;
   let calls = 0;
@@ -130,6 +134,11 @@ export function createTraffic(
   let begun = 0;
   let waiting = 0;
   const starts = new Map<Connection, (() => void)[]>();
+  /** Turns on end that were full of these: after those of all that one read may bring, another is read. */
+  let turnsOfCalls = 0;
+  const mostTurnsOfCalls = limits.streamsPerConnection / limits.callsPerTurn;
+  /** Whether connections that begin come before those that are paused: by turns. */
+  let beginsFirst = true;
 
   /**
    * So many streams may come. What is open stays for as long as its client likes, and keeps nobody else
@@ -177,35 +186,49 @@ export function createTraffic(
     // Those that sent little leave room for one other; each call that waits has been two frames, and is
     // more work than these.
     let expected = Math.min(frames, limits.framesPerTurn - 1) + 2 * waiting;
-    while (room > 0 && expected < limits.framesPerTurn) {
-      const next = beginnings.shift();
-      if (next === undefined) break;
-      expected += next.cost;
-      next.begin();
+    turnsOfCalls = expected < limits.framesPerTurn ? 0 : turnsOfCalls + 1;
+    if (turnsOfCalls > mostTurnsOfCalls) {
+      turnsOfCalls = 0;
+      expected = limits.framesPerTurn - 1;
     }
+    const beginConnections = (): void => {
+      while (room > 0 && expected < limits.framesPerTurn) {
+        const next = beginnings.shift();
+        if (next === undefined) break;
+        expected += next.cost;
+        beginsFirst = false;
+        next.begin();
+      }
+    };
+    const areFirst = beginsFirst;
+    if (areFirst) beginConnections();
     for (const connection of paused) {
       if (room > 0 && expected < limits.framesPerTurn) {
         room -= connection.frames;
         expected += connection.frames;
+        beginsFirst = true;
         resume(connection);
       } else {
         // Node reads on when it has written.
         connection.pause();
       }
     }
+    if (!areFirst) beginConnections();
     if (paused.size > 0 || beginnings.length > 0 || waiting > 0) endTurnLater();
   };
   const resume = (connection: Connection): void => {
     paused.delete(connection);
+    connection.resumed = turn;
     connection.resume();
   };
   /** What every connection sends would add to this turn, and to the streams that close after it. */
   const pauseAll = (): void => {
-    for (const some of [silent, idle, busy]) {
-      for (const connection of some) {
-        paused.add(connection);
-        connection.pause();
-      }
+    for (const connection of all) {
+      // It was read for a whole turn, and sent nothing: what it sent before does not count any more.
+      const wasQuiet = connection.resumed < turn && connection.turn < turn - 1;
+      if (wasQuiet && !paused.has(connection)) connection.frames = 0;
+      paused.add(connection);
+      connection.pause();
     }
     endTurnLater();
   };
@@ -231,6 +254,7 @@ export function createTraffic(
     opened(connection) {
       if (count() < limits.connections) {
         silent.add(connection);
+        all.add(connection);
         return 'counted';
       }
       const from = silent.size > 0 ? silent : idle;
@@ -238,11 +262,12 @@ export function createTraffic(
       if (longest === undefined) return 'refused';
       from.delete(longest);
       silent.add(connection);
+      all.add(connection);
       longest.close();
       return 'replaced';
     },
     closed(connection) {
-      for (const some of [silent, idle, busy, paused]) some.delete(connection);
+      for (const some of [silent, idle, busy, all, paused]) some.delete(connection);
     },
     streamOpened(connection, fromMemory = false) {
       streams += 1;
@@ -290,6 +315,7 @@ export function createTraffic(
       if (connection.turn !== turn) {
         connection.turn = turn;
         connection.frames = 0;
+        if (all.delete(connection)) all.add(connection);
       }
       connection.frames += 1;
       frames += 1;

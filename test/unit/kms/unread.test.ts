@@ -17,7 +17,7 @@ import {
   prefixed,
   type RawConnection,
 } from '../../fuzz/raw-connection.ts';
-import { frame, PING } from '../authority/http2-bytes.ts';
+import { frame, PING, WINDOW_UPDATE } from '../authority/http2-bytes.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 
 const STATUS = '/v2.KeyManagementService/Status';
@@ -42,6 +42,8 @@ async function serve(t: TestContext) {
     const connection = await openConnection(path);
     t.after(() => connection.socket.destroy());
     connection.socket.write(OPENING);
+    // Room for all answers: nothing renews it.
+    connection.socket.write(frame(WINDOW_UPDATE, 0, 0, Buffer.of(0x40, 0, 0, 0)));
     return connection;
   };
   return { kms, path, open };

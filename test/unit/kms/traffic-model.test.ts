@@ -1,0 +1,294 @@
+/** Traffic under an event loop that is a model: clients that send, turns that read them, and their end. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import {
+  type Connection,
+  createTraffic,
+  type Place,
+  type Traffic,
+} from '../../../src/kms/traffic.ts';
+import { LIMITS } from '../../../src/limits.ts';
+import { randomOf } from '../../robustness/schedule.ts';
+
+type Stream = {
+  readonly client: Client;
+  /** It is not answered. */
+  readonly isSlow: boolean;
+  place: Place | undefined;
+  begun: boolean;
+  /** Undefined until one side has reset it or both have ended it. */
+  reset: boolean | undefined;
+  bytes: number;
+};
+
+type Client = Connection & {
+  /** What is to be read of it: the streams that each read opens. */
+  readonly sent: number[];
+  readonly opened: Set<Stream>;
+  isReading: boolean;
+  isOpen: boolean;
+  /** The turn in which it was read last. */
+  readAt: number;
+};
+
+/** An event loop that reads from whoever has sent something, in the order in which it may be read. */
+function createLoop() {
+  const callbacks: (() => void)[] = [];
+  const traffic: Traffic = createTraffic(LIMITS, (callback) => void callbacks.push(callback));
+  /** In the order of libuv: one that is read again comes last. */
+  const watched = new Set<Client>();
+  const ended: Stream[] = [];
+  let turn = 0;
+
+  const connect = (): Client => {
+    const client: Client = {
+      ...{
+        calls: 0,
+        streams: 0,
+        healthChecks: 0,
+        bytes: 0,
+        frames: 0,
+        turn: -1,
+        resumed: -1,
+        refused: 0,
+      },
+      ...{ sent: [], opened: new Set(), isReading: true, isOpen: true, readAt: 0 },
+      close: () => close(client),
+      isUnread: () => false,
+      pause() {
+        client.isReading = false;
+        watched.delete(client);
+      },
+      resume() {
+        if (!client.isOpen) return;
+        client.isReading = true;
+        watched.add(client);
+      },
+    };
+    watched.add(client);
+    if (traffic.opened(client) === 'refused') client.isOpen = false;
+    return client;
+  };
+  const close = (client: Client): void => {
+    if (!client.isOpen) return;
+    client.isOpen = false;
+    watched.delete(client);
+    for (const stream of client.opened) end(stream, false);
+    traffic.closed(client);
+  };
+  const end = (stream: Stream, reset: boolean): void => {
+    if (stream.reset !== undefined) return;
+    stream.reset = reset;
+    traffic.streamEnded(stream.client, reset);
+    if (reset) traffic.frame(stream.client);
+    if (!stream.begun && stream.place !== undefined) {
+      traffic.placeLeft(stream.client, stream.place);
+      stream.place = undefined;
+    }
+    ended.push(stream);
+  };
+  const begin = (stream: Stream): void => {
+    if (stream.reset !== undefined) return;
+    stream.begun = true;
+    if (!stream.isSlow) end(stream, false);
+  };
+  const open = (client: Client, isSlow = false, bytes = 0): Stream => {
+    const isFromMemory = bytes === 0;
+    traffic.frame(client);
+    const place = traffic.streamOpened(client, isFromMemory);
+    const stream: Stream = { client, isSlow, place, begun: false, reset: undefined, bytes: 0 };
+    client.opened.add(stream);
+    if (place === undefined && traffic.isFull()) end(stream, true);
+    if (bytes > 0 && traffic.keepBytes(client, bytes)) stream.bytes = bytes;
+    if (traffic.mayBegin(client)) begin(stream);
+    else traffic.beginLater(client, () => begin(stream));
+    return stream;
+  };
+  const turnOver = (): void => {
+    turn += 1;
+    for (const client of [...watched]) {
+      if (!client.isReading || client.sent.length === 0) continue;
+      client.readAt = turn;
+      const calls = client.sent.shift() ?? 0;
+      for (let i = 0; i < calls; i += 1) open(client);
+    }
+    for (const stream of ended.splice(0)) {
+      stream.client.opened.delete(stream);
+      traffic.streamClosed(stream.client, stream.place, stream.reset);
+      traffic.freeBytes(stream.client, stream.bytes);
+    }
+    for (const callback of callbacks.splice(0)) callback();
+  };
+  return {
+    ...{ traffic, connect, close, open, end, turnOver },
+    now: () => turn,
+    /** Nothing is left for a later turn: an event loop would sleep. */
+    isIdle: () => callbacks.length === 0 && ended.length === 0,
+  };
+}
+
+/** Turns until the client has been read all that it has sent, while others go on. */
+function turnsUntil(loop: Loop, condition: () => boolean, others: () => void): number {
+  for (let turns = 0; turns < MOST_TURNS; turns += 1) {
+    if (condition()) return turns;
+    others();
+    loop.turnOver();
+  }
+  return Number.POSITIVE_INFINITY;
+}
+
+type Loop = ReturnType<typeof createLoop>;
+
+const MOST_TURNS = 2_000;
+const COUNT = 50;
+/** Of one read of a connection that sends little. */
+const LITTLE = LIMITS.reservedCallsPerConnection - 1;
+
+describe('connections of which each sends little without end', () => {
+  /** As many calls of each have begun and are not answered. */
+  function setUp(count: number, calls: number) {
+    const loop = createLoop();
+    const clients = Array.from({ length: count }, loop.connect);
+    for (const client of clients) for (let i = 0; i < calls; i += 1) loop.open(client, true);
+    for (let i = 0; i < 100; i += 1) loop.turnOver();
+    for (const client of clients) client.readAt = loop.now();
+    const send = (): void => {
+      for (const client of clients) if (client.sent.length === 0) client.sent.push(LITTLE);
+    };
+    return { loop, clients, send };
+  }
+  const perTurn = Math.floor(LIMITS.framesPerTurn / LITTLE);
+  /** Until one connection is read that sent much, or begins: two of the loop's turns are one of traffic. */
+  const apart = 2 * (1 + LIMITS.streamsPerConnection / LIMITS.callsPerTurn);
+  for (const [what, calls, withinTurns, muchWithin] of [
+    ['that are all answered', 0, 3 * (COUNT / perTurn), 10],
+    ['while one is not answered', 1, 3 * (COUNT / perTurn), 10],
+    // Each has as much to begin as a connection that sends much.
+    ['while more are not answered than few', 17, apart * (COUNT + 2), apart * (COUNT + 2)],
+  ] as const) {
+    it(`${what} are read by turns`, () => {
+      const { loop, clients, send } = setUp(COUNT, calls);
+      let longest = 0;
+      for (let i = 0; i < 1_000; i += 1) {
+        send();
+        loop.turnOver();
+        for (const { readAt } of clients) longest = Math.max(longest, loop.now() - readAt);
+      }
+      assert.ok(longest <= withinTurns, `${longest} turns`);
+    });
+
+    it(`${what} keep one that sends much from being read for few turns`, () => {
+      const { loop, send } = setUp(COUNT, calls);
+      const most = loop.connect();
+      most.sent.push(LIMITS.framesPerTurn, 1);
+      const turns = turnsUntil(loop, () => most.sent.length === 0, send);
+      assert.ok(turns <= muchWithin, `${turns} turns`);
+    });
+
+    it(`${what} keep a connection from its beginning for few turns`, () => {
+      const { loop, send } = setUp(COUNT, calls);
+      for (let i = 0; i < 100; i += 1) {
+        send();
+        loop.turnOver();
+      }
+      for (const bytes of [LIMITS.firstBytes, LIMITS.firstBytes + 1]) {
+        let hasBegun = false;
+        loop.traffic.begin(bytes, () => {
+          hasBegun = true;
+        });
+        const turns = turnsUntil(loop, () => hasBegun, send);
+        assert.ok(turns <= 2 * apart, `${turns} turns`);
+      }
+    });
+  }
+});
+
+describe('connections that begin without end', () => {
+  it('keep one that sends much from being read for few turns', () => {
+    const loop = createLoop();
+    const most = loop.connect();
+    most.sent.push(LIMITS.framesPerTurn, 1);
+    const turns = turnsUntil(
+      loop,
+      () => most.sent.length === 0,
+      () => loop.traffic.begin(LIMITS.firstBytes + 1, () => undefined),
+    );
+    assert.ok(turns < 10, `${turns} turns`);
+  });
+});
+
+describe('one call after many', () => {
+  it('is read as early as that of a connection that never sent many', () => {
+    const loop = createLoop();
+    const one = loop.connect();
+    one.sent.push(LIMITS.framesPerTurn);
+    for (let i = 0; i < 10; i += 1) loop.turnOver();
+    const others = Array.from({ length: 50 }, loop.connect);
+    const send = (): void => {
+      for (const { sent } of others) if (sent.length === 0) sent.push(LIMITS.framesPerTurn);
+    };
+    turnsUntil(loop, () => loop.now() > 100, send);
+    one.sent.push(1);
+    const turns = turnsUntil(loop, () => one.sent.length === 0, send);
+    assert.ok(turns <= 2, `${turns} turns`);
+  });
+});
+
+describe('whatever happens in any order', () => {
+  for (let seed = 1; seed <= 20; seed += 1) {
+    it(`nothing is counted of what has ended, and nothing runs without end: seed ${seed}`, () => {
+      const random = randomOf(seed);
+      const upTo = (most: number): number => Math.floor(random() * most);
+      const loop = createLoop();
+      const clients: Client[] = [];
+      const streams: Stream[] = [];
+      let beginning = 0;
+      const some = <T>(of: readonly T[]): T | undefined => of[upTo(of.length)];
+      const actions = [
+        () => clients.length < 40 && clients.push(loop.connect()),
+        () => some(clients)?.sent.push(upTo(4) === 0 ? upTo(1_500) : upTo(20)),
+        () => {
+          const client = some(clients);
+          if (client === undefined) return;
+          for (let i = upTo(40); i > 0; i -= 1) {
+            streams.push(loop.open(client, upTo(2) === 0, upTo(3) * upTo(LIMITS.messageBytes)));
+          }
+        },
+        () => {
+          for (let i = upTo(60); i > 0; i -= 1) {
+            const stream = some(streams);
+            if (stream !== undefined) loop.end(stream, upTo(2) === 0);
+          }
+        },
+        () => {
+          beginning += 1;
+          loop.traffic.begin(upTo(2 * LIMITS.firstBytes), () => {
+            beginning -= 1;
+          });
+        },
+        () => {
+          const client = clients.splice(upTo(clients.length), 1)[0];
+          if (upTo(10) === 0 && client !== undefined) loop.close(client);
+          else if (client !== undefined) clients.push(client);
+        },
+        loop.turnOver,
+      ];
+      for (let i = 0; i < 1_000; i += 1) some(actions)?.();
+      // What is sent is read, also while calls stay open.
+      const isRead = (): boolean => clients.every(({ sent }) => sent.length === 0);
+      const turns = turnsUntil(
+        loop,
+        () => isRead() && beginning === 0,
+        () => undefined,
+      );
+      assert.ok(turns < MOST_TURNS, `${turns} turns`);
+      for (const client of clients) loop.close(client);
+      const all = turnsUntil(loop, loop.isIdle, () => undefined);
+      assert.ok(all < 100, `${all} turns`);
+      assert.deepEqual(loop.traffic.open(), { connections: 0, calls: 0, streams: 0, bytes: 0 });
+      for (const { calls, streams, healthChecks, bytes } of clients) {
+        assert.deepEqual([calls, streams, healthChecks, bytes], [0, 0, 0, 0]);
+      }
+    });
+  }
+});
