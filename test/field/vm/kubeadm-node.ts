@@ -34,6 +34,19 @@ RestartSec=10
 [Install]
 WantedBy=multi-user.target
 `;
+/**
+ * Debian's, with systemd in charge of the control groups, as the kubelet below wants: where the two differ, sandboxes
+ * of pods are ended and made again and again.
+ */
+const CONTAINERD_CONFIG = `version = 2
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "/usr/lib/cni"
+conf_dir = "/etc/cni/net.d"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+SystemdCgroup = true
+`;
 const NODE_CONFIG = `apiVersion: kubeadm.k8s.io/v1beta4
 kind: ClusterConfiguration
 kubernetesVersion: v1.36.3
@@ -70,6 +83,7 @@ export function layKubernetes(root: string): void {
     chmodSync(join(root, 'usr/bin', name), 0o755);
   }
   writeFileSync(join(root, 'etc/systemd/system/kubelet.service'), KUBELET_UNIT);
+  writeFileSync(join(root, 'etc/containerd/config.toml'), CONTAINERD_CONFIG);
   writeFileSync(join(root, 'root/node.yaml'), NODE_CONFIG);
   mkdirSync(join(root, IMAGES));
   const busybox = { program: join(root, 'bin/busybox'), as: 'busybox' };
