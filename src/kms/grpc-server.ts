@@ -16,7 +16,13 @@ import { LIMITS } from '../limits.ts';
 import type { Clock } from '../system/clock.ts';
 import { keptBytesOf, neededOf } from './call-headers.ts';
 import { createGrpcInternals } from './grpc-internals.ts';
-import { createStreamGuard, failedStream, type OnFailure, refuse } from './guarded-stream.ts';
+import {
+  createStreamGuard,
+  failedStream,
+  type OnFailure,
+  refuse,
+  resetStream,
+} from './guarded-stream.ts';
 import { collect } from './one-message.ts';
 import { createOpenCalls } from './open-calls.ts';
 import type { OnRefusal } from './refusals.ts';
@@ -87,7 +93,7 @@ export function createGrpcServer({
       // A message too many; the rest of one that was refused is ignored.
       if (call.message.buffer === undefined && call.bytes > 0) {
         refused('pieces');
-        this.close(constants.NGHTTP2_PROTOCOL_ERROR);
+        resetStream(this, constants.NGHTTP2_PROTOCOL_ERROR);
       }
       return true;
     }
@@ -113,7 +119,7 @@ export function createGrpcServer({
         return true;
       case 'abuse':
         refused('pieces');
-        this.close(constants.NGHTTP2_PROTOCOL_ERROR);
+        resetStream(this, constants.NGHTTP2_PROTOCOL_ERROR);
         return true;
     }
   }
@@ -142,8 +148,7 @@ export function createGrpcServer({
   /** At once and without words, which would be kept until they are read: there may be thousands. */
   const refuseStream = (stream: ServerHttp2Stream, connection: Connection): void => {
     const { session } = stream;
-    stream.close(constants.NGHTTP2_REFUSED_STREAM);
-    stream.destroy();
+    resetStream(stream, constants.NGHTTP2_REFUSED_STREAM);
     connection.refused += 1;
     const most = connection.isUnread() ? LIMITS.refusedUnread : LIMITS.refusedStreams;
     if (connection.refused <= most) return;
@@ -165,9 +170,7 @@ export function createGrpcServer({
     call.begun = true;
     const encoding = headers['grpc-encoding'];
     if (keptBytesOf(headers) > LIMITS.keptHeaderBytes) {
-      stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
-      // Also where its client does not read: Node keeps the authority of a stream.
-      stream.destroy();
+      resetStream(stream, constants.NGHTTP2_ENHANCE_YOUR_CALM);
     } else if (call.place === undefined) {
       refused('calls');
       refuse(stream, status.RESOURCE_EXHAUSTED, 'too many calls wait for an answer');

@@ -74,9 +74,18 @@ function ignore(): undefined {
   return undefined;
 }
 
+/**
+ * Resets a stream, and keeps nothing of it: also where its client does not read, for which Node would
+ * wait until the RST_STREAM is sent.
+ */
+export function resetStream(stream: ServerHttp2Stream, code: number): void {
+  stream.close(code);
+  stream.destroy();
+}
+
 /** Resets a stream that could not be answered. */
 export function failedStream(stream: ServerHttp2Stream, error: unknown, failed: OnFailure): void {
-  stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+  resetStream(stream, constants.NGHTTP2_INTERNAL_ERROR);
   failed(error);
 }
 

@@ -2,6 +2,7 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import { LIMITS } from '../limits.ts';
 import type { Clock, Timer } from '../system/clock.ts';
+import { resetStream } from './guarded-stream.ts';
 import { type Collected, nothingCollected } from './one-message.ts';
 import type { OnRefusal } from './refusals.ts';
 import type { Connection, Place, Traffic } from './traffic.ts';
@@ -72,7 +73,7 @@ export function createOpenCalls({
       stream.destroy();
     } else if (!call.received && age > MESSAGE_SWEEPS && !traffic.isPaused(call.connection)) {
       refused('late');
-      stream.close(constants.NGHTTP2_CANCEL);
+      resetStream(stream, constants.NGHTTP2_CANCEL);
     } else if (age <= CALL_SWEEPS) {
       return;
     } else if (call.ended || stream.closed) {
@@ -81,7 +82,7 @@ export function createOpenCalls({
       stream.session?.destroy();
     } else {
       refused('unended');
-      stream.close(constants.NGHTTP2_CANCEL);
+      resetStream(stream, constants.NGHTTP2_CANCEL);
     }
   };
 

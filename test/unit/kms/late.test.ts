@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { keyId } from '../../../src/keyring/key-id.ts';
@@ -15,7 +15,7 @@ import {
   openConnection,
   prefixed,
 } from '../../fuzz/raw-connection.ts';
-import { DATA, frame, PREFACE, SETTINGS } from '../authority/http2-bytes.ts';
+import { DATA, frame, PING, PREFACE, SETTINGS } from '../authority/http2-bytes.ts';
 import { createDrivenClock } from '../driven-clock.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 
@@ -27,6 +27,14 @@ const WHOLE = prefixed(Buffer.alloc(0));
 const NO_WINDOW = frame(SETTINGS, 0, 0, Buffer.from([0, 4, 0, 0, 0, 0]));
 /** Ages are counted in turns of a timer, of which one has begun. */
 const SWEEP_MS = 5_000;
+const CALLS = 10;
+/** No more than Node takes for a flood. */
+const PINGS = Buffer.concat(Array(500).fill(frame(PING, 0, 0, Buffer.alloc(8))));
+
+/** Not even what the socket itself would read ahead. */
+function stopReading(socket: Socket): void {
+  (socket as unknown as { readonly _handle: { readStop(): void } })._handle.readStop();
+}
 
 /** A server of Status alone, whose clock the test moves. */
 async function serve(t: TestContext) {
@@ -60,7 +68,7 @@ async function serve(t: TestContext) {
     t.after(() => connection.socket.destroy());
     return { connection, headers, answered };
   };
-  return { clock, lines, connectWith };
+  return { clock, kms, lines, connectWith };
 }
 
 describe('a call', () => {
@@ -86,6 +94,43 @@ describe('a call', () => {
       assert.equal(connection.ends.get(3), CANCELLED);
       await answered(9);
       assert.match(lines.join(''), /their message did not come in time/);
+    });
+  }
+
+  for (const [what, data, withinMs] of [
+    ['of whose message nothing has come', Buffer.alloc(0), LIMITS.messageMs],
+    ['whose client does not end its request', WHOLE, LIMITS.callMs],
+  ] as const) {
+    it(`${what} has no place any more after its time, also where its client does not read`, {
+      timeout: 60_000,
+    }, async (t) => {
+      const { clock, kms, connectWith } = await serve(t);
+      const reader = await connectWith(OPENING);
+      const { connection, headers, answered } = await connectWith(OPENING);
+      await answered(1);
+      connection.socket.write(
+        Buffer.concat(
+          Array.from({ length: CALLS }, (_, i) => [
+            headers.headers(2 * i + 3, STATUS, { 'grpc-timeout': '20m' }),
+            ...(data.length === 0 ? [] : [frame(DATA, 0, 2 * i + 3, data)]),
+          ]).flat(),
+        ),
+      );
+      let stream = 1;
+      const goOn = (): Promise<void> => {
+        stream += 2;
+        return reader.answered(stream);
+      };
+      while (kms.open().calls < CALLS) await goOn();
+      stopReading(connection.socket);
+      // Until the server reads no more of it: it answers each of them.
+      while (connection.socket.writableLength === 0) {
+        connection.socket.write(PINGS);
+        for (let i = 0; i < 3; i += 1) await goOn();
+      }
+      await clock.advance(withinMs + 2 * SWEEP_MS);
+      await goOn();
+      assert.equal(kms.open().calls, 0);
     });
   }
 
