@@ -108,7 +108,7 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
   },
   {
     name: 'calls of one',
-    of: ['callsPerConnection', 'streamsPerConnection', 'refusedStreams'],
+    of: ['callsPerConnection', 'streamsPerConnection', 'refusedStreams', 'refusedUnread'],
     counted: 'calls of one connection that have not ended',
     bound: number(LIMITS.callsPerConnection),
     beyond: `a client waits, as SETTINGS say; of one that does not, streams beyond ${number(LIMITS.streamsPerConnection)} are reset with REFUSED_STREAM, and the connection is ended with GOAWAY, ENHANCE_YOUR_CALM, after ${number(LIMITS.refusedStreams)} of them, or ${LIMITS.refusedUnread} where its client does not read`,

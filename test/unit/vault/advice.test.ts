@@ -38,7 +38,7 @@ const TABLE: readonly (readonly [string, Facts, string, RegExp])[] = [
   [
     'a used wrapping token',
     { ...LOGIN, step: 'unwrap', words: 'wrapping token is not valid or does not exist' },
-    'a wrapping token that works no more',
+    'a wrapping token that does not work any more',
     /\/etc\/secret-id has expired or was used before.*look for theft/,
   ],
   [

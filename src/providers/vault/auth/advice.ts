@@ -54,7 +54,7 @@ const login =
 
 export const ADVICE: readonly AdviceLine[] = [
   {
-    situation: 'a wrapping token that works no more',
+    situation: 'a wrapping token that does not work any more',
     when: ({ step }) => step === 'unwrap',
     advice: ({ credential }) =>
       `the wrapping token in ${credential.place} has expired or was used before. It works once, so after a restart a new one has to be written to the file. If this plugin has not used it, somebody else has the secret id: revoke it and look for theft`,
