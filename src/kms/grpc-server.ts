@@ -177,6 +177,9 @@ export function createGrpcServer({
     } else if (encoding !== undefined && encoding !== 'identity') {
       refused('encoding');
       refuse(stream, status.UNIMPLEMENTED, NOT_COMPRESSED);
+    } else if (stream.readableEnded) {
+      // It waited for its turn, and 'end' is over, for which grpc-js would wait.
+      refuse(stream, status.UNIMPLEMENTED, 'the call ended without a whole message');
     } else {
       try {
         handle(stream, neededOf(headers));

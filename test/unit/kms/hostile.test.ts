@@ -294,3 +294,27 @@ it('as many calls as kube-apiserver has at most, cancelled at once, leave places
   await one.until(() => next.every((stream) => one.ends.has(stream)));
   assert.deepEqual([...new Set(next.map((stream) => one.ends.get(stream)))], ['grpc-status 0']);
 });
+
+describe('calls that end without a whole message', () => {
+  for (const [what, data] of [
+    ['nothing', Buffer.alloc(0)],
+    ['a part of its prefix', prefixed(Buffer.alloc(0)).subarray(0, 3)],
+    ['a part', prefixed(Buffer.alloc(9)).subarray(0, 9)],
+  ] as const) {
+    it(`of which ${what} has come are all answered, also those that wait for a turn`, {
+      timeout: 30_000,
+    }, async (t) => {
+      const { socket } = await serveKms(t);
+      const connection = await openConnection(socket);
+      t.after(() => connection.socket.destroy());
+      const headers = createHeaderWriter();
+      const streams = Array.from({ length: 3 * LIMITS.callsPerTurn }, (_, i) => 2 * i + 1);
+      const calls = streams.map((stream) =>
+        Buffer.concat([headers.headers(stream, ENCRYPT), lastData(stream, data)]),
+      );
+      connection.socket.write(Buffer.concat([OPENING, ...calls]));
+      await connection.until(() => streams.every((stream) => connection.ends.has(stream)));
+      assert.deepEqual([...new Set(connection.ends.values())], ['grpc-status 12']);
+    });
+  }
+});
