@@ -113,7 +113,7 @@ export function createTraffic(
   const silent = new Set<Connection>();
   const idle = new Set<Connection>();
   const busy = new Set<Connection>();
-  /** All of them, and those that are not read, each in the order in which they were read last. */
+  /** All of them in the order in which they were read last, and those that are not read. */
   const all = new Set<Connection>();
   const paused = new Set<Connection>();
   const count = (): number => silent.size + idle.size + busy.size;
@@ -137,8 +137,12 @@ export function createTraffic(
   /** Turns on end that were full of these: after those of all that one read may bring, another is read. */
   let turnsOfCalls = 0;
   const mostTurnsOfCalls = limits.streamsPerConnection / limits.callsPerTurn;
+  /** Frames of a connection that was quiet; one with fewer is read before all others. */
+  const few = limits.reservedCallsPerConnection;
   /** Whether connections that begin come before those that are paused: by turns. */
   let beginsFirst = true;
+  /** The same, of those that were quiet and those that were not. */
+  let quietFirst = false;
 
   /**
    * So many streams may come. What is open stays for as long as its client likes, and keeps nobody else
@@ -173,10 +177,13 @@ export function createTraffic(
     begun = 0;
     pauseAt = limits.framesPerTurn;
     for (const connection of paused) {
-      if (connection.frames < limits.reservedCallsPerConnection) resume(connection);
+      if (connection.frames < few) resume(connection);
     }
     if (paused.size > 0 || beginnings.length > 0 || waiting > 0) nextTurn(goOn);
     else ending = false;
+  };
+  const readQuiet = (): void => {
+    for (const connection of paused) if (connection.frames === few) resume(connection);
   };
   /** Begins what waits, and reads on from others where there is room for what may come. */
   const goOn = (): void => {
@@ -191,6 +198,7 @@ export function createTraffic(
       turnsOfCalls = 0;
       expected = limits.framesPerTurn - 1;
     }
+    const isFull = room <= 0 || expected >= limits.framesPerTurn;
     const beginConnections = (): void => {
       while (room > 0 && expected < limits.framesPerTurn) {
         const next = beginnings.shift();
@@ -200,20 +208,24 @@ export function createTraffic(
         next.begin();
       }
     };
+    // What is read first may be all that is: each comes first in every other turn.
+    quietFirst = !quietFirst;
+    if (quietFirst && !isFull) readQuiet();
     const areFirst = beginsFirst;
     if (areFirst) beginConnections();
-    for (const connection of paused) {
+    for (const connection of all) {
+      if (connection.frames === few || !paused.has(connection)) continue;
       if (room > 0 && expected < limits.framesPerTurn) {
         room -= connection.frames;
         expected += connection.frames;
         beginsFirst = true;
         resume(connection);
-      } else {
-        // Node reads on when it has written.
-        connection.pause();
       }
     }
     if (!areFirst) beginConnections();
+    if (!quietFirst && !isFull) readQuiet();
+    // Node reads on when it has written.
+    for (const connection of paused) connection.pause();
     if (paused.size > 0 || beginnings.length > 0 || waiting > 0) endTurnLater();
   };
   const resume = (connection: Connection): void => {
@@ -224,9 +236,9 @@ export function createTraffic(
   /** What every connection sends would add to this turn, and to the streams that close after it. */
   const pauseAll = (): void => {
     for (const connection of all) {
-      // It was read for a whole turn, and sent nothing: what it sent before does not count any more.
+      // It was read for a whole turn, and sent nothing: it waits no more for those that send much now.
       const wasQuiet = connection.resumed < turn && connection.turn < turn - 1;
-      if (wasQuiet && !paused.has(connection)) connection.frames = 0;
+      if (wasQuiet && !paused.has(connection)) connection.frames = Math.min(connection.frames, few);
       paused.add(connection);
       connection.pause();
     }

@@ -164,7 +164,7 @@ describe('connections of which each sends little without end', () => {
     ['that are all answered', 0, 3 * (COUNT / perTurn), 10],
     ['while one is not answered', 1, 3 * (COUNT / perTurn), 10],
     // Each has as much to begin as a connection that sends much.
-    ['while more are not answered than few', 17, apart * (COUNT + 2), apart * (COUNT + 2)],
+    ['while more are not answered than few', 17, apart * (COUNT + 5), apart * (COUNT + 5)],
   ] as const) {
     it(`${what} are read by turns`, () => {
       const { loop, clients, send } = setUp(COUNT, calls);
@@ -218,20 +218,70 @@ describe('connections that begin without end', () => {
 });
 
 describe('one call after many', () => {
-  it('is read as early as that of a connection that never sent many', () => {
+  // Calls that wait fill turns, and refused ones fill none.
+  for (const calls of [1, LIMITS.framesPerTurn / 2, LIMITS.framesPerTurn, 1_000]) {
+    for (const slow of [0, 1]) {
+      it(`does not wait for each of those that have ${calls} and ${slow} that is slow`, () => {
+        const loop = createLoop();
+        const one = loop.connect();
+        one.sent.push(LIMITS.framesPerTurn);
+        for (let i = 0; i < 10; i += 1) loop.turnOver();
+        const others = Array.from({ length: COUNT }, loop.connect);
+        for (const other of others) if (slow > 0) loop.open(other, true);
+        const send = (): void => {
+          for (const { sent } of others) if (sent.length === 0) sent.push(calls);
+        };
+        turnsUntil(loop, () => loop.now() > 100, send);
+        one.sent.push(1);
+        const turns = turnsUntil(loop, () => one.sent.length === 0, send);
+        assert.ok(turns <= 40, `${turns} turns`);
+      });
+    }
+  }
+});
+
+describe('a connection that sends much', () => {
+  it('is read among many that send as much now and then', () => {
     const loop = createLoop();
     const one = loop.connect();
-    one.sent.push(LIMITS.framesPerTurn);
-    for (let i = 0; i < 10; i += 1) loop.turnOver();
-    const others = Array.from({ length: 50 }, loop.connect);
-    const send = (): void => {
-      for (const { sent } of others) if (sent.length === 0) sent.push(LIMITS.framesPerTurn);
-    };
-    turnsUntil(loop, () => loop.now() > 100, send);
-    one.sent.push(1);
-    const turns = turnsUntil(loop, () => one.sent.length === 0, send);
-    assert.ok(turns <= 2, `${turns} turns`);
+    const others = Array.from({ length: COUNT }, loop.connect);
+    let longest = 0;
+    for (let i = 0; i < 3_000; i += 1) {
+      const other = others[i % COUNT];
+      if (other?.sent.length === 0) other.sent.push(LIMITS.framesPerTurn / 2);
+      if (one.sent.length === 0) one.sent.push(LIMITS.framesPerTurn / 2);
+      loop.turnOver();
+      longest = Math.max(longest, loop.now() - one.readAt);
+    }
+    assert.ok(longest <= 4 * COUNT, `${longest} turns`);
   });
+});
+
+describe('a connection that sends little now and then', () => {
+  for (const apart of [3, 30, 100]) {
+    it(`does not wait for those of which each sends much every ${apart} turns`, () => {
+      const loop = createLoop();
+      const one = loop.connect();
+      const others = Array.from({ length: COUNT }, loop.connect);
+      const read = (): number => others.filter(({ sent }) => sent.length === 0).length;
+      let waited = 0;
+      let asked = 0;
+      for (let i = 0; i < 1_500; i += 1) {
+        if (i % apart === 0) {
+          for (const { sent } of others) if (sent.length === 0) sent.push(LIMITS.framesPerTurn / 2);
+        }
+        if (i % 7 === 0 && one.sent.length === 0) {
+          one.sent.push(1);
+          asked += 1;
+        }
+        const before = read();
+        loop.turnOver();
+        if (one.sent.length > 0) waited += read() - before;
+      }
+      // All of them have to be known first.
+      assert.ok(waited < COUNT + asked, `for ${waited} reads with ${asked} calls`);
+    });
+  }
 });
 
 describe('whatever happens in any order', () => {
