@@ -134,9 +134,6 @@ export function createTraffic(
   let begun = 0;
   let waiting = 0;
   const starts = new Map<Connection, (() => void)[]>();
-  /** Turns on end that were full of these: after those of all that one read may bring, another is read. */
-  let turnsOfCalls = 0;
-  const mostTurnsOfCalls = limits.streamsPerConnection / limits.callsPerTurn;
   /** Frames of a connection that was quiet; one with fewer is read before all others. */
   const few = limits.reservedCallsPerConnection;
   /** Whether connections that begin come before those that are paused: by turns. */
@@ -193,11 +190,6 @@ export function createTraffic(
     // Those that sent little leave room for one other; each call that waits has been two frames, and is
     // more work than these.
     let expected = Math.min(frames, limits.framesPerTurn - 1) + 2 * waiting;
-    turnsOfCalls = expected < limits.framesPerTurn ? 0 : turnsOfCalls + 1;
-    if (turnsOfCalls > mostTurnsOfCalls) {
-      turnsOfCalls = 0;
-      expected = limits.framesPerTurn - 1;
-    }
     const isFull = room <= 0 || expected >= limits.framesPerTurn;
     const beginConnections = (): void => {
       while (room > 0 && expected < limits.framesPerTurn) {
