@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import type { Clock, Timer } from '../system/clock.ts';
 import { acceptConnection } from './authority/connection.ts';
 import type { OnRefusal } from './refusals.ts';
-import type { Connection, Traffic } from './traffic.ts';
+import { type Connection, nothingCounted, type Traffic } from './traffic.ts';
 
 /** The part of libuv's handle that Node's HTTP/2 reads from, past the socket's own methods. */
 type ReadHandle = {
@@ -53,14 +53,7 @@ export function acceptCounted(
     else (stream ?? socket).resume();
   };
   const connection: Connection = {
-    calls: 0,
-    streams: 0,
-    healthChecks: 0,
-    bytes: 0,
-    frames: 0,
-    turn: -1,
-    resumed: -1,
-    refused: 0,
+    ...nothingCounted(),
     close: () => void socket.destroy(),
     isUnread,
     pause() {

@@ -28,6 +28,23 @@ export type Connection = {
   readonly resume: () => void;
 };
 
+/** What is counted of a connection. */
+export type Counted = Omit<Connection, 'close' | 'isUnread' | 'pause' | 'resume'>;
+
+/** The counts of a new connection. */
+export function nothingCounted(): Counted {
+  return {
+    calls: 0,
+    healthChecks: 0,
+    streams: 0,
+    bytes: 0,
+    frames: 0,
+    turn: -1,
+    resumed: -1,
+    refused: 0,
+  };
+}
+
 export type TrafficLimits = {
   readonly connections: number;
   readonly calls: number;

@@ -37,37 +37,43 @@ const minute: Change = ({ clock }) => clock.advance(MINUTE);
 
 describe('a keyring that takes the place of another', () => {
   type Row = readonly [string, boolean, Change, Change, { read: string; seed: string }];
+  const ofEither = [true, false].flatMap((sameProviders): readonly Row[] => {
+    const providers = sameProviders ? 'the same providers' : 'other providers';
+    return [
+      [
+        `has no source of another key than the one that it announces, of ${providers}`,
+        sameProviders,
+        async ({ provider }) => provider.rotate(2_000),
+        nothing,
+        { read: 'ok', seed: 'unavailable' },
+      ],
+      [
+        `has nothing that policy rules out meanwhile, of ${providers}`,
+        sameProviders,
+        async ({ provider }) => {
+          provider.rotate(2_000);
+          provider.minDecryptionVersion = 2;
+        },
+        nothing,
+        NOTHING,
+      ],
+      [
+        `has nothing where the one before was refused, of ${providers}`,
+        sameProviders,
+        async (setup) => {
+          setup.provider.failing.all = 'denied';
+          await minute(setup);
+          delete setup.provider.failing.all;
+        },
+        nothing,
+        NOTHING,
+      ],
+    ];
+  });
   const rows: readonly Row[] = [
+    ...ofEither,
     ['has all of it where its providers are the same', true, nothing, nothing, ALL],
     ['has its own providers decrypt it where they are others', false, nothing, nothing, ALL],
-    [
-      'has no source of another key than the one that it announces, of whatever providers',
-      false,
-      async ({ provider }) => provider.rotate(2_000),
-      nothing,
-      { read: 'ok', seed: 'unavailable' },
-    ],
-    [
-      'has nothing that policy rules out meanwhile, of whatever providers',
-      false,
-      async ({ provider }) => {
-        provider.rotate(2_000);
-        provider.minDecryptionVersion = 2;
-      },
-      nothing,
-      NOTHING,
-    ],
-    [
-      'has nothing where the one before was refused, whatever its providers were',
-      false,
-      async (setup) => {
-        setup.provider.failing.all = 'denied';
-        await minute(setup);
-        delete setup.provider.failing.all;
-      },
-      nothing,
-      NOTHING,
-    ],
     [
       'has nothing that its own providers do not decrypt',
       false,
@@ -75,34 +81,6 @@ describe('a keyring that takes the place of another', () => {
       async ({ provider }) => {
         provider.failing.decrypt = 'unavailable';
       },
-      NOTHING,
-    ],
-    [
-      'has no source of another key than the one that it announces',
-      true,
-      async ({ provider }) => provider.rotate(2_000),
-      nothing,
-      { read: 'ok', seed: 'unavailable' },
-    ],
-    [
-      'has nothing that policy rules out meanwhile',
-      true,
-      async ({ provider }) => {
-        provider.rotate(2_000);
-        provider.minDecryptionVersion = 2;
-      },
-      nothing,
-      NOTHING,
-    ],
-    [
-      'has nothing where the one before was refused',
-      true,
-      async (setup) => {
-        setup.provider.failing.all = 'denied';
-        await minute(setup);
-        delete setup.provider.failing.all;
-      },
-      nothing,
       NOTHING,
     ],
     [

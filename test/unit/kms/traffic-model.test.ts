@@ -4,6 +4,7 @@ import { describe, it } from 'node:test';
 import {
   type Connection,
   createTraffic,
+  nothingCounted,
   type Place,
   type Traffic,
 } from '../../../src/kms/traffic.ts';
@@ -42,16 +43,7 @@ function createLoop() {
 
   const connect = (): Client => {
     const client: Client = {
-      ...{
-        calls: 0,
-        streams: 0,
-        healthChecks: 0,
-        bytes: 0,
-        frames: 0,
-        turn: -1,
-        resumed: -1,
-        refused: 0,
-      },
+      ...nothingCounted(),
       ...{ sent: [], opened: new Set(), isReading: true, isOpen: true, readAt: 0 },
       close: () => close(client),
       isUnread: () => false,

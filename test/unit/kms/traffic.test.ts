@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type Connection, createTraffic, type TrafficLimits } from '../../../src/kms/traffic.ts';
+import {
+  type Connection,
+  createTraffic,
+  nothingCounted,
+  type TrafficLimits,
+} from '../../../src/kms/traffic.ts';
 
 const LIMITS: TrafficLimits = {
   connections: 3,
@@ -28,17 +33,8 @@ function connection(name = ''): Seen {
     if (did.at(-1) !== `${name}${what}`) did.push(`${name}${what}`);
   };
   return {
-    ...{
-      calls: 0,
-      streams: 0,
-      healthChecks: 0,
-      bytes: 0,
-      frames: 0,
-      turn: -1,
-      resumed: -1,
-      refused: 0,
-      did,
-    },
+    ...nothingCounted(),
+    did,
     ...{
       close: note('closed'),
       isUnread: () => false,
