@@ -99,10 +99,11 @@ export type Traffic = {
   keepBytes(connection: Connection, bytes: number): boolean;
   freeBytes(connection: Connection, bytes: number): void;
   /**
-   * Counts a frame that JavaScript handles, or a stream that it clears away. Where those of a turn of the event loop have been handled,
-   * nothing more is read in it. The next one reads from each connection that sent little, and of those
-   * that sent much as many as are expected to fill the turn, the one that was not read for the longest
-   * first: a call waits for one read of another connection, not for one of each.
+   * Counts a frame that JavaScript handles, or a stream that it clears away. Where those of a turn of
+   * the event loop have been handled, nothing more is read in it. The next one reads from each connection
+   * that sent little, and of those that sent much as many as are expected to fill the turn, the one that
+   * was not read for the longest first: a call waits for one read of another connection, not for one of
+   * each.
    */
   frame(connection: Connection): void;
   /** Whether nothing is read of it at present: what it sends comes late, and not by its fault. */
