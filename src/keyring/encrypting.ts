@@ -163,6 +163,7 @@ export function createEncrypting(options: EncryptingOptions): Encrypting {
         if (!outcome.ok)
           outcome = await again(outcome, key.value, plaintext, purpose, signal, tried);
       } else outcome = key;
+      if (!outcome.ok) outcome = notOfCaller(outcome);
       // What fails on a keyring that was replaced is asked of the next one.
       if (!outcome.ok && purpose !== 'sample' && !options.abandoned()) {
         if (signal.cancelled === true) options.failures.sawCancelled();
@@ -188,6 +189,15 @@ function keyFor(
   const { instead } = now;
   const serves = purpose === 'ping' || (purpose === 'dek' && instead.how === 'behind');
   return serves ? succeed(instead.key) : { ok: false, error: now.why };
+}
+
+/**
+ * Its plaintext was checked before: whatever a provider finds invalid of it, or of its own fresh
+ * ciphertext, is no fault of the caller.
+ */
+function notOfCaller(failed: Failed): Failed {
+  const { error } = failed;
+  return error.kind === 'invalid' ? { ok: false, error: { ...error, kind: 'denied' } } : failed;
 }
 
 function isStored(purpose: Purpose): boolean {

@@ -225,6 +225,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
       await options.announcing?.(key, sample);
     },
     earlier,
+    sample: () => sample,
     reads: (ciphertext, signal) => operations.decrypt(ciphertext, 'ordinary', signal),
     report,
     triedOut(tried, ms) {

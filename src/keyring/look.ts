@@ -3,12 +3,19 @@
  * whether it works. docs/decisions/0014-lost-keys.md
  */
 import { fail, type Result, succeed } from '../providers/errors.ts';
-import type { Provider } from '../providers/provider.ts';
+import type { KeyDescription, Provider } from '../providers/provider.ts';
 import type { Clock } from '../system/clock.ts';
 import type { HandedOver } from './handed-over.ts';
 import type { KeyId } from './key-id.ts';
 import { lostSentence, missingSentence, unreadSentence } from './lost-key.ts';
-import { decryptSample, encryptSample, type Sample, selfTest } from './self-test.ts';
+import {
+  decryptSample,
+  encryptSample,
+  isOfAnotherKey,
+  type Sample,
+  selfTest,
+  type Tested,
+} from './self-test.ts';
 import {
   type AnnouncedKey,
   announce,
@@ -36,6 +43,8 @@ export type LookOptions = {
   readonly isAcknowledged: (lost: KeyId) => boolean;
   /** What the process before this one has announced; it counts until this one has announced a key. */
   readonly earlier: HandedOver | undefined;
+  /** What the announced key was tried out with last; undefined before the first time. */
+  readonly sample: () => Sample | undefined;
   /** Decrypts with whichever provider can. */
   readonly reads: (ciphertext: Uint8Array, signal: AbortSignal) => Promise<Result<Uint8Array>>;
   /** Called when a key was tried out: with what, and how long both took, in milliseconds. */
@@ -113,25 +122,40 @@ async function describeAndTry(
   const known = knownKey(state) ?? earlier?.key;
   const how = known === undefined ? 'continues' : succession(known.description, described.value);
   const isKnown = known !== undefined && isAcknowledged(known.keyId);
+  const proof = proofOf(options, earlier, described.value);
   if (known !== undefined && how === 'behind') {
     // Announcing the older version would let key_id come back: it is announced in no case.
-    const stillThere = await selfTest(provider, known.version, signal);
-    if (stillThere.ok) return { seen: succeed(known), missingSince: undefined };
-    const { kind } = stillThere.error;
-    if (kind !== 'invalid' && kind !== 'behind') return { seen: stillThere, missingSince };
+    const tested = await selfTest(provider, known.version, proof, signal);
+    if (tested.ok && tested.value.isSameKey)
+      return { seen: succeed(known), missingSince: undefined };
+    if (!tested.ok && !isOfAnotherKey(tested.error.kind)) return { seen: tested, missingSince };
     const since = missingSince ?? now;
     // The provider is there: nothing may be done as if it were away.
     return now - since < LAG_MS && state.kind !== 'lost'
       ? { seen: fail('behind', missingSentence(known, seen)), missingSince: since }
       : { seen: lost(known, { key: seen, how }, isKnown), missingSince: since };
   }
-  if (known !== undefined && how === 'replaced' && !isKnown) {
+  /** What another key is, unless it may take the place of the announced one. */
+  const replaced = async (): Promise<Look | undefined> => {
+    if (known === undefined) return undefined;
+    const instead = { key: seen, how: 'replaced' } as const;
+    // Two keys of one second have one key_id, which never stands for both: a rotation makes another.
+    const isSameId = seen.keyId === known.keyId;
+    if (isKnown && !isSameId) return undefined;
     const unread =
-      earlier === undefined
-        ? lost(known, { key: seen, how }, isKnown)
-        : await unreadBy(options, earlier, { key: seen, how }, signal);
-    if (unread !== undefined) return { seen: unread, missingSince: undefined };
-  }
+      earlier === undefined || isSameId
+        ? lost(known, instead, isKnown)
+        : await unreadBy(options, earlier, instead, signal);
+    return unread && { seen: unread, missingSince: undefined };
+  };
+  const judged = async (tested: Result<Tested>, ms: number): Promise<Look> => {
+    const another = tested.ok && !tested.value.isSameKey ? await replaced() : undefined;
+    if (another !== undefined) return another;
+    if (tested.ok) triedOut(tested.value.sample, ms);
+    return { seen: tested.ok ? succeed(seen) : tested, missingSince: undefined };
+  };
+  const another = how === 'replaced' ? await replaced() : undefined;
+  if (another !== undefined) return another;
   const isAnnounced = state.kind === 'ready' && state.key.keyId === seen.keyId;
   const part = isAnnounced ? tryOut : 'all';
   const { version } = seen;
@@ -147,16 +171,34 @@ async function describeAndTry(
     }
     case 'decrypt': {
       if (made?.keyId !== seen.keyId) return { seen: succeed(seen), missingSince: undefined };
-      const works = await decryptSample(provider, made.sample, signal);
-      if (works.ok) triedOut(made.sample, made.ms + clock.now() - began);
-      return { seen: works.ok ? succeed(seen) : works, missingSince: undefined };
+      const { sample, ms } = made;
+      const tested = await decryptSample(provider, sample, proof, signal);
+      // The announced key has made the sample, too, some looks ago.
+      const isOther = !tested.ok && isOfAnotherKey(tested.error.kind);
+      const outcome = isOther ? succeed({ sample, isSameKey: false }) : tested;
+      return await judged(outcome, ms + clock.now() - began);
     }
     case 'all': {
-      const works = await selfTest(provider, version, signal);
-      if (works.ok) triedOut(works.value, clock.now() - began);
-      return { seen: works.ok ? succeed(seen) : works, missingSince: undefined };
+      const ofAnnounced = how === 'continues' ? proof : undefined;
+      const tested = await selfTest(provider, version, ofAnnounced, signal);
+      return await judged(tested, clock.now() - began);
     }
   }
+}
+
+/**
+ * What the announced key has encrypted: two keys that were made in one second are described alike. Not
+ * where policy rules it out: that would be refused, and show nothing.
+ */
+function proofOf(
+  { sample, provider }: LookOptions,
+  earlier: HandedOver | undefined,
+  { minDecryptionVersion }: KeyDescription,
+): Uint8Array | undefined {
+  const left = earlier?.isConfigured === true ? earlier.sample : undefined;
+  const proof = sample()?.ciphertext ?? left;
+  const version = proof && provider.versionOf(proof);
+  return version === undefined || version < minDecryptionVersion ? undefined : proof;
 }
 
 /**

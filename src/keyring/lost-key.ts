@@ -12,8 +12,10 @@ export function lostSentence(announced: AnnouncedKey, instead: Instead, isKnown:
   switch (instead.how) {
     case 'behind':
       return `${name} has lost version ${version}, which was announced, and has version ${instead.key.version} now: ${BACKUP}. ${RESCUE}: restore a backup that has version ${version}; or, where there is none, rotate the key${isKnown ? '' : `, acknowledge the loss (health.acknowledgedLosses: ["${announced.keyId}"])`} and ${REWRITE}`;
-    case 'replaced':
-      return `${name} is another key than ${announced.keyId}, which was announced: it was deleted and made again, rotated after an older backup was restored, or another one is in its place. ${RESCUE}: bring the announced key back from a backup; or, where there is none, acknowledge the loss (health.acknowledgedLosses: ["${announced.keyId}"]) and ${REWRITE}`;
+    case 'replaced': {
+      const rotate = instead.key.keyId === announced.keyId ? ', rotate the key' : '';
+      return `${name} is another key than ${announced.keyId}, which was announced: it was deleted and made again, rotated after an older backup was restored, or another one is in its place. ${RESCUE}: bring the announced key back from a backup; or, where there is none${rotate}, acknowledge the loss (health.acknowledgedLosses: ["${announced.keyId}"]) and ${REWRITE}`;
+    }
   }
 }
 

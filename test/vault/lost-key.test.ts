@@ -120,9 +120,6 @@ for (const release of RELEASES) {
       const { v2 } = plugin.client;
       const { ciphertext } = await v2.encrypt(PLAIN, 'before');
       assert.match(Buffer.from(ciphertext).toString(), /^vault:v1:/);
-      // Vault tells the time of a key's creation in whole seconds: two keys of one second look the same.
-      const second = Math.floor(Date.now() / 1_000);
-      await waitUntil('another second', 5_000, async () => Date.now() / 1_000 > second + 1);
       await vault.admin.deleteKey(KEY);
       await vault.admin.createKey(KEY);
       await assert.rejects(
