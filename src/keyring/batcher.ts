@@ -200,9 +200,11 @@ export function createBatcher(options: BatcherOptions): Batcher {
     const { waiters } = entry;
     entry.waiters = [];
     const last = waiters.pop();
-    // Each may overwrite what it was given.
-    for (const waiter of waiters)
-      answer(waiter, result.ok ? succeed(Uint8Array.from(result.value)) : result);
+    // Each may overwrite what it was given; of a companion only the outcome counts.
+    for (const waiter of waiters) {
+      const isOwn = result.ok && waiter.lane !== undefined;
+      answer(waiter, isOwn ? succeed(Uint8Array.from(result.value)) : result);
+    }
     if (last !== undefined) answer(last, result);
     else if (result.ok) result.value.fill(0);
   };
