@@ -32,20 +32,20 @@ describe('a socket that was handed over', () => {
     // Before there is a process: these connections wait in the backlog.
     const load = startLoad(socket, CALLERS);
     for (let process_ = 1; process_ <= 3; process_ += 1) {
-      const { pid, ended } = await holder.start('kms');
+      const { pid, exit } = await holder.start('kms');
       await load.more(CALLERS * 4);
       const environ = readFileSync(`/proc/${pid}/environ`, 'latin1');
       assert.match(environ, /LISTEN_FDS=1/, 'it was started with the variables');
       assert.match(readlinkSync(`/proc/${pid}/fd/3`), /^socket:/);
       process.kill(pid, 'SIGTERM');
-      assert.equal(await ended, 0);
+      assert.equal(await exit(), 0);
       assert.equal(lstatSync(socket).ino, ino);
       assert.equal(existsSync(join(dir, 'admin.sock')), false, 'what it bound itself is gone');
     }
     const last = await holder.start('trousseau.socket');
     assert.ok((await load.stop()) > CALLERS * 12);
     process.kill(last.pid, 'SIGTERM');
-    assert.equal(await last.ended, 0);
+    assert.equal(await last.exit(), 0);
     const listening = linesOf(log).filter(({ msg }) => msg === 'listening');
     assert.deepEqual(
       listening.map(({ fd, name }) => [fd, name]),
@@ -63,7 +63,7 @@ describe('a socket that was handed over', () => {
     const socket = join(dir, 'elsewhere.sock');
     const file = writeConfig(dir, { providers: await localProviders(dir) });
     await using holder = await holdSocket(socket, file, join(dir, 'plugin.log'));
-    const { pid, ended } = await holder.start('unknown');
+    const { pid, exit } = await holder.start('unknown');
     const client = createKmsClient(socket);
     t.after(() => client.close());
     await waitUntil('a good Status', READY_MS, async () => {
@@ -71,7 +71,7 @@ describe('a socket that was handed over', () => {
     });
     assert.equal(existsSync(join(dir, 'kms.sock')), false);
     process.kill(pid, 'SIGTERM');
-    assert.equal(await ended, 0);
+    assert.equal(await exit(), 0);
     assert.ok(existsSync(socket));
   });
 
@@ -80,14 +80,14 @@ describe('a socket that was handed over', () => {
     const file = writeConfig(dir, { providers: await localProviders(dir) });
     const handed = join(dir, 'handed.sock');
     await using holder = await holdSocket(handed, file, join(dir, 'plugin.log'));
-    const { pid, ended } = await holder.start('notify');
+    const { pid, exit } = await holder.start('notify');
     const client = createKmsClient(join(dir, 'kms.sock'));
     t.after(() => client.close());
     await waitUntil('a good Status', READY_MS, async () => {
       return (await client.v2.status()).healthz === 'ok';
     });
     process.kill(pid, 'SIGTERM');
-    assert.equal(await ended, 0);
+    assert.equal(await exit(), 0);
     assert.deepEqual([existsSync(handed), existsSync(join(dir, 'kms.sock'))], [true, false]);
   });
 
@@ -96,8 +96,8 @@ describe('a socket that was handed over', () => {
     const file = writeConfig(dir, { providers: await localProviders(dir) });
     const log = join(dir, 'plugin.log');
     await using holder = await holdSocket({ host: '127.0.0.1', port: 0 }, file, log);
-    const { ended } = await holder.start('kms');
-    assert.equal(await ended, 1);
+    const { exit } = await holder.start('kms');
+    assert.equal(await exit(), 1);
     const [last] = linesOf(log).slice(-1);
     assert.equal(last?.['msg'], 'cannot start');
     assert.match(String(last?.['why']), /fd 3 \("kms"\) is not a unix socket: use ListenStream=/);
@@ -160,8 +160,8 @@ describe('a socket that was handed over and that others can use or replace', () 
       const place = at === 'abstract' ? `\0${dir}` : join(dir, at);
       await using holder = await holdSocket(place, file, log, { mode });
       prepare(dir);
-      const { ended } = await holder.start('kms');
-      assert.equal(await ended, 1);
+      const { exit } = await holder.start('kms');
+      assert.equal(await exit(), 1);
       const [last] = linesOf(log).slice(-1);
       assert.equal(last?.['msg'], 'cannot start');
       assert.match(String(last?.['why']), said);
@@ -176,7 +176,7 @@ describe('a socket that was handed over and whose path is removed while it is se
     const file = writeConfig(dir, { providers: await localProviders(dir) });
     const log = join(dir, 'plugin.log');
     await using holder = await holdSocket(socket, file, log);
-    const { pid, ended } = await holder.start('kms');
+    const { pid, exit } = await holder.start('kms');
     const admin = join(dir, 'admin.sock');
     await waitUntil(
       'readiness',
@@ -199,7 +199,7 @@ describe('a socket that was handed over and whose path is removed while it is se
       [['clients cannot reach this process by the socket', why]],
     );
     process.kill(pid, 'SIGTERM');
-    assert.equal(await ended, 0);
+    assert.equal(await exit(), 0);
   });
 });
 

@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict';
 import { createKmsClient, type KmsClient } from '../../src/kms/client.ts';
 import { startCallers } from '../load/callers.ts';
+import { inTime } from '../servers/wait-until.ts';
 
 export type Load = {
-  /** Resolves when so many more calls have been answered. */
+  /** Resolves when so many more calls have been answered; rejects after a minute. */
   more(count: number): Promise<void>;
   /** Every key_id that Encrypt has answered. */
   readonly keyIds: ReadonlySet<string>;
@@ -14,6 +15,7 @@ export type Load = {
 
 const SEED = Buffer.alloc(32, 0x5e);
 const CALL_LIMIT_MS = 10_000;
+const MORE_MS = 60_000;
 
 /** Keeps so many calls under way, over a few connections. */
 export function startLoad(socket: string, callers: number, connections = 8): Load {
@@ -51,7 +53,8 @@ export function startLoad(socket: string, callers: number, connections = 8): Loa
         const one = { at: answered + further, reached: resolve };
         waiting.add(one);
       });
-      await Promise.race([reached, running.ended]);
+      const either = Promise.race([reached, running.ended]);
+      await inTime(`${further} more calls`, MORE_MS, either);
     },
     async stop() {
       try {

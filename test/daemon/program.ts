@@ -5,15 +5,17 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { environment } from '../servers/process.ts';
+import { inTime } from '../servers/wait-until.ts';
 
 export const PROGRAM = join(import.meta.dirname, '../../dist/trousseau');
 const END_LIMIT_MS = 20_000;
+const ANSWER_MS = 20_000;
 
 export type Ended = { readonly code: number; readonly out: string; readonly err: string };
 
 /** Runs it until it ends by itself. */
 export function trousseau(...argv: readonly string[]): Promise<Ended> {
-  const options = { env: environment(), timeout: END_LIMIT_MS };
+  const options = { env: environment(), timeout: END_LIMIT_MS, killSignal: 'SIGKILL' as const };
   return new Promise((resolve, reject) => {
     execFile(PROGRAM, argv, options, (error, out, err) => {
       const code = error === null ? 0 : error.code;
@@ -62,11 +64,11 @@ export type AdminAnswer = {
   readonly body: Readonly<Record<string, unknown>>;
 };
 
-/** Asks the admin endpoint, by the path of its socket or by its address. */
+/** Asks the admin endpoint, by the path of its socket or by its address; rejects after 20 s. */
 export function askAdmin(place: string, path: string, method = 'GET'): Promise<AdminAnswer> {
   const [host, port] = place.split(':');
   const to = place.startsWith('/') ? { socketPath: place } : { host, port };
-  return new Promise((resolve, reject) => {
+  const answer = new Promise<AdminAnswer>((resolve, reject) => {
     const call = request({ ...to, path, method, agent: false }, (response) => {
       text(response).then(
         (body) => resolve({ status: response.statusCode ?? 0, body: JSON.parse(body) }),
@@ -75,4 +77,5 @@ export function askAdmin(place: string, path: string, method = 'GET'): Promise<A
     });
     call.on('error', reject).end();
   });
+  return inTime(`an answer to ${method} ${path}`, ANSWER_MS, answer);
 }

@@ -10,6 +10,7 @@ import { createServer, type ListenOptions } from 'node:net';
 import { createInterface } from 'node:readline';
 import { guard, release } from '../servers/guard.ts';
 import { environment } from '../servers/process.ts';
+import { inTime } from '../servers/wait-until.ts';
 import { PROGRAM } from './program.ts';
 
 export type SocketHolder = AsyncDisposable & {
@@ -21,7 +22,12 @@ export type HeldPlugin = {
   readonly pid: number;
   /** Resolves when it has ended, with its exit code. */
   readonly ended: Promise<number>;
+  /** The same; rejects where it does not end within 20 s. */
+  exit(): Promise<number>;
 };
+
+const START_MS = 20_000;
+const END_MS = 20_000;
 
 // Assigned in the shell that becomes the plugin, because LISTEN_PID must be its process id.
 const PLUGIN = 'echo "started $$"; LISTEN_PID=$$ exec "$0" serve --config "$1" >&2';
@@ -85,20 +91,21 @@ export async function holdSocket(
     async start(name) {
       const [started, ending] = [next('started'), next('ended')];
       stdin.write(`${name}\n`);
-      const pid = await started;
+      const pid = await inTime('the start of the plugin by the shell', START_MS, started);
       guard(pid);
       alive.add(pid);
       const ended = ending.finally(() => {
         release(pid);
         alive.delete(pid);
       });
-      return { pid, ended };
+      const exit = () => inTime(`the end of process ${pid}`, END_MS, ended);
+      return { pid, ended, exit };
     },
     async [Symbol.asyncDispose]() {
       for (const pid of alive) process.kill(pid, 'SIGKILL');
       const exited = once(shell, 'exit');
       stdin.end();
-      await exited;
+      await inTime('the end of the shell', END_MS, exited);
     },
   };
 }

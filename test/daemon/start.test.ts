@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { lstatSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
@@ -7,7 +8,7 @@ import { createKmsClient } from '../../src/kms/client.ts';
 import { SAMPLE_UID } from '../../src/kms/v2.ts';
 import { freePort } from '../servers/free-port.ts';
 import { type Plugin, type PluginLine, startAgain, startPlugin } from '../servers/plugin.ts';
-import { waitUntil } from '../servers/wait-until.ts';
+import { inTime, waitUntil } from '../servers/wait-until.ts';
 import { temporaryFolder } from '../unit/temporary-folder.ts';
 import { startFakeVault } from './fake-vault.ts';
 import { startFlood } from './flood.ts';
@@ -17,6 +18,7 @@ const UNAVAILABLE = 14;
 const SEED = Buffer.alloc(32, 0x5e);
 const READY_MS = 20_000;
 const LINE_MS = 20_000;
+const END_MS = 20_000;
 
 describe('a daemon whose provider cannot be reached', () => {
   for (const [how, adminOf] of [
@@ -122,7 +124,9 @@ describe('a daemon that cannot have its admin endpoint', () => {
   it('serves without it while its port is taken, says so, and gets it later', async (t) => {
     const dir = temporaryFolder(t);
     const taken = createServer();
-    await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
+    const listening = once(taken, 'listening');
+    taken.listen(0, '127.0.0.1');
+    await inTime('a port', END_MS, listening);
     const { port } = taken.address() as AddressInfo;
     const address = `127.0.0.1:${port}`;
     const config = { providers: await localProviders(dir), admin: { address } };
@@ -130,7 +134,9 @@ describe('a daemon that cannot have its admin endpoint', () => {
     await plugin.ready();
     const warned = await said(plugin, 'no admin endpoint: it is tried again');
     assert.match(String(warned['why']), /cannot listen on admin\.address .*: EADDRINUSE/);
-    await new Promise((resolve) => taken.close(resolve));
+    const closed = once(taken, 'close');
+    taken.close();
+    await inTime('the end of what had the port', END_MS, closed);
     await said(plugin, 'the admin endpoint answers');
     assert.equal((await askAdmin(address, '/livez')).status, 200);
   });
