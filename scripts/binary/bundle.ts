@@ -7,6 +7,8 @@ import { HEAP_MEGABYTES } from '../../src/limits.ts';
 /**
  * Measured in docs/benchmarks.md: a small young generation and one helper thread cost nothing here
  * and save two thirds of the memory. SIGUSR1 would open the inspector in a daemon that holds keys.
+ * OpenSSL's configuration of the machine is not read: Node ends at once where its user may not read that
+ * file, or where it is damaged or asks for a module that is not there.
  */
 export const NODE_FLAGS = [
   '--max-semi-space-size=4',
@@ -14,6 +16,7 @@ export const NODE_FLAGS = [
   '--v8-pool-size=1',
   '--no-concurrent-recompilation',
   '--disable-sigusr1',
+  '--openssl-config=/dev/null',
   '--no-warnings=ExperimentalWarning',
 ];
 

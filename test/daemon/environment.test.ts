@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { createAuthority } from '../servers/certificates.ts';
 import { startPlugin } from '../servers/plugin.ts';
 import { waitUntil } from '../servers/wait-until.ts';
 import { temporaryFolder } from '../unit/temporary-folder.ts';
 import { type FakeVault, startFakeVault } from './fake-vault.ts';
-import { vaultProviders } from './program.ts';
+import { localProviders, vaultProviders } from './program.ts';
 
 const READY_MS = 20_000;
 /** RFC 6761: names that no resolver knows. */
@@ -141,6 +142,30 @@ describe('the environment, where the configuration is silent', () => {
         plugin.log().some(({ why }) => String(why).includes(`cannot reach ${address}`)),
       );
       assert.deepEqual(proxy.tunnels, []);
+    });
+  }
+});
+
+describe("OpenSSL's configuration of the machine", () => {
+  /** A test may not change /etc/ssl/openssl.cnf: this variable names another file in its place. */
+  for (const [what, text] of [
+    ['which is no configuration', 'this is none [\n'],
+    [
+      'which wants a module for Node that is not there',
+      'nodejs_conf = node\n[node]\nproviders = all\n[all]\nmissing = one\n[one]\nactivate = 1\n',
+    ],
+    [
+      'which turns off all algorithms for Node',
+      'nodejs_conf = node\n[node]\nalg_section = all\n[all]\ndefault_properties = fips=yes\n',
+    ],
+  ] as const) {
+    it(`does not keep it from serving: one ${what}`, async (t) => {
+      const dir = temporaryFolder(t);
+      const file = join(dir, 'openssl.cnf');
+      writeFileSync(file, text);
+      const config = { providers: await localProviders(dir) };
+      await using plugin = await startPlugin({ dir, config, env: { OPENSSL_CONF: file } });
+      await plugin.ready();
     });
   }
 });

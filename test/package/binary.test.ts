@@ -126,6 +126,14 @@ describe('the x64 executable', () => {
     assert.ok(!readdirSync(dir).includes('coverage'));
   });
 
+  it("reads no configuration of the machine's OpenSSL", async (t) => {
+    const dir = temporaryFolder(t);
+    const file = join(dir, 'openssl.cnf');
+    writeFileSync(file, 'this is none [\n');
+    await using serving = await serveLocally(dir, program, { OPENSSL_CONF: file });
+    await assertServes(serving);
+  });
+
   it('has four threads for files and names, whatever the environment says', async (t) => {
     const env = { UV_THREADPOOL_SIZE: '9' };
     await using serving = await serveLocally(temporaryFolder(t), program, env);
