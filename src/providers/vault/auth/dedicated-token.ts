@@ -4,12 +4,18 @@
  * https://developer.hashicorp.com/vault/api-docs/secret/kv
  */
 import type { AuthConfig } from '../../../config/schema.ts';
+import { sleep } from '../../../system/clock.ts';
 import { fail, type Result, succeed } from '../../errors.ts';
 import { refusedLogin, wordOrText } from './credentials-login.ts';
 import type { Asking, AuthMethod, Login, LoginFailure } from './login.ts';
 import { createLookUp } from './token.ts';
 
 type DedicatedTokenConfig = NonNullable<AuthConfig['dedicatedToken']>;
+
+/** A standby learns of a token within milliseconds, one in another region within seconds. */
+const AGAIN_FIRST_MS = 50;
+const AGAIN_MOST_MS = 500;
+const AGAIN_LIMIT_MS = 2_000;
 
 /** Logs in by another method, then takes the token that the secret holds. */
 export function dedicatedToken(config: DedicatedTokenConfig, first: AuthMethod): AuthMethod {
@@ -34,7 +40,7 @@ export function dedicatedToken(config: DedicatedTokenConfig, first: AuthMethod):
         );
       const login = await first.login(credentials, { ...asking, late });
       if (!login.ok) return login;
-      const found = await readField(place, config, login.value.token, asking);
+      const found = await readAgain(place, config, login.value.token, asking);
       // What was logged in for is done; without this each login would leave a token behind.
       if (login.value.own) asking.giveBack(login.value);
       return found.ok ? await lookUp(found.value, asking) : found;
@@ -43,6 +49,25 @@ export function dedicatedToken(config: DedicatedTokenConfig, first: AuthMethod):
 }
 
 type Found = { readonly ok: true; readonly value: string } | LoginFailure;
+
+/**
+ * Reads with the same token until a server has an answer: a performance standby answers 412 where it does
+ * not know a token yet, and another login would only bring one that it knows even later.
+ */
+async function readAgain(
+  place: string,
+  config: DedicatedTokenConfig,
+  token: string,
+  asking: Asking,
+): Promise<Found> {
+  const { clock, signal } = asking;
+  const end = clock.now() + AGAIN_LIMIT_MS;
+  for (let waitMs = AGAIN_FIRST_MS; ; waitMs = Math.min(AGAIN_MOST_MS, waitMs * 2)) {
+    const found = await readField(place, config, token, asking);
+    if (found.ok || found.error.kind !== 'unavailable' || clock.now() + waitMs > end) return found;
+    if (!(await sleep(clock, waitMs, signal))) return found;
+  }
+}
 
 async function readField(
   place: string,
