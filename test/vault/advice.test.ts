@@ -86,6 +86,26 @@ const CASES: readonly Case[] = [
     untrue: BLAMES_THE_CREDENTIAL,
   },
   {
+    situation: 'a rule that denies the path, beside the policy that allows it',
+    async configure(admin) {
+      await admin.writePolicy('deny', `path "transit/keys/${KEY}" { capabilities = ["deny"] }`);
+      return await appRole(admin, { token_policies: [POLICY, 'deny'] });
+    },
+    said: /no policy of it allows read on transit\/keys\/kubernetes.*remove every rule for that path that has deny/,
+    untrue: BLAMES_THE_CREDENTIAL,
+  },
+  {
+    situation: 'allowed_parameters that do not fit, for a token that may not ask what it may do',
+    async configure(admin) {
+      const narrow = `path "transit/keys/${KEY}" { capabilities = ["read"] required_parameters = ["x"] }`;
+      await admin.writePolicy('narrow-alone', narrow);
+      const policies = { token_policies: ['narrow-alone'], token_no_default_policy: true };
+      return await appRole(admin, policies);
+    },
+    said: /where the line is there, remove .*required_parameters/,
+    untrue: BLAMES_THE_CREDENTIAL,
+  },
+  {
     situation: 'min_wrapping_ttl, as a policy has it for answers that are to be wrapped',
     async configure(admin) {
       const wrapped = `path "transit/keys/${KEY}" { capabilities = ["read"] min_wrapping_ttl = "1s" }`;

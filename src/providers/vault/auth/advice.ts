@@ -47,6 +47,9 @@ export type AdviceLine = {
 const policyLine = ({ path, capability }: Facts): string =>
   `path "${path}" { capabilities = ["${capability}"] }`;
 
+const NARROWING =
+  'allowed_parameters, denied_parameters, required_parameters, min_wrapping_ttl and max_wrapping_ttl';
+
 const login =
   (words: RegExp, more: (facts: Facts) => boolean = () => true) =>
   (facts: Facts): boolean =>
@@ -159,19 +162,19 @@ export const ADVICE: readonly AdviceLine[] = [
     when: ({ token, capability }) =>
       token?.granted !== undefined && !mayDo(token.granted, capability),
     advice: (facts) =>
-      `the token is good, and no policy of it allows ${facts.capability} on ${facts.path}: is the name right? Otherwise add to its policy ${policyLine(facts)}`,
+      `the token is good, and no policy of it allows ${facts.capability} on ${facts.path}: is the name right? Otherwise add to its policy ${policyLine(facts)}, and remove every rule for that path that has deny`,
   },
   {
     situation: 'the token is good and may not ask what it may do, for lack of the default policy',
     when: ({ token }) => token?.good === true && token.granted === undefined,
     advice: (facts) =>
-      `the token is good, and its policy does not allow ${facts.capability} on ${facts.path}: is the name right? Otherwise add to the policy ${policyLine(facts)}`,
+      `the token is good, and its policy does not allow ${facts.capability} on ${facts.path}: is the name right? Otherwise add to the policy ${policyLine(facts)}; where the line is there, remove ${NARROWING} from it, and every rule for that path that has deny`,
   },
   {
     situation: 'the token is good, and its policy allows the path, but not this request',
     when: ({ token }) => token?.good === true,
     advice: ({ path, capability }) =>
-      `a policy allows ${capability} on ${path}, but not this request: remove allowed_parameters, denied_parameters, required_parameters, min_wrapping_ttl and max_wrapping_ttl from its rule for ${path}`,
+      `a policy allows ${capability} on ${path}, but not this request: remove ${NARROWING} from its rule for ${path}`,
   },
   {
     situation: 'Vault granted the token seconds ago, and does not take it from here',
