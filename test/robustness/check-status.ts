@@ -1,7 +1,7 @@
 /** Status agrees with what calls get. Pure. */
 import { type Call, nameOf, type Violation } from './calls.ts';
 import type { HistoryEvent, NodeIndex } from './history.ts';
-import type { Trouble } from './reasons.ts';
+import { type Trouble, waitsForLogin } from './reasons.ts';
 
 /** So long, and so often, calls fail before Status must have said so. */
 const SILENT_MS = 6_000;
@@ -34,6 +34,7 @@ function unexplainedHealth(
   return statuses
     .filter(({ end }) => end.code === 'OK' && end.healthz !== 'ok')
     .filter((call) => !isExcused(troubleAt(troubles, call)))
+    .filter(({ begin, end }) => !troubles.some((trouble) => waitsForLogin(trouble, begin, end)))
     .map((call) => {
       const sentence = `Status says "${call.end.healthz}", and nothing explains it: ${nameOf(call)}`;
       return { t: call.end.t, sentence };

@@ -85,7 +85,7 @@ function wrongWith(
   // What is wrong with the object is reported at any time.
   if (damaged && OF_DAMAGE.includes(end.code)) return undefined;
   if (call.belowMinimum && OF_A_MINIMUM.includes(end.code)) return undefined;
-  const reason = explanation(troubles, begin, end.t, end.code);
+  const reason = explanation(troubles, begin, end);
   if (reason !== undefined) {
     if (isOwn(call)) excused.set(reason, Math.max(excused.get(reason) ?? 0, end.t));
     return undefined;
@@ -150,7 +150,7 @@ function recoveryOf(
   const late = calls.filter((call) => {
     const { begin, end, damaged } = call;
     if (!isOwn(call) || damaged || end.code === 'OK' || end.t <= calm) return false;
-    const reason = explanation(troublesOfCall(call), begin, end.t, end.code);
+    const reason = explanation(troublesOfCall(call), begin, end);
     return reason === undefined || reason.from <= calm;
   });
   return Math.round(late.reduce((most, { end }) => Math.max(most, end.t - calm), 0));

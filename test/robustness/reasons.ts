@@ -1,5 +1,5 @@
 /** When, and with which codes, calls of a plugin may fail: what the faults and the probes explain. Pure. */
-import type { CallBegin, FaultEvent, HistoryEvent, NodeIndex } from './history.ts';
+import type { CallBegin, CallEnd, FaultEvent, HistoryEvent, NodeIndex } from './history.ts';
 import { type Span, unreachable } from './reachability.ts';
 
 export type ReasonKind = keyof typeof EXPLAINED;
@@ -39,6 +39,15 @@ const SLOW_HANDOVER_MS = 1_500;
 /** The test, or a client, was kept from running for so long. */
 const SLOW_LAG_MS = 400;
 const DEADLINE_MS = 3_000;
+
+/**
+ * After a login that may have left a token in Vault the next one waits for so long at most, counted from the
+ * begin of the first (docs/decisions/0013-tokens.md). Only a call whose answer says so may fail for it.
+ */
+const LOGIN_WAIT_MS = 10_000;
+const WAITS_FOR_LOGIN = /may have left a token in Vault, so the next one follows in \d+ s/;
+/** What a login is lost by. */
+const LOSES_LOGINS: readonly ReasonKind[] = ['unreachable', 'slow'];
 
 /** kube-apiserver asks for a seed once in 10 s; one that has none neither reads nor writes with v2. */
 const SEED_RETRY_MS = 13_000;
@@ -93,19 +102,32 @@ export function troublesOf(history: readonly HistoryEvent[], node: NodeIndex): r
 export function explanation(
   troubles: readonly Trouble[],
   call: CallBegin,
-  endedAt: number,
-  code: string,
+  end: CallEnd,
 ): Trouble | undefined {
+  const { code, t: endedAt } = end;
   const overlapping = troubles.filter(
     ({ from, until }) => from <= endedAt && until + laterEffect(call, code) >= call.t,
   );
-  return overlapping.find(({ kinds }) =>
+  const explained = overlapping.find(({ kinds }) =>
     [...kinds].some(
       (kind) =>
         (excusesCalls(kind) || asksStatus(call)) &&
         (EXPLAINED[kind] as readonly string[]).includes(code),
     ),
   );
+  return explained ?? troubles.find((trouble) => waitsForLogin(trouble, call, end));
+}
+
+/** Whether a login was lost in this trouble, for which the plugin says that it waits. */
+export function waitsForLogin(
+  { from, ended, kinds }: Trouble,
+  call: CallBegin,
+  { code, t, healthz = '', error = healthz }: CallEnd,
+): boolean {
+  const isOfVault = code === 'OK' || (EXPLAINED.unreachable as readonly string[]).includes(code);
+  if (!isOfVault || !WAITS_FOR_LOGIN.test(error)) return false;
+  const isLost = LOSES_LOGINS.some((kind) => kinds.has(kind));
+  return isLost && from <= t && ended + LOGIN_WAIT_MS + laterEffect(call, code) >= call.t;
 }
 
 /** Whether Encrypt and Decrypt may fail too. */
