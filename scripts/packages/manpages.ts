@@ -1,6 +1,6 @@
 /** The man pages: trousseau(8), one for each command, and trousseau.yaml(5). */
 import { readFileSync } from 'node:fs';
-import { type Command, optionsOf } from '../../src/cli/command.ts';
+import { type Command, optionsOf, purposeOf } from '../../src/cli/command.ts';
 import { allCommands, EXIT_CODES } from './commands.ts';
 import { markdownBody } from './markdown-page.ts';
 import { escapeText, inline, type PageTitle, page, pageHead, verbatim } from './roff.ts';
@@ -41,7 +41,7 @@ ${list.join('')}.SH OPTIONS
 .BR \\-h ", " \\-\\-help
 print the list of commands; after a command, its help
 .TP
-.B \\-\\-version
+.BR \\-V ", " \\-\\-version
 print the version
 .SH FILES
 .TP
@@ -71,12 +71,12 @@ ${commands.map(({ name }) => `.BR trousseau\\-${name} (8),\n`).join('')}.BR trou
 
 function commandPage(command: Command, edition: Edition): ManPage {
   const name = `trousseau-${command.name}`;
-  const options = optionsOf(command).map(([long, { short, value, what, choices }]) => {
+  const options = optionsOf(command).map(([long, option]) => {
+    const { short, value } = option;
     const flags = [...(short === undefined ? [] : [`-${short}`]), `--${long}`];
     const bold = flags.map((flag) => `\\fB${escapeText(flag)}\\fR`).join(', ');
     const argument = value === undefined ? '' : ` \\fI${escapeText(value)}\\fR`;
-    const allowed = missing(what, choices);
-    return `.TP\n${bold}${argument}\n${escapeText(what)}${allowed}\n`;
+    return `.TP\n${bold}${argument}\n${escapeText(purposeOf(option))}\n`;
   });
   const examples = command.examples.map(
     (example) =>
@@ -101,14 +101,10 @@ function configurationPage(edition: Edition): ManPage {
   const summary = 'configuration of the Trousseau KMS plugin';
   const head = pageHead({ name: 'trousseau.yaml', section: 5, summary, ...edition });
   const body = markdownBody(readFileSync('docs/configuration.md', 'utf8'));
-  const seeAlso = '.SH SEE ALSO\n.BR trousseau (8),\n.BR trousseau\\-config (8)\n';
+  const seeAlso =
+    '.SH FILES\n.TP\n.I /usr/share/doc/trousseau/docs\nthe documents that this page names, and the JSON Schema in its folder schema\n' +
+    '.SH SEE ALSO\n.BR trousseau (8),\n.BR trousseau\\-config (8)\n';
   return { file: 'trousseau.yaml.5', text: page(head, body, seeAlso) };
-}
-
-/** Choices that the sentence does not name by itself. */
-function missing(what: string, choices: readonly string[] | undefined): string {
-  if (choices === undefined || choices.every((choice) => what.includes(choice))) return '';
-  return escapeText(`: ${choices.join(', ')}`);
 }
 
 function exitStatus(): string {

@@ -39,6 +39,12 @@ export type Invocation = {
 /** The option that every command has. */
 export const HELP_OPTION: CommandOption = { type: 'boolean', short: 'h', what: 'print this help' };
 
+/** What an option is for, with the values that it takes where the sentence does not name them by itself. */
+export function purposeOf({ what, choices }: CommandOption): string {
+  const named = choices === undefined || choices.every((choice) => what.includes(choice));
+  return named ? what : `${what} (${choices.join(', ')})`;
+}
+
 /** Its options with `--help`, which all have. */
 export function optionsOf(command: Command): readonly (readonly [string, CommandOption])[] {
   return Object.entries({ ...command.options, help: HELP_OPTION });

@@ -1,5 +1,5 @@
 /** Help for people: starts with what a command is for, ends with examples. */
-import type { Command } from './command.ts';
+import { type Command, optionsOf, purposeOf } from './command.ts';
 
 /** The list of commands. */
 export function programHelp(commands: readonly Command[]): string {
@@ -12,20 +12,21 @@ Usage: trousseau COMMAND [OPTIONS]
 Commands:
 ${list.join('\n')}
 
+Options:
+  -h, --help     print this help
+  -V, --version  print the version
+
 trousseau COMMAND --help says more of one.
 `;
 }
 
 /** One command, whole. */
-export function commandHelp({ usage, description, options, examples }: Command): string {
-  const all = {
-    ...options,
-    help: { type: 'boolean', short: 'h', what: 'print this help' } as const,
-  };
-  const rows = Object.entries(all).map(([name, option]) => {
+export function commandHelp(command: Command): string {
+  const { usage, description, examples } = command;
+  const rows = optionsOf(command).map(([name, option]) => {
     const short = option.short === undefined ? '    ' : `-${option.short}, `;
-    const value = 'value' in option && option.value !== undefined ? ` ${option.value}` : '';
-    return [`  ${short}--${name}${value}`, option.what] as const;
+    const value = option.value === undefined ? '' : ` ${option.value}`;
+    return [`  ${short}--${name}${value}`, purposeOf(option)] as const;
   });
   const width = Math.max(...rows.map(([left]) => left.length));
   const shown = examples.map(({ command, what }) => `  # ${what}\n  ${command}`);

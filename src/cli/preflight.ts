@@ -29,6 +29,7 @@ export const preflightCommand: Command = {
   summary: 'prove that a new process could take over from the one that runs',
   usage: [
     'trousseau preflight [--config FILE] [--running] [--time-limit DURATION] [--output FORMAT]',
+    '                    [--log-level LEVEL] [--log-format FORMAT]',
   ],
   description:
     'Does what serve would do, beside the process that runs: reads the configuration and its secret\n' +

@@ -136,6 +136,7 @@ describe('help', () => {
       for (const { name, summary } of COMMANDS)
         assert.ok(out.includes(`  ${name}`) && out.includes(summary));
       assert.match(out, /trousseau COMMAND --help says more of one\./);
+      for (const flag of ['-h, --help', '-V, --version']) assert.ok(out.includes(`  ${flag} `));
     });
   }
 
@@ -153,11 +154,21 @@ describe('help', () => {
         for (const line of usage) assert.ok(out.includes(`  ${line}\n`));
         for (const option of [...Object.keys(options), 'help'])
           assert.ok(out.includes(`--${option}`));
+        for (const [option, { choices = [] }] of Object.entries(options)) {
+          const row = out.split('\n').find((line) => line.includes(` --${option} `)) ?? '';
+          for (const choice of choices) assert.ok(row.includes(choice), `${row}: ${choice}`);
+        }
         for (const example of examples)
           assert.ok(out.includes(`  # ${example.what}\n  ${example.command}\n`));
         assert.ok(out.trimEnd().endsWith(examples.at(-1)?.command ?? ''));
       });
     }
+
+    it(`of ${name} names each of its options in the usage, or says that there are some`, () => {
+      const all = usage.join(' ');
+      for (const option of Object.keys(options))
+        assert.ok(all.includes(`--${option}`) || all.includes('[OPTIONS]'), option);
+    });
 
     it(`of ${name} wins over what else is asked, and fits 100 columns`, async () => {
       const { code, out } = await trousseau(name, 'this', '--help');
