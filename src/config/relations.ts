@@ -1,4 +1,5 @@
 /** What must hold between fields of a configuration, beyond the form of each. */
+import { resolve } from 'node:path';
 import type { FieldPath } from './problem.ts';
 import type { AuthConfig, Config, VaultConfig } from './schema.ts';
 
@@ -46,9 +47,21 @@ function* checkListen({ listen, admin }: Config): Generator<Finding> {
       );
     }
   }
-  const port = Number(/:(\d+)$/.exec(admin.address ?? '')?.[1] ?? 0);
-  if (port > MAX_PORT) yield error(['admin', 'address'], `no port is above ${MAX_PORT}`);
-  if (admin.socket === listen.socket)
+  const port = /:(\d+)$/.exec(admin.address ?? '')?.[1];
+  if (Number(port) > MAX_PORT) yield error(['admin', 'address'], `no port is above ${MAX_PORT}`);
+  if (port !== undefined && Number(port) === 0)
+    yield error(['admin', 'address'], 'port 0 is any free one, which nobody would know: name one');
+  const numbers = /^([\d.]+):/.exec(admin.address ?? '')?.[1]?.split('.') ?? [];
+  if (numbers.some((number) => Number(number) > 255))
+    yield error(['admin', 'address'], 'is no address: its numbers go from 0 to 255');
+  if (admin.address !== undefined && admin.socket !== undefined) {
+    yield {
+      path: ['admin', 'socket'],
+      message: 'is not used: admin.address takes its place; leave out one of the two',
+      severity: 'warning',
+    };
+  }
+  if (admin.socket !== undefined && resolve(admin.socket) === resolve(listen.socket))
     yield error(['admin', 'socket'], 'must not be the socket of listen');
   if ((listen.mode & 0o600) !== 0o600)
     yield error(['listen', 'mode'], 'must let the owner read and write, e.g. "0600"');

@@ -24,11 +24,11 @@ export type AdminOptions = {
   readonly signal: AbortSignal;
 };
 
-const REQUEST_LIMIT_MS = 5_000;
+export const REQUEST_LIMIT_MS = 5_000;
 /** Enough that a probe is answered before as many others have connected after it. */
 export const MAX_CONNECTIONS = 128;
 /** Beyond it, `/readyz` is what it was last: a probe gets an answer however often others ask. */
-const COMPUTED_PER_SECOND = 10;
+export const COMPUTED_PER_SECOND = 10;
 
 const REASONS = {
   200: 'OK',

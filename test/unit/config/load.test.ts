@@ -110,6 +110,14 @@ describe('a configuration that is right', () => {
     );
     assert.match(formatProblems(warnings), /plain http/);
   });
+
+  it('is warned of a socket for the admin endpoint that its port takes the place of', () => {
+    const { warnings } = load(`${LOCAL}admin: {socket: /a, address: "127.0.0.1:9470"}\n`);
+    assert.match(
+      formatProblems(warnings),
+      /^c\.yaml:\d+:\d+: admin\.socket: is not used: admin\.address takes its place/,
+    );
+  });
 });
 
 describe('a configuration that is wrong is refused with file, line, column, field and what to do', () => {
@@ -214,6 +222,16 @@ describe('a configuration that is wrong is refused with file, line, column, fiel
       /admin\.address: no port is above 65535/,
     ],
     [
+      'a port that the kernel would choose, and nobody would know',
+      `${LOCAL}admin: {address: "localhost:0"}\n`,
+      /admin\.address: port 0 is any free one/,
+    ],
+    [
+      'an admin address that is none',
+      `${LOCAL}admin: {address: "127.0.0.256:9470"}\n`,
+      /admin\.address: is no address: its numbers go from 0 to 255/,
+    ],
+    [
       'an admin address that is not loopback',
       `${LOCAL}admin: {address: "0.0.0.0:9470"}\n`,
       /admin\.address: must be a loopback address/,
@@ -221,6 +239,11 @@ describe('a configuration that is wrong is refused with file, line, column, fiel
     [
       'one socket for two',
       `${LOCAL}listen: {socket: /a}\nadmin: {socket: /a}\n`,
+      /admin\.socket: must not be the socket of listen/,
+    ],
+    [
+      'one socket for two, written differently',
+      `${LOCAL}listen: {socket: /run/x/a}\nadmin: {socket: /run//x/../x/./a}\n`,
       /admin\.socket: must not be the socket of listen/,
     ],
     [

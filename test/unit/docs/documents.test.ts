@@ -7,6 +7,13 @@ import { toJsonSchema } from '@valibot/to-json-schema';
 import { loadConfig } from '../../../src/config/load.ts';
 import { formatProblems } from '../../../src/config/problem.ts';
 import { configSchema } from '../../../src/config/schema.ts';
+import {
+  COMPUTED_PER_SECOND,
+  MAX_CONNECTIONS,
+  REQUEST_LIMIT_MS,
+} from '../../../src/observe/admin.ts';
+import { MAX_HEADER_BYTES } from '../../../src/observe/admin-request.ts';
+import { escapeUnprintable } from '../../../src/observe/printable.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { anchorsOf, blocksOf, relativeLinksOf, rowsOf } from './markdown.ts';
 
@@ -163,6 +170,26 @@ function filesGiven(scripts: readonly string[]): ReadonlySet<string> {
     }),
   );
 }
+
+describe('the numbers of docs/configuration.md', () => {
+  const text = textOf('docs/configuration.md').replaceAll(/\s+/g, ' ');
+  for (const [what, stated, number] of [
+    ['connections of the admin endpoint', /of more than ([\d,]+) connections/, MAX_CONNECTIONS],
+    ['bytes of its header', /a header of ([\d,]+) bytes/, MAX_HEADER_BYTES],
+    ['seconds of a request', /bytes, (\d+) s; of more than/, REQUEST_LIMIT_MS / 1_000],
+    ['answers of /readyz in a second', /is computed (\w+) times a second/, COMPUTED_PER_SECOND],
+  ] as const) {
+    it(`are those of the code: ${what}`, () => {
+      const said = (stated.exec(text)?.[1] ?? '').replace(',', '').replace('ten', '10');
+      assert.equal(said, String(number));
+    });
+  }
+
+  it('show a control character as the log does', () => {
+    assert.equal(escapeUnprintable('\u0085'), '\\u0085');
+    assert.ok(text.includes('are shown as `\\uXXXX`'));
+  });
+});
 
 describe('the tables of docs/configuration.md', () => {
   const rows = rowsOf(textOf('docs/configuration.md'), FIELD_TABLE);
