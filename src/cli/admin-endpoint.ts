@@ -78,12 +78,26 @@ async function open(options: AdminEndpointOptions, signal: AbortSignal): Promise
   }
 }
 
+/** What a person has to do about a port; errno(3). */
+function reason(code: string | undefined): string | undefined {
+  switch (code) {
+    case 'EADDRINUSE':
+      return `${code}: another program listens there: end it, or name another port`;
+    case 'EADDRNOTAVAIL':
+      return `${code}: this machine does not have that address`;
+    case 'EACCES':
+      return `${code}: ports below 1024 are for root: name another one`;
+    default:
+      return code;
+  }
+}
+
 function openPort(server: Server, address: string, failed: (why: string) => void): Promise<Opened> {
   const at = address.lastIndexOf(':');
   const host = address.slice(0, at).replace(/^\[|\]$/g, '');
   return new Promise((resolve) => {
     const onError = ({ code, message }: NodeJS.ErrnoException): void =>
-      resolve({ problem: `cannot listen on admin.address ${address}: ${code ?? message}` });
+      resolve({ problem: `cannot listen on admin.address ${address}: ${reason(code) ?? message}` });
     server.once('error', onError);
     server.listen(Number(address.slice(at + 1)), host, () => {
       server.off('error', onError);

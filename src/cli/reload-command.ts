@@ -6,6 +6,11 @@ import { sleep, systemClock } from '../system/clock.ts';
 import { askRunning, type Running, type RunningReload } from './admin-client.ts';
 import { type Command, DEFAULT_CONFIG, EXIT, type ExitCode, type Invocation } from './command.ts';
 
+/** Why a process gets no signal; kill(2). */
+const WHY: Readonly<Record<string, string>> = {
+  ESRCH: ': it does not run',
+  EPERM: ': it belongs to another user: run this as root',
+};
 const POLL_MS = 200;
 /** Below TimeoutStartSec= of the unit, which bounds a reload too. */
 const LIMIT_MS = 18_000;
@@ -47,7 +52,8 @@ export const reloadCommand: Command = {
     try {
       process.kill(pid, 'SIGHUP');
     } catch (error) {
-      err(`cannot signal process ${pid}: ${(error as NodeJS.ErrnoException).code}\n`);
+      const { code } = error as NodeJS.ErrnoException;
+      err(`cannot signal process ${pid}: ${code}${code === undefined ? '' : (WHY[code] ?? '')}\n`);
       return EXIT.failure;
     }
     if (!loaded.ok) {

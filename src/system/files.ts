@@ -93,6 +93,24 @@ export function reasonOf(error: unknown): string {
   }
 }
 
+/** Why a file, a directory or a socket cannot be made, in a few words. */
+export function makingReasonOf(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  const words = code === undefined ? undefined : WHY_NOT_MADE[code];
+  return words === undefined ? (code ?? message) : `${code}: ${words}`;
+}
+
+/** What a person has to do about it; errno(3). */
+const WHY_NOT_MADE: Readonly<Record<string, string>> = {
+  ENOENT: 'the directory above it does not exist: make it first',
+  ENOTDIR: 'a part of its path is not a directory',
+  EACCES: 'the user that runs this must be able to write to the directory above it',
+  EPERM: 'the user that runs this may not make it there',
+  EROFS: 'its file system is read-only',
+  ENOSPC: 'no space is left on its file system',
+  EDQUOT: 'the quota of the user that runs this is used up',
+};
+
 /** Of the file system or of this process, which the next try may not meet any more; errno(3). */
 const PASSING: readonly unknown[] = [
   ...['EIO', 'ESTALE', 'ETIMEDOUT', 'ENOTCONN', 'EINTR', 'EAGAIN', 'EBUSY'],

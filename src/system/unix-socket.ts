@@ -7,6 +7,7 @@ import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync } from 'node:f
 import type { Server } from 'node:net';
 import { dirname } from 'node:path';
 import type { Clock } from './clock.ts';
+import { makingReasonOf } from './files.ts';
 import { watchPath } from './path-watch.ts';
 import { type Claim, claimName, decide, isSame, type Outcome, statsOf } from './socket-claim.ts';
 import { occupantOf, publish, withdraw } from './socket-publish.ts';
@@ -143,7 +144,9 @@ function makeDirectory(directory: string, gid: number | undefined): SocketRefusa
     mkdirSync(directory, { mode: 0o700 });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return undefined;
-    return { problem: `cannot create directory ${directory} for the socket: ${describe(error)}` };
+    return {
+      problem: `cannot create directory ${directory} for the socket: ${makingReasonOf(error)}`,
+    };
   }
   try {
     // The group of the socket must pass the directory, whatever the umask is.
@@ -180,7 +183,8 @@ async function bind(
   const failed = await listening;
   // ENOENT: somebody has removed the directory just now.
   if (failed?.code === 'EADDRINUSE' || failed?.code === 'ENOENT') return 'taken';
-  if (failed !== undefined) return { problem: `cannot listen on ${path}: ${describe(failed)}` };
+  if (failed !== undefined)
+    return { problem: `cannot listen on ${path}: ${makingReasonOf(failed)}` };
   try {
     if (gid !== undefined) chownSync(bound, -1, gid);
     chmodSync(bound, mode);

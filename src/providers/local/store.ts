@@ -1,7 +1,12 @@
 /** Keyring files on disk: who may read them, what seals them, and how they are replaced. */
 import { constants, type Stats } from 'node:fs';
 import { type FileHandle, lstat, open } from 'node:fs/promises';
-import { ifMissing, readSecretBytes, writeFileAtomically } from '../../system/files.ts';
+import {
+  ifMissing,
+  makingReasonOf,
+  readSecretBytes,
+  writeFileAtomically,
+} from '../../system/files.ts';
 import { withLockFile } from '../../system/lock-file.ts';
 import { shareRead } from '../../system/read-file.ts';
 import {
@@ -93,6 +98,7 @@ export async function loadKeyring(
     if (stats.size > MAX_BYTES) return about('it is far too large for a keyring');
     const text = await file.readFile('utf8');
     const secret = await sealSecret(place, env);
+    if (secret !== undefined && 'problem' in secret) return about(secret.problem);
     const parsed = await parse(text, secret);
     return 'problem' in parsed
       ? about(parsed.problem)
@@ -116,13 +122,7 @@ export async function initKeyring(
         problem: `${place.keyringFile} exists already: a keyring is never overwritten; rotate it, or name another file`,
       };
     }
-    const keyring = newKeyring(now);
-    await writeFileAtomically(
-      place.keyringFile,
-      await serialise(keyring, await sealSecret(place, env)),
-      MODE,
-    );
-    return keyring;
+    return await write(place, env, newKeyring(now));
   });
 }
 
@@ -135,14 +135,19 @@ export async function rotateKeyring(
   return await exclusively(place, async () => {
     const loaded = await loadKeyring(place, env);
     if ('problem' in loaded) return loaded;
-    const keyring = rotated(loaded.keyring, now);
-    await writeFileAtomically(
-      place.keyringFile,
-      await serialise(keyring, await sealSecret(place, env)),
-      MODE,
-    );
-    return keyring;
+    return await write(place, env, rotated(loaded.keyring, now));
   });
+}
+
+async function write(
+  place: KeyringPlace,
+  env: Environment,
+  keyring: Keyring,
+): Promise<Keyring | KeyringProblem> {
+  const secret = await sealSecret(place, env);
+  if (secret !== undefined && 'problem' in secret) return secret;
+  await writeFileAtomically(place.keyringFile, await serialise(keyring, secret), MODE);
+  return keyring;
 }
 
 async function exclusively(
@@ -153,22 +158,33 @@ async function exclusively(
     const done = await withLockFile(`${keyringFile}.lock`, work);
     return 'locked' in done ? { problem: `${keyringFile}: ${done.locked}` } : done;
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const why =
-      code === 'ENOENT' ? 'its directory does not exist: make it first' : (code ?? message);
-    return { problem: `cannot write ${keyringFile}: ${why}` };
+    return { problem: `cannot write ${keyringFile}: ${makingReasonOf(error)}` };
   }
 }
 
-async function sealSecret(place: KeyringPlace, env: Environment): Promise<SealSecret | undefined> {
-  const { passphraseFile, sealKeyFile } = place;
-  if (sealKeyFile !== undefined) {
-    return { kind: 'key', bytes: sealKey(await readSecretBytes(sealKeyFile, env)) };
+/** What seals it, undefined where nothing does. */
+async function sealSecret(
+  { passphraseFile, sealKeyFile }: KeyringPlace,
+  env: Environment,
+): Promise<SealSecret | KeyringProblem | undefined> {
+  const file = sealKeyFile ?? passphraseFile;
+  if (file === undefined) return undefined;
+  let bytes: Buffer;
+  try {
+    bytes = await readSecretBytes(file, env);
+  } catch (error) {
+    return { problem: error instanceof Error ? error.message : `cannot read ${file}` };
   }
-  if (passphraseFile === undefined) return undefined;
-  const passphrase = (await readSecretBytes(passphraseFile, env))
-    .toString('utf8')
-    .replace(/\r?\n$/, '');
-  if (passphrase === '') throw new Error(`the passphrase in ${passphraseFile} is empty`);
-  return { kind: 'passphrase', bytes: Buffer.from(passphrase) };
+  if (file === sealKeyFile) {
+    const key = sealKey(bytes);
+    return key === undefined
+      ? { problem: `the sealing key in ${file} ${NO_KEY}` }
+      : { kind: 'key', bytes: key };
+  }
+  const passphrase = bytes.toString('utf8').replace(/\r?\n$/, '');
+  return passphrase === ''
+    ? { problem: `the passphrase in ${file} is empty` }
+    : { kind: 'passphrase', bytes: Buffer.from(passphrase) };
 }
+
+const NO_KEY = 'must have 32 bytes, raw, in hexadecimal or in base64: openssl rand -base64 32';

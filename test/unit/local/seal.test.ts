@@ -114,16 +114,7 @@ describe('a sealing key', () => {
     ['31 bytes in hexadecimal', 'ab'.repeat(31)],
     ['a sentence', 'this is not a key, it is a planted-secret of a person'],
   ] as const) {
-    it(`is not ${what}, and the error says nothing of it`, () => {
-      assert.throws(
-        () => sealKey(Buffer.from(wrong)),
-        ({ message }: Error) => {
-          assert.match(message, /must have 32 bytes, raw, in hexadecimal or in base64/);
-          assert.equal(wrong !== '' && message.includes(wrong), false);
-          return true;
-        },
-      );
-    });
+    it(`is not ${what}`, () => assert.equal(sealKey(Buffer.from(wrong)), undefined));
   }
 });
 

@@ -68,7 +68,7 @@ describe('a keyring on disk', () => {
     const place = { keyringFile: join(dirname(emptyPlace(t).keyringFile), 'no', 'keyring.json') };
     assert.match(
       problemOf(await initKeyring(place, {}, MADE_AT)),
-      /directory does not exist: make it/,
+      /^cannot write .*keyring\.json: ENOENT: the directory above it does not exist: make it first$/,
     );
     assert.match(
       problemOf(await loadKeyring(place, {})),
@@ -169,9 +169,15 @@ describe('the secret of a sealed keyring', () => {
   });
 
   for (const [what, field, content, problem] of [
-    ['an empty passphrase', 'passphraseFile', '\n', /the passphrase in .* is empty/],
-    ['a missing file', 'passphraseFile', undefined, /cannot read .*: it does not exist/],
-    ['a key that is none', 'sealKeyFile', SECRET, /the sealing key must have 32 bytes/],
+    ['an empty passphrase', 'passphraseFile', '\n', /^the passphrase in .*secret is empty/],
+    ['a missing file', 'passphraseFile', undefined, /^cannot read .*secret: it does not exist/],
+    ['a missing key', 'sealKeyFile', undefined, /^cannot read .*secret: it does not exist/],
+    [
+      'a key that is none',
+      'sealKeyFile',
+      SECRET,
+      /^the sealing key in .*secret must have 32 bytes/,
+    ],
   ] as const) {
     it(`being ${what} makes no keyring, and the error does not show it`, async (t) => {
       const { keyringFile } = emptyPlace(t);

@@ -13,6 +13,7 @@ import {
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import {
+  makingReasonOf,
   readSecretBytes,
   readSecretFile,
   secretPath,
@@ -104,6 +105,24 @@ describe('reading a secret', () => {
       });
     }
   });
+});
+
+describe('why nothing could be made', () => {
+  for (const [code, said] of [
+    ['ENOENT', /^ENOENT: the directory above it does not exist: make it first$/],
+    ['ENOTDIR', /^ENOTDIR: a part of its path is not a directory$/],
+    ['EACCES', /^EACCES: the user that runs this must be able to write/],
+    ['EPERM', /^EPERM: the user that runs this may not/],
+    ['EROFS', /^EROFS: its file system is read-only$/],
+    ['ENOSPC', /^ENOSPC: no space is left/],
+    ['EDQUOT', /^EDQUOT: the quota/],
+    ['EFBIG', /^EFBIG$/],
+    [undefined, /^what it said$/],
+  ] as const) {
+    it(`is said with what to do where there is something: ${code}`, () => {
+      assert.match(makingReasonOf(Object.assign(new Error('what it said'), { code })), said);
+    });
+  }
 });
 
 describe('replacing a file', () => {

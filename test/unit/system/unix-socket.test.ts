@@ -109,6 +109,14 @@ describe('listening on a unix socket', () => {
     assert.equal(lstatSync(directory).mode & 0o777, 0o750);
   });
 
+  it('makes no more than the last part of the path, and says what to make first', async (t) => {
+    const directory = join(temporaryFolder(t), 'not/there');
+    assert.equal(
+      await refused(join(directory, 'kms.sock')),
+      `cannot create directory ${directory} for the socket: ENOENT: the directory above it does not exist: make it first`,
+    );
+  });
+
   it('gives the group a directory that it makes, so that a member can use the socket', async (t) => {
     // Root can give it to any group, another user to its own.
     const asRoot = process.getuid?.() === 0;
