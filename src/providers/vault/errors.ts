@@ -320,6 +320,7 @@ export function quote(text: string): string {
     .replace(/(?:hv[sbr]|\b[sbr])\.[A-Za-z0-9_-]{8,}/g, '[token]')
     .replace(/vault:v\d+:[A-Za-z0-9+/=]*/g, '[ciphertext]')
     .replace(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/gi, '[id]')
+    .replace(/[0-9a-f]{48,}/gi, '[hex]')
     .replace(BASE64_OF_A_KEY, '[base64]')
     .replace(/\d+ errors? occurred:/g, '')
     .replace(/[\s\p{C}*]+/gu, ' ')
@@ -327,9 +328,9 @@ export function quote(text: string): string {
   return line.length > MAX_QUOTED ? `${line.slice(0, MAX_QUOTED).toWellFormed()}...` : line;
 }
 
-/** Long, and with figures and letters of both cases in it, which tells it from a path. */
+/** Long, with letters of both cases in it, and with a figure or the padding, which tell it from a path. */
 const BASE64_OF_A_KEY =
-  /(?=[a-z0-9+/]*[A-Z])(?=[A-Z0-9+/]*[a-z])(?=[A-Za-z+/]*\d)[A-Za-z0-9+/]{24,}={0,2}/g;
+  /(?=[a-z0-9+/]*[A-Z])(?=[A-Z0-9+/]*[a-z])(?:(?=[A-Za-z+/]*\d)[A-Za-z0-9+/]{24,}={0,2}|[A-Za-z+/]{24,}={1,2})/g;
 
 /** What a request that brought no answer means, by the error that Node or undici gave. */
 export function connectionErrorOf(what: string, address: string, error: unknown): Failure {
