@@ -20,15 +20,18 @@ const OUT = 'dist';
 const NODE_PACKAGE = `node_modules/node-linux-${arch}`;
 const NODE = `${NODE_PACKAGE}/bin/node`;
 
-/** NODE_OPTIONS and the like are for whoever develops, not for whoever finds the environment open. */
+/**
+ * NODE_OPTIONS and the like are for whoever develops, not for whoever finds the environment open.
+ * NODE_DEBUG has Node print what passes through its streams: data keys and tokens.
+ */
 const LAUNCHER = `#!/bin/sh
 # Starts the bundle with the Node that it was tested with; no core dumps, they would hold keys.
 self=$0
 [ -L "$self" ] && self=$(readlink -f "$self")
 here=\${self%/*}/lib
 ulimit -c 0
-unset NODE_OPTIONS NODE_REPL_EXTERNAL_MODULE NODE_PATH NODE_V8_COVERAGE
-# Two threads: libuv gives name look-ups at most half of them, so that one that hangs leaves files readable.
+unset NODE_OPTIONS NODE_REPL_EXTERNAL_MODULE NODE_PATH NODE_V8_COVERAGE NODE_DEBUG NODE_DEBUG_NATIVE
+# libuv gives name look-ups at most half of them, so that one that hangs leaves files readable.
 export UV_THREADPOOL_SIZE=${UV_THREADS}
 # glibc keeps what was freed, some 8 MiB of it, unless it is told not to.
 export MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=65536 MALLOC_TOP_PAD_=65536

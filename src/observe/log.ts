@@ -2,7 +2,7 @@
  * Log lines on stderr, one a call, as JSON (for machines) or as `key=value` text (for people).
  *
  * A level that is off is `undefined`, so that `log.debug?.('...', {...})` builds nothing where
- * nobody reads. Plaintexts, ciphertexts and tokens are never passed in: there is no type for them.
+ * nobody reads. Plaintexts, ciphertexts and tokens are never passed in: fields take no bytes.
  */
 import { fstatSync, writeSync } from 'node:fs';
 import { escapeUnprintable } from './printable.ts';

@@ -11,6 +11,7 @@ import { temporaryFolder } from '../unit/temporary-folder.ts';
 import { type FakeVault, startFakeVault } from './fake-vault.ts';
 import { localProviders, vaultProviders } from './program.ts';
 
+const ROOT = join(import.meta.dirname, '../..');
 const READY_MS = 20_000;
 /** RFC 6761: names that no resolver knows. */
 const NAME = 'vault.invalid';
@@ -76,6 +77,23 @@ describe('the environment, where the configuration is silent', () => {
     const warnings = plugin.log().filter(({ level }) => level === 'warn');
     assert.ok(warnings.some(({ why }) => String(why).includes('VAULT_TOKEN is ignored')));
     assert.equal(JSON.stringify(plugin.log()).includes('hvs.from-the-environment'), false);
+  });
+
+  it('has Node print nothing of what it works on: NODE_DEBUG', async (t) => {
+    await using vault = await startFakeVault();
+    const dir = temporaryFolder(t);
+    const config = { providers: vaultProviders(dir, 'hvs.x', [vault.address]) };
+    const env = { NODE_DEBUG: 'stream,net,http,http2,undici', NODE_DEBUG_NATIVE: 'http2' };
+    await using plugin = await startPlugin({ dir, config, env });
+    await plugin.ready();
+    const { v2 } = plugin.client;
+    const seed = Buffer.from('planted-seed-of-thirty-two-bytes');
+    await v2.decrypt({ ...(await v2.encrypt(seed, 'uid')), uid: 'uid' });
+    const lines = readFileSync(plugin.process.logFile, 'utf8').trim().split('\n');
+    for (const line of lines) assert.match(line, /^\{"time":/);
+    // The executable has no launcher: there the unit drops it before Node reads it.
+    const unit = readFileSync(join(ROOT, 'systemd/trousseau.service'), 'utf8');
+    assert.match(unit, /^UnsetEnvironment=.*\bNODE_DEBUG\b/m);
   });
 
   it('gives way to what the configuration says', async (t) => {
