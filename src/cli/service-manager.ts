@@ -74,7 +74,7 @@ export function createServiceManager(options: ServiceManagerOptions): ServiceMan
       watchdog = startWatchdog({
         limitMs,
         probe: socketProbe({ path: served.own, lost: served.lost, spare }),
-        feed: notifier.alive,
+        feed: () => void notifier.alive(),
         clock,
         changed: (pulse) => logPulse(log, pulse),
       });

@@ -27,7 +27,7 @@ export type Notifier = {
   /** One sentence for `systemctl status`, without secrets; the same one again is not sent. */
   status(sentence: string): void;
   reloading(): void;
-  /** Resolves when the watchdog has been fed, or could not be. */
+  /** Resolves when systemd has the watchdog's message, or it was lost. It waits for no other message. */
   alive(): Promise<void>;
   /** Resolves when everything has been told, or nobody has listened for a second. */
   stopping(): Promise<void>;
@@ -45,7 +45,12 @@ export type NotifierOptions = {
 
 const NOTIFY = 'notify';
 const SYSTEMD_NOTIFY = '/usr/bin/systemd-notify';
-const PROGRAM_LIMIT_MS = 5_000;
+/** The program ends by itself after 5 s without systemd (sd_notify_barrier); a busy machine starts it slowly. */
+const PROGRAM_LIMIT_MS = 10_000;
+/** A message that systemd did not take in time is repeated, except the watchdog's, which is followed by the next. */
+const PROGRAM_TRIES = 3;
+/** The watchdog's messages under way: each may be a process. */
+const WATCHDOG_AT_ONCE = 3;
 const FAREWELL_LIMIT_MS = 1_000;
 const RETRY_MS = 50;
 const RETRIES = 40;
@@ -106,6 +111,7 @@ export function createNotifier(options: NotifierOptions): Notifier {
   const waiting: Waiting[] = [];
   const end = new AbortController();
   let working = false;
+  let watchdogs = 0;
   let said = '';
   let wasReady = false;
   let failed = false;
@@ -113,24 +119,25 @@ export function createNotifier(options: NotifierOptions): Notifier {
   const deliver = async (
     send: NotifyChannel['send'],
     message: readonly string[],
+    mostTries: number,
   ): Promise<void> => {
     for (let tries = 1; ; tries += 1) {
       try {
         return await send(message);
       } catch (error) {
         const { code, message: why } = error as NodeJS.ErrnoException;
-        if (FULL.includes(code) && tries < RETRIES && (await sleep(clock, RETRY_MS, end.signal)))
-          continue;
+        const most = FULL.includes(code) ? RETRIES : mostTries;
+        if (tries < most && (await sleep(clock, RETRY_MS, end.signal))) continue;
         if (!failed) options.failed(String(code ?? why));
         failed = true;
         return;
       }
     }
   };
-  const work = async (send: NotifyChannel['send']): Promise<void> => {
+  const work = async ({ send, direct }: NotifyChannel): Promise<void> => {
     working = true;
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      await deliver(send, next.message);
+      await deliver(send, next.message, direct ? 1 : PROGRAM_TRIES);
       next.sent();
     }
     working = false;
@@ -139,7 +146,7 @@ export function createNotifier(options: NotifierOptions): Notifier {
     if (channel === undefined || end.signal.aborted) return Promise.resolve();
     return new Promise((sent) => {
       waiting.push({ message, sent });
-      if (!working) void work(channel.send);
+      if (!working) void work(channel);
     });
   };
   const statusLine = (): readonly string[] => (said === '' ? [] : [`STATUS=${said}`]);
@@ -157,7 +164,13 @@ export function createNotifier(options: NotifierOptions): Notifier {
       void tell(...statusLine());
     },
     reloading: () => void tell('RELOADING=1', `MONOTONIC_USEC=${monotonicUsec()}`),
-    alive: () => tell('WATCHDOG=1'),
+    async alive() {
+      if (channel === undefined || end.signal.aborted || watchdogs >= WATCHDOG_AT_ONCE) return;
+      watchdogs += 1;
+      // A program that waits for systemd must not delay the next. Threads that write are few, and wait their turn.
+      await (channel.direct ? tell('WATCHDOG=1') : deliver(channel.send, ['WATCHDOG=1'], 1));
+      watchdogs -= 1;
+    },
     async stopping() {
       const told = tell('STOPPING=1', 'STATUS=stopping');
       const limit = new AbortController();

@@ -19,11 +19,11 @@ export type Pulse =
 export type Probe = (withinMs: number) => Promise<Pulse>;
 
 export type WatchdogOptions = {
-  /** When systemd loses its patience, in milliseconds. */
+  /** WatchdogSec= of the unit, in milliseconds. */
   readonly limitMs: number;
   readonly probe: Probe;
-  /** Resolves when systemd was told, or could not be. */
-  readonly feed: () => Promise<void>;
+  /** Sends systemd the watchdog's message; nothing waits for its end. */
+  readonly feed: () => void;
   readonly clock: Clock;
   /** The pulse is another one than before; not called while all is well from the start. */
   readonly changed: (pulse: Pulse) => void;
@@ -31,7 +31,7 @@ export type WatchdogOptions = {
 
 export type Watchdog = { stop(): void };
 
-/** The patience of the service manager in milliseconds, where it wants this process watched. */
+/** WatchdogSec= of the unit in milliseconds, where the service manager watches this process. */
 export function watchdogLimit(env: Environment, pid: number): number | undefined {
   const { WATCHDOG_USEC: usec, WATCHDOG_PID: forPid } = env;
   if (usec === undefined || !/^[1-9]\d*$/.test(usec)) return undefined;
@@ -40,8 +40,9 @@ export function watchdogLimit(env: Environment, pid: number): number | undefined
 }
 
 /**
- * Probes after half of the time and gives each probe a quarter of it, so that one which failed for
- * a passing reason can be made again before the time is over. The first feeding is at once.
+ * Probes after each quarter of the time and gives each probe an eighth of it, so that three messages in a row may be
+ * late, and a probe that failed for a passing reason is made again (docs/decisions/0017-watchdog.md). The first
+ * message is sent at once.
  */
 export function startWatchdog(options: WatchdogOptions): Watchdog {
   const { limitMs, probe, feed, clock, changed } = options;
@@ -51,13 +52,13 @@ export function startWatchdog(options: WatchdogOptions): Watchdog {
 
   const look = async (): Promise<void> => {
     const began = clock.now();
-    const pulse = await probe(limitMs / 4);
+    const pulse = await probe(limitMs / 8);
     if (stopped) return;
     if (pulse.kind !== before) changed(pulse);
     before = pulse.kind;
     if (pulse.kind === 'dead') return wait(limitMs / 16);
-    await feed();
-    wait(limitMs / 2 - (clock.now() - began));
+    feed();
+    wait(limitMs / 4 - (clock.now() - began));
   };
   const wait = (ms: number): void => {
     if (stopped) return;

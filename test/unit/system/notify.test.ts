@@ -88,6 +88,57 @@ describe('telling systemd', () => {
     assert.deepEqual([sent, failures], [['WATCHDOG=1'], ['ECONNREFUSED']]);
   });
 
+  it('repeats a message that a program could not hand over, but for the watchdog, whose next one follows', async () => {
+    const tried: string[] = [];
+    const { notifier, clock, sent, failures } = notifierOn(async ([first = '']) => {
+      tried.push(first);
+      if (tried.length < 4) throw new Error('systemd-notify ended with SIGTERM');
+    }, false);
+    await notifier.alive();
+    notifier.ready();
+    await clock.advance(1_000);
+    assert.deepEqual(tried, ['WATCHDOG=1', 'READY=1', 'READY=1', 'READY=1']);
+    assert.deepEqual([sent, failures.length], [['READY=1'], 1]);
+  });
+
+  it('gives up a message that no program hands over, and goes on with the next', async () => {
+    const { notifier, clock, sent, failures } = notifierOn(async ([first]) => {
+      if (first === 'READY=1') throw new Error('systemd-notify ended with SIGTERM');
+    }, false);
+    notifier.ready();
+    notifier.status('waiting');
+    await clock.advance(1_000);
+    assert.deepEqual([sent, failures.length], [['STATUS=waiting'], 1]);
+  });
+
+  it('sends the message of the watchdog beside programs that wait for systemd, three at most', async () => {
+    const started: string[] = [];
+    const systemd = Promise.withResolvers<void>();
+    const { notifier, sent } = notifierOn(([first = '']) => {
+      started.push(first);
+      return systemd.promise;
+    }, false);
+    notifier.ready();
+    notifier.status('waiting');
+    const messages = [1, 2, 3, 4].map(() => notifier.alive());
+    assert.deepEqual(started, ['READY=1', 'WATCHDOG=1', 'WATCHDOG=1', 'WATCHDOG=1']);
+    systemd.resolve();
+    await Promise.all(messages);
+    await notifier.alive();
+    assert.equal(sent.filter((message) => message === 'WATCHDOG=1').length, 4);
+  });
+
+  it('has one write at a time where it writes itself: the threads for it are few', async () => {
+    let started = 0;
+    const { notifier } = notifierOn(() => {
+      started += 1;
+      return new Promise(() => undefined);
+    });
+    for (let i = 0; i < 4; i += 1) void notifier.alive();
+    await settle();
+    assert.equal(started, 1);
+  });
+
   it('ends within a second where nobody reads, and leaves no timer', async () => {
     const { notifier, clock } = notifierOn(() => new Promise(() => undefined));
     notifier.ready();

@@ -26,7 +26,7 @@ function watched(probe: Probe) {
   const pulses: string[] = [];
   const watchdog = startWatchdog({
     ...{ limitMs: 16_000, probe, clock },
-    feed: async () => void fed.push(clock.now()),
+    feed: () => void fed.push(clock.now()),
     changed: ({ kind }) => void pulses.push(kind),
   });
   return { watchdog, clock, fed, pulses };
@@ -35,9 +35,9 @@ function watched(probe: Probe) {
 describe('the watchdog', () => {
   for (const [env, limit] of [
     [{}, undefined],
-    [{ WATCHDOG_USEC: '10000000' }, 10_000],
-    [{ WATCHDOG_USEC: '10000000', WATCHDOG_PID: '7' }, 10_000],
-    [{ WATCHDOG_USEC: '10000000', WATCHDOG_PID: '8' }, undefined],
+    [{ WATCHDOG_USEC: '20000000' }, 20_000],
+    [{ WATCHDOG_USEC: '20000000', WATCHDOG_PID: '7' }, 20_000],
+    [{ WATCHDOG_USEC: '20000000', WATCHDOG_PID: '8' }, undefined],
     [{ WATCHDOG_USEC: '0' }, undefined],
     [{ WATCHDOG_USEC: 'soon' }, undefined],
   ] as const) {
@@ -46,16 +46,16 @@ describe('the watchdog', () => {
     });
   }
 
-  it('is fed at once and then at half of the time, after a proof each', async () => {
+  it('is fed at once and then at each quarter of the time, after a proof each', async () => {
     let probes = 0;
     const { clock, fed, pulses, watchdog } = watched(async (withinMs) => {
-      assert.equal(withinMs, 4_000);
+      assert.equal(withinMs, 2_000);
       probes += 1;
       return ALIVE;
     });
-    await clock.advance(24_000);
+    await clock.advance(12_000);
     watchdog.stop();
-    assert.deepEqual([fed, probes, pulses], [[0, 8_000, 16_000, 24_000], 4, []]);
+    assert.deepEqual([fed, probes, pulses], [[0, 4_000, 8_000, 12_000], 4, []]);
     assert.equal(clock.pending, 0);
   });
 
@@ -64,31 +64,31 @@ describe('the watchdog', () => {
     const { clock, fed, pulses, watchdog } = watched(async () => pulse);
     await clock.advance(0);
     pulse = DEAD;
-    await clock.advance(12_000);
+    await clock.advance(8_000);
     assert.deepEqual([fed, pulses], [[0], ['dead']]);
     pulse = ALIVE;
     await clock.advance(1_000);
     watchdog.stop();
-    assert.deepEqual([fed.slice(1), pulses], [[13_000], ['dead', 'alive']]);
+    assert.deepEqual([fed.slice(1), pulses], [[9_000], ['dead', 'alive']]);
   });
 
   it('counts the time of a proof, so that a slow one does not delay the next feeding', async () => {
     const sleeping = Promise.withResolvers<(ms: number) => Promise<void>>();
     const { clock, fed, watchdog } = watched(async () => {
-      await sleeping.promise.then((sleep) => sleep(3_000));
+      await sleeping.promise.then((sleep) => sleep(1_500));
       return ALIVE;
     });
     sleeping.resolve((ms) => new Promise((resolve) => void clock.setTimer(ms, resolve)));
     await clock.advance(30_000);
     watchdog.stop();
-    assert.deepEqual(fed.slice(0, 3), [3_000, 11_000, 19_000]);
+    assert.deepEqual(fed.slice(0, 3), [1_500, 5_500, 9_500]);
   });
 
   it('is fed where a restart would change nothing, and says so', async () => {
     const { clock, fed, pulses, watchdog } = watched(async () => UNKNOWN);
-    await clock.advance(8_000);
+    await clock.advance(4_000);
     watchdog.stop();
-    assert.deepEqual([fed, pulses], [[0, 8_000], ['unknown']]);
+    assert.deepEqual([fed, pulses], [[0, 4_000], ['unknown']]);
   });
 
   it('is not fed any more once it was stopped, even by a proof under way', async () => {
