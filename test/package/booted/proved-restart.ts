@@ -1,7 +1,15 @@
 /** /usr/lib/trousseau/restart with systemd itself: what a drop-in adds to the start is proved, or the process stays. */
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { property, READY_MS, SERVICE, saysOfItself, writeInside } from '../installation.ts';
+import {
+  property,
+  READY_MS,
+  SERVICE,
+  SOCKET_UNIT,
+  saysOfItself,
+  systemctl,
+  writeInside,
+} from '../installation.ts';
 import type { UnderTest } from './under-test.ts';
 
 const DROP_IN = `/etc/systemd/system/${SERVICE}.d/60-test.conf`;
@@ -19,6 +27,8 @@ const REFUSED: Readonly<Record<string, RegExp>> = {
   '[Unit]\nRequires=absent.service\n': /requires absent\.service, which is not active/,
 };
 const MASK = `/etc/systemd/system/${SERVICE}`;
+const SOCKET_DROP_IN = `/etc/systemd/system/${SOCKET_UNIT}.d/60-test.conf`;
+const SOCKET_MASK = `/etc/systemd/system/${SOCKET_UNIT}`;
 const TAKEN =
   '[Unit]\nConditionPathExists=/etc/trousseau\n[Service]\nExecCondition=+/bin/true\nEnvironment=TAKEN=%N\n';
 
@@ -26,6 +36,15 @@ const TAKEN =
 export function provedRestart(under: UnderTest): void {
   const pid = (): Promise<string> => property(under.machine, SERVICE, 'MainPID');
   const restart = () => under.machine.run(['/usr/lib/trousseau/restart']);
+  /** The process that runs then. */
+  const restarts = async (before: string): Promise<string> => {
+    const outcome = await restart();
+    const after = await pid();
+    assert.notEqual(after, before);
+    const out = `trousseau: ${SERVICE} was restarted: process ${after} runs instead of process ${before}\n`;
+    assert.deepEqual(outcome, { code: 0, out, err: '' });
+    return after;
+  };
 
   it('a drop-in with which no process would start ends none, also where systemd has not read it', async () => {
     const before = await pid();
@@ -44,7 +63,7 @@ export function provedRestart(under: UnderTest): void {
     await writeInside(under.machine, DROP_IN, '[Service]\nExecStart=\n', 0o644);
     const { err } = await restart();
     assert.match(err, /NOT restarted: its unit is bad-setting/);
-    assert.equal(await property(under.machine, SERVICE, 'WatchdogUSec'), '10s');
+    assert.equal(await property(under.machine, SERVICE, 'WatchdogUSec'), '20s');
     assert.equal(await pid(), before);
     await under.machine.must(['rm', DROP_IN]);
     await under.machine.must(['systemctl', 'daemon-reload']);
@@ -58,19 +77,37 @@ export function provedRestart(under: UnderTest): void {
     assert.equal(await property(under.machine, SERVICE, 'LoadState'), 'loaded');
     assert.equal(await pid(), before);
     await under.machine.must(['rm', MASK]);
-    assert.equal((await restart()).err, '');
-    assert.notEqual(await pid(), before);
+    await restarts(before);
+  });
+
+  it('the process stays where the next one would not get the socket', async () => {
+    const { machine } = under;
+    const before = await pid();
+    const stays = async (why: RegExp): Promise<void> => {
+      const { code, err } = await restart();
+      assert.equal(code, 1, err);
+      assert.match(err, why);
+      assert.equal(await pid(), before);
+    };
+    await machine.must(['ln', '-s', '/dev/null', SOCKET_MASK]);
+    await stays(/NOT restarted: trousseau\.socket is masked/);
+    assert.equal(await property(machine, SOCKET_UNIT, 'LoadState'), 'loaded');
+    await writeInside(machine, SOCKET_DROP_IN, '[Socket]\nListenStream=\n', 0o644);
+    await machine.must(['rm', SOCKET_MASK]);
+    await stays(/NOT restarted: the unit of trousseau\.socket is bad-setting/);
+    await machine.must(['rm', SOCKET_DROP_IN]);
+    await systemctl(machine, 'daemon-reload');
+    await systemctl(machine, 'restart', SOCKET_UNIT);
+    await saysOfItself(machine, /^ready/, READY_MS);
   });
 
   it('a drop-in that is proved is what the new process has, without a daemon-reload', async () => {
     const before = await pid();
     await writeInside(under.machine, DROP_IN, TAKEN, 0o644);
-    assert.deepEqual(await restart(), { code: 0, out: '', err: '' });
-    const after = await pid();
-    assert.notEqual(after, before);
+    const after = await restarts(before);
     assert.match(await under.machine.must(['cat', `/proc/${after}/environ`]), /TAKEN=trousseau\0/);
     await under.machine.must(['rm', DROP_IN]);
-    assert.equal((await restart()).err, '');
+    await restarts(after);
     await saysOfItself(under.machine, /^ready/, READY_MS);
   });
 }

@@ -17,6 +17,8 @@ export const STATES: readonly State[] = [
   { unit: 'enabled', config: 'good', provider: away, action: 'upgrade' },
   { unit: 'enabled', config: 'good', provider: refusing, action: 'interrupted' },
   { unit: 'masked', config: 'good', provider: there, action: 'upgrade' },
+  { unit: 'mask-unread', config: 'good', provider: there, action: 'upgrade' },
+  { unit: 'socket-mask-unread', config: 'good', provider: there, action: 'upgrade' },
   { unit: 'failed', config: 'absent', provider: there, action: 'upgrade' },
   { unit: 'enabled', config: 'good', provider: well, action: 'purge' },
 ];

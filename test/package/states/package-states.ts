@@ -144,7 +144,7 @@ function act(manager: PackageManager, { action }: State): Promise<Outcome> {
 
 /** As a node on which the package never was, but for its user and groups. */
 async function reset({ machine, manager }: Node): Promise<void> {
-  const script = `systemctl unmask --quiet ${SERVICE} || :
+  const script = `systemctl unmask --quiet ${SERVICE} ${SOCKET_UNIT} || :
 systemctl stop ${SOCKET_UNIT} ${SERVICE} || :
 systemctl reset-failed ${SOCKET_UNIT} ${SERVICE} || :
 systemctl disable --quiet ${SOCKET_UNIT} ${SERVICE} || :`;
@@ -201,6 +201,13 @@ async function bringUnit({ machine }: Node, { unit }: State): Promise<void> {
       await systemctl(machine, 'start', SOCKET_UNIT, SERVICE);
       await systemctl(machine, 'mask', '--quiet', SERVICE);
       return;
+    case 'mask-unread':
+    case 'socket-mask-unread': {
+      await systemctl(machine, 'start', SOCKET_UNIT, SERVICE);
+      const masked = unit === 'mask-unread' ? SERVICE : SOCKET_UNIT;
+      await machine.must(['ln', '-s', '/dev/null', `/etc/systemd/system/${masked}`]);
+      return;
+    }
     case 'socket':
       await systemctl(machine, 'enable', '--quiet', '--now', SOCKET_UNIT);
       return;
@@ -260,7 +267,15 @@ async function repairVault({ ofNode: { vault } }: Node): Promise<void> {
   if (status !== 200) await vault.unseal();
 }
 
-type Seen = { readonly pid: string; readonly active: string; readonly enabled: string };
+type Seen = {
+  readonly pid: string;
+  readonly active: string;
+  readonly enabled: string;
+  /** Whose messages of the watchdog systemd accepts: nobody's where it has loaded a mask. */
+  readonly heard: string;
+  /** Of the socket unit: systemd closes the socket where it has loaded a mask. */
+  readonly socket: string;
+};
 
 async function seen({ machine }: Node): Promise<Seen> {
   const enabled = [SOCKET_UNIT, SERVICE].map((unit) => property(machine, unit, 'UnitFileState'));
@@ -268,6 +283,8 @@ async function seen({ machine }: Node): Promise<Seen> {
     pid: await property(machine, SERVICE, 'MainPID'),
     active: await property(machine, SERVICE, 'ActiveState'),
     enabled: (await Promise.all(enabled)).join(' '),
+    heard: await property(machine, SERVICE, 'NotifyAccess'),
+    socket: await property(machine, SOCKET_UNIT, 'LoadState'),
   };
 }
 

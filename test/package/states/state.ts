@@ -4,7 +4,17 @@
  * somebody else has made.
  */
 
-export const UNITS = ['enabled', 'disabled', 'masked', 'socket', 'stopped', 'failed'] as const;
+/** `mask-unread` and `socket-mask-unread` are masked by a link which systemd has not read. */
+export const UNITS = [
+  'enabled',
+  'disabled',
+  'masked',
+  'mask-unread',
+  'socket-mask-unread',
+  'socket',
+  'stopped',
+  'failed',
+] as const;
 export const CONFIGS = ['good', 'broken', 'absent'] as const;
 /** Of a provider of Vault; `refusing` has a secret id that is not valid any more. */
 export const VAULTS = ['well', 'sealed', 'away', 'refusing'] as const;
@@ -31,7 +41,7 @@ export function titleOf({ unit, config, provider, action }: State): string {
   return `${action} with the unit ${unit}, configuration ${config}, ${provider.kind} ${provider.state}`;
 }
 
-/** `enabled`, `disabled` and `masked` run; `socket` is started by its first call, which was made. */
+/** `enabled`, `disabled` and the masked ones run; `socket` is started by its first call, which was made. */
 export function runs(unit: Unit): boolean {
   return unit !== 'stopped' && unit !== 'failed';
 }
@@ -43,7 +53,8 @@ export function fateOf({ unit, config, provider, action }: State): Fate {
   if (!runs(unit)) return 'none';
   if (action === 'remove' || action === 'purge') return 'ended';
   const proved = provider.state === 'well' || provider.state === 'there';
-  return unit !== 'masked' && config === 'good' && proved ? 'restarted' : 'kept';
+  const masked = unit === 'masked' || unit === 'mask-unread' || unit === 'socket-mask-unread';
+  return !masked && config === 'good' && proved ? 'restarted' : 'kept';
 }
 
 const PROVIDERS: readonly Provider[] = [
