@@ -38,7 +38,10 @@ export type Session = {
   accepted(token: string, path: string): void;
   /** Ends the renewal and gives back every token that we made; a login under way has 3 s for that. */
   stop(): Promise<void>;
-  /** After the stop: the logins that have no answer yet; resolves when their tokens are given back. */
+  /**
+   * After the stop: logins that have no answer yet, and tokens that Vault has not taken back; resolves
+   * when all are given back, or have ended.
+   */
   underWay(): Promise<void> | undefined;
 };
 
@@ -255,7 +258,7 @@ export function createSession(options: SessionOptions): Session {
       return stopped;
     },
     underWay: () =>
-      late.size === 0 ? undefined : Promise.all(late).then(() => revocations.stop()),
+      late.size === 0 ? revocations.left() : Promise.all(late).then(() => revocations.left()),
   };
 }
 

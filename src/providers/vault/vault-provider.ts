@@ -83,7 +83,7 @@ export function createVaultProvider(
       await session.stop();
       const underWay = session.underWay();
       if (underWay === undefined) await addresses.close();
-      // Where the process lives on, as after a reload, what they bring is given back too.
+      // Where the process lives on, as after a reload, these tokens are given back too.
       else void underWay.then(addresses.close);
     },
     describe: transit.describe,
