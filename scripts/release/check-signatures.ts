@@ -1,9 +1,9 @@
 /** Whether all of a release was signed by the one key that lies in it, and nothing was added or changed. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { run } from '../packages/tools.ts';
-import { digestsOf, NOT_A_FILE, PUBLIC_KEY, parseSums, SUMS } from './digests.ts';
+import { digestsOf, NOT_A_FILE, PROVENANCE, PUBLIC_KEY, parseSums, SUMS } from './digests.ts';
 import { debSignature } from './package-files.ts';
 
 export type Checked = {
@@ -11,6 +11,16 @@ export type Checked = {
   readonly fingerprint: string;
   readonly problems: readonly string[];
 };
+
+/** The first of the files without which a folder is no release, as a sentence; undefined where all are there. */
+export function missingFile(folder: string): string | undefined {
+  const name = [PUBLIC_KEY, SUMS, `${SUMS}.asc`, PROVENANCE].find(
+    (file) => !existsSync(join(folder, file)),
+  );
+  return name === undefined
+    ? undefined
+    : `${folder} has no ${name}: is it the folder of a release?`;
+}
 
 /** With keyrings of its own: what else this machine trusts does not count. */
 export function checkSignatures(folder: string): Checked {

@@ -67,13 +67,13 @@ export function cyclonedx({ version, commit, epoch }: Edition): Readonly<Record<
   };
 }
 
-/** What Node itself carries (OpenSSL, V8, libuv, ...), as it says. */
+/** What Node itself carries (OpenSSL, V8, libuv, ...), as it says; the version of what it was built without is empty. */
 function insideNode(): readonly Component[] {
   const versions = JSON.parse(
     run('node_modules/.bin/node', ['-p', 'JSON.stringify(process.versions)']),
   ) as Readonly<Record<string, string>>;
   return Object.entries(versions)
-    .filter(([name]) => !['node', 'modules', 'napi'].includes(name))
+    .filter(([name, version]) => version !== '' && !['node', 'modules', 'napi'].includes(name))
     .map(([name, version]) => ({
       type: 'library',
       'bom-ref': `node/${name}@${version}`,

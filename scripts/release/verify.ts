@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { editionOf } from '../packages/edition.ts';
 import { missingTools, run } from '../packages/tools.ts';
-import { checkSignatures } from './check-signatures.ts';
+import { checkSignatures, missingFile } from './check-signatures.ts';
 import { PROVENANCE, sha256 } from './digests.ts';
 import { inOwnTemporaryFolder } from './own-temporary-folder.ts';
 import { unsignedBytes } from './package-files.ts';
@@ -27,7 +27,7 @@ const { values } = parseArgs({
 });
 
 if (await inOwnTemporaryFolder()) {
-  const missing = missingTools('release');
+  const missing = missingTools('release') ?? missingFile(values.release);
   const problems =
     missing === undefined
       ? [...signatures(), ...(values['no-rebuild'] ? [] : rebuilt())]

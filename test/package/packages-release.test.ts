@@ -19,12 +19,17 @@ before(() => {
 test('the SBOM names what the daemon depends on and what Node carries, each once', () => {
   const sbom = JSON.parse(readFileSync(join(release.folder, 'trousseau.cdx.json'), 'utf8')) as {
     bomFormat: string;
-    components: { 'bom-ref': string; name: string; version: string }[];
+    components: { 'bom-ref': string; name: string; version: string; purl: string }[];
     dependencies: { ref: string; dependsOn: string[] }[];
   };
   const refs = sbom.components.map((component) => component['bom-ref']);
   assert.equal(sbom.bomFormat, 'CycloneDX');
   assert.equal(new Set(refs).size, refs.length);
+  // Node has empty versions of what was not built in, as of the libraries of QUIC.
+  for (const { name, version, purl } of sbom.components) {
+    assert.match(version, /^\d/, name);
+    assert.match(purl, /^pkg:[a-z]+\/[^@]+@[^@]+$/, name);
+  }
   const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
     dependencies: Record<string, string>;
   };

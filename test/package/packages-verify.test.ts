@@ -63,6 +63,16 @@ test('a release by another key than the expected one is refused', () => {
   assert.match(said, /signed by [0-9A-F]{40}, not by A{40}/);
 });
 
+for (const name of [KEY, 'SHA256SUMS', 'SHA256SUMS.asc', 'trousseau.provenance.json']) {
+  test(`a folder without ${name} is said to be no release, in one line`, (t) => {
+    const folder = changeable(t);
+    rmSync(join(folder, name));
+    const { status, said } = verify(folder, '--key', 'A'.repeat(40));
+    assert.equal(status, 1);
+    assert.equal(said, `${folder} has no ${name}: is it the folder of a release?\n`);
+  });
+}
+
 test('a second key beside the expected one is refused, whatever it signed', (t) => {
   const folder = changeable(t);
   withKeyring([], (env) => {
