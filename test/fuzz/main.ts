@@ -12,11 +12,23 @@ import { startPlugin } from '../servers/plugin.ts';
 import { createGrammar } from './grammar.ts';
 import { fuzz } from './run.ts';
 
+const USAGE = `usage: main.ts [--minutes N] [--seed N]
+
+Sends random HTTP/2 for so many minutes (10), chosen by a seed (a random one, which is printed).
+`;
+
 const { values } = parseArgs({
-  options: { minutes: { type: 'string' }, seed: { type: 'string' } },
+  options: {
+    minutes: { type: 'string', default: '10' },
+    seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 31)) },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
 });
-const minutes = Number(values.minutes ?? 10);
-const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
+const [minutes, seed] = [Number(values.minutes), Number(values.seed)];
+if (values.help || !(minutes > 0) || !Number.isSafeInteger(seed)) {
+  process.stdout.write(USAGE);
+  process.exit(values.help ? 0 : 2);
+}
 const dir = mkdtempSync(join(tmpdir(), 'trousseau-fuzz-'));
 const providers = await localProviders(dir);
 const log = { level: 'info', format: 'json' };
