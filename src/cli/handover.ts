@@ -106,6 +106,9 @@ export async function openHandover({ files, clock, log }: HandoverOptions): Prom
         return (written?.keyId === keyId ? written.sample : undefined) ?? (made && toBase64(made));
       };
 
+      /** For the process after this one, whose clock may be set otherwise. */
+      const timeOf = (since: number): number => clock.timeOfDay(since);
+
       latest = () => {
         const now = keyring.state();
         switch (now.kind) {
@@ -113,13 +116,13 @@ export async function openHandover({ files, clock, log }: HandoverOptions): Prom
             // The first look says within seconds whether the provider is away.
             return now.key === undefined || now.why === undefined
               ? undefined
-              : awaySince(written, now.key, now.since);
+              : awaySince(written, now.key, timeOf(now.since));
           case 'outage':
             // Where the provider went away at once the key is new; otherwise the last good one is better.
             return (
-              awaySince(written, now.key, now.since) ?? {
+              awaySince(written, now.key, timeOf(now.since)) ?? {
                 ...contentOf(now.key, sampleOf(now.key.keyId), keyring.sources(), [], config()),
-                awaySince: now.since,
+                awaySince: timeOf(now.since),
               }
             );
           case 'ready':

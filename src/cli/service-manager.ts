@@ -61,7 +61,7 @@ export function createServiceManager(options: ServiceManagerOptions): ServiceMan
   let timer: Timer | undefined;
 
   const follow = (): void => {
-    notifier.status(statusSentence(state(), reload(), served.lost()));
+    notifier.status(statusSentence(state(), clock, reload(), served.lost()));
     timer = clock.setTimer(STATUS_MS, follow);
   };
   return {
@@ -126,14 +126,20 @@ function logPulse(log: Log, pulse: Pulse): void {
 }
 
 /** What `systemctl status` shows; the reasons are those of /readyz, without secrets. */
-export function statusSentence(state: KeyringState, reload?: ReloadReport, lost?: string): string {
-  const keyring = lost === undefined ? keyringSentence(state) : `cannot be reached: ${lost}`;
+export function statusSentence(
+  state: KeyringState,
+  clock: Pick<Clock, 'timeOfDay'>,
+  reload?: ReloadReport,
+  lost?: string,
+): string {
+  const keyring = lost === undefined ? keyringSentence(state, clock) : `cannot be reached: ${lost}`;
   return reload === undefined || reload.ok
     ? keyring
     : `${keyring}; the last reload was refused at ${reload.at}: ${reload.why}`;
 }
 
-function keyringSentence(state: KeyringState): string {
+function keyringSentence(state: KeyringState, clock: Pick<Clock, 'timeOfDay'>): string {
+  const timeOf = (since: number): string => new Date(clock.timeOfDay(since)).toISOString();
   switch (state.kind) {
     case 'ready':
       return `ready, encrypting with ${state.key.keyId}`;
@@ -146,8 +152,4 @@ function keyringSentence(state: KeyringState): string {
     case 'refused':
       return `provider refuses since ${timeOf(state.since)}: ${state.why.message}`;
   }
-}
-
-function timeOf(since: number): string {
-  return new Date(since).toISOString();
 }

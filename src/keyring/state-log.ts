@@ -110,7 +110,7 @@ export function createStateLog(log: Log, clock: Clock): StateLog {
       const lasts = untoldSince !== undefined && clock.now() + nextInMs - untoldSince >= LASTING_MS;
       if (!lasts && clock.now() - loggedAt < REMINDER_MS) return;
       tell(state, {
-        since: new Date(state.since).toISOString(),
+        since: new Date(clock.timeOfDay(state.since)).toISOString(),
         seconds: secondsSince(state.since),
         tries: failures,
         nextTrySeconds: Math.ceil(nextInMs / 1000),

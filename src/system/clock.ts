@@ -11,6 +11,12 @@ export type Clock = {
    * intervals stay what they are when somebody sets the machine's clock.
    */
   now(): number;
+  /**
+   * The time of day at such a moment by the machine's clock as it is set now, in milliseconds since the
+   * epoch: for people, and for the process after this one. It is another one than `now` gave where the clock
+   * was set since the start, or the machine was suspended.
+   */
+  timeOfDay(at: number): number;
   /** Calls back once after so many milliseconds. The owner of the timer must cancel it at its end. */
   setTimer(ms: number, callback: () => void): Timer;
   /** A number in [0, 1), for jitter. */
@@ -20,9 +26,18 @@ export type Clock = {
 // A getter, and this is asked several times for each call.
 const { timeOrigin } = performance;
 
+/** What differs by less is the same, so that one moment is told alike each time. */
+const LEAST_SET_MS = 1_000;
+let aheadMs = 0;
+
 /** The time of this machine. */
 export const systemClock: Clock = {
   now: () => timeOrigin + performance.now(),
+  timeOfDay(at) {
+    const seenMs = Date.now() - timeOrigin - performance.now();
+    if (Math.abs(seenMs - aheadMs) >= LEAST_SET_MS) aheadMs = seenMs;
+    return at + aheadMs;
+  },
   setTimer(ms, callback) {
     const handle = setTimeout(callback, ms);
     return { cancel: () => clearTimeout(handle) };

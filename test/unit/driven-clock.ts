@@ -2,6 +2,8 @@
 import type { Clock } from '../../src/system/clock.ts';
 
 export type DrivenClock = Clock & {
+  /** By how much the machine's clock was set forward since the start, in milliseconds. */
+  aheadMs: number;
   /** Moves on, firing what falls due in its order and letting each one's work settle. */
   advance(ms: number): Promise<void>;
   /**
@@ -18,7 +20,11 @@ export function createDrivenClock(start = 0, random = 0): DrivenClock {
   let now = start;
   const timers = new Set<{ at: number; callback: () => void }>();
   return {
+    aheadMs: 0,
     now: () => now,
+    timeOfDay(at) {
+      return at + this.aheadMs;
+    },
     random: () => random,
     setTimer(ms, callback) {
       const timer = { at: now + Math.max(0, ms), callback };

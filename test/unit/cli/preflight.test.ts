@@ -6,6 +6,7 @@ import { statusSentence } from '../../../src/cli/service-manager.ts';
 import { keyId } from '../../../src/keyring/key-id.ts';
 import { announce } from '../../../src/keyring/state.ts';
 import type { KeyDescription, KeyVersion } from '../../../src/providers/provider.ts';
+import { systemClock } from '../../../src/system/clock.ts';
 
 const PATH = ['local', 'ring'];
 const V1 = { version: 1, createdAt: 1_000 };
@@ -88,10 +89,13 @@ describe('the status of the service', () => {
   it('names a reload that was refused, until one succeeds', () => {
     const at = '2026-01-01T00:00:00.000Z';
     assert.match(
-      statusSentence(ready, { at, ok: false, why: 'config.yaml:3: no', requests: 1 }),
+      statusSentence(ready, systemClock, { at, ok: false, why: 'config.yaml:3: no', requests: 1 }),
       /^ready, encrypting with local:v1:\w+; the last reload was refused at 2026-\S+: config\.yaml:3: no$/,
     );
     for (const reload of [undefined, { at, ok: true, why: 'a warning', requests: 2 }])
-      assert.match(statusSentence(ready, reload), /^ready, encrypting with local:v1:\w+$/);
+      assert.match(
+        statusSentence(ready, systemClock, reload),
+        /^ready, encrypting with local:v1:\w+$/,
+      );
   });
 });

@@ -37,7 +37,8 @@ export type Refusals = {
 
 type Entry = {
   readonly credentials: string;
-  readonly failure: Failure;
+  readonly message: string;
+  readonly place: string;
   readonly until: number;
   /** How often the same credentials were refused in a row. */
   readonly times: number;
@@ -60,11 +61,21 @@ export function createRefusals(clock: Clock): Refusals {
   const countedOf = (identity: string): readonly number[] =>
     (entries.get(identity)?.counted ?? []).filter((at) => clock.now() - at < LOCKOUT_MS);
 
+  const failureOf = ({ message, place, until, counted }: Entry): Failure => {
+    const spent = counted.length >= MOST_COUNTED;
+    const sighup = spent
+      ? 'SIGHUP tries no sooner, since Vault locks a user out after five wrong logins'
+      : 'at once after SIGHUP (systemctl reload trousseau)';
+    const at = timeOf(clock.timeOfDay(until));
+    const next = `the next try is at ${at}, at once where ${place} changes, ${sighup}`;
+    return fail('denied', `${message}; ${next}`);
+  };
+
   return {
     holds({ identity, credentials }, asked) {
       const entry = entries.get(identity);
       if (entry?.credentials !== credentials || clock.now() >= entry.until) return undefined;
-      return asked && countedOf(identity).length < MOST_COUNTED ? undefined : entry.failure;
+      return asked && countedOf(identity).length < MOST_COUNTED ? undefined : failureOf(entry);
     },
     refused({ identity, credentials, message, counts, place }) {
       const before = entries.get(identity);
@@ -75,14 +86,9 @@ export function createRefusals(clock: Clock): Refusals {
       const mayLock = counts && Math.max(counted.length, times) >= MOST_BY_ITSELF;
       const wait = mayLock ? LOCKOUT_MS : (waits[Math.min(times, waits.length) - 1] ?? 0);
       const until = now + wait;
-      const spent = counted.length >= MOST_COUNTED;
-      const sighup = spent
-        ? 'SIGHUP tries no sooner, since Vault locks a user out after five wrong logins'
-        : 'at once after SIGHUP (systemctl reload trousseau)';
-      const next = `the next try is at ${timeOf(until)}, at once where ${place} changes, ${sighup}`;
-      const failure = fail('denied', `${message}; ${next}`);
-      entries.set(identity, { credentials, failure, until, times, counted });
-      return failure;
+      const entry = { credentials, message, place, until, times, counted };
+      entries.set(identity, entry);
+      return failureOf(entry);
     },
     accepted: (identity) => void entries.delete(identity),
   };
