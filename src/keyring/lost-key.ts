@@ -26,10 +26,13 @@ export function unreadSentence({ keyId }: AnnouncedKey, why: string): string {
 
 const BACKUP = 'a backup older than the last rotation was restored, or a server lags far behind';
 const RESCUE =
-  'Restart no kube-apiserver: only their memory can still read what was written under it. Then';
-/** kube-apiserver takes what KMS v1 has encrypted for current, whatever key it was, and leaves it. */
+  'Restart no kube-apiserver and change no EncryptionConfiguration: only their memory can still read what was written under it, for a day at most. Then';
+/**
+ * kube-apiserver takes what KMS v1 has encrypted for current, whatever key it was, and leaves it; with KMS v2 it
+ * decrypts what is stored before it finds that nothing changed. A change is written without either.
+ */
 const REWRITE =
-  'write every Secret again through each kube-apiserver (with KMS v1 by a change in each one: without a change nothing is written)';
+  'write every Secret again through each kube-apiserver, by a change in each one (docs/operations.md, "When the key is lost")';
 
 function nameOf({ description }: AnnouncedKey): string {
   return `the key ${description.path.slice(1).join('/')}`;

@@ -1,4 +1,4 @@
-/** docs/operations.md, "When the key is lost", where no kube-apiserver can list a Secret any more. */
+/** docs/operations.md, "When the key is lost": no kube-apiserver lists a Secret, or one has forgotten its seeds. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -7,7 +7,11 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { testServers } from '../../scripts/test-servers/binaries.ts';
-import { IDENTITY, kmsProvider } from '../servers/encryption-configuration.ts';
+import {
+  IDENTITY,
+  kmsProvider,
+  writeEncryptionConfiguration,
+} from '../servers/encryption-configuration.ts';
 import { type Etcd, startEtcd } from '../servers/etcd.ts';
 import { type KubeApiserver, startKubeApiserver } from '../servers/kube-apiserver.ts';
 import { writeKubeconfig } from '../servers/kubeconfig.ts';
@@ -19,6 +23,7 @@ import {
   POLICY,
   prepareTransit,
   secretFile,
+  startWithToken,
   testFolder,
   vaultConfig,
 } from '../vault/vault-under-test.ts';
@@ -44,7 +49,8 @@ function commands(start: string): string {
   return found[0]?.text ?? '';
 }
 
-const TOGETHER = 'kubectl --server https://NODE:6443 get secrets --all-namespaces';
+const COPY = '(umask 077; kubectl --server https://NODE:6443 get --raw';
+const TOGETHER = 'kubectl --server https://NODE:6443 annotate secrets --all';
 const ONE_BY_ONE = 'etcdctl get /registry/secrets/ --prefix --keys-only';
 
 describe('two kube-apiservers that have lost the key', { timeout: 480_000 }, () => {
@@ -147,11 +153,7 @@ describe('two kube-apiservers that have lost the key', { timeout: 480_000 }, () 
   });
 
   it('cannot write all Secrets again together, and can one by one', async () => {
-    for (const node of nodes) {
-      // kubectl says why, and replaces what it got: nothing.
-      await node.folder.shell(commands(TOGETHER));
-      assert.match(await listed(node), /unable to transform key/);
-    }
+    for (const node of nodes) assert.match(await listed(node), /unable to transform key/);
     for (const { folder: node } of nodes) await node.shell(commands(ONE_BY_ONE));
     for (const node of nodes) {
       await waitUntil('it lists all', WAIT_MS, async () => (await listed(node)) === 'listed');
@@ -165,4 +167,67 @@ describe('two kube-apiservers that have lost the key', { timeout: 480_000 }, () 
       for (const { name } of nodes) assert.equal(await api.secrets.read(`of-${name}`), name);
     }
   });
+});
+
+describe('a kube-apiserver that has forgotten its seeds', {
+  timeout: 300_000,
+  concurrency: true,
+}, () => {
+  const folder = testFolder();
+
+  after(() => folder.remove());
+
+  // As after a day, and as after any change of a file that is reloaded while it runs.
+  for (const version of ['v1', 'v2'] as const)
+    it(`writes from its watch cache what has a change, and nothing else: KMS ${version}`, async () => {
+      const dir = folder.sub(version);
+      await using vault = await startSealableVault({ release: 'newest', dir });
+      await prepareTransit(vault.admin);
+      await using plugin = await startWithToken(vault.admin, vault.address, dir);
+      await plugin.ready();
+      await using etcd = await startEtcd({ dir });
+      await using api = await startKubeApiserver({
+        dir,
+        etcd: etcd.endpoint,
+        reload: true,
+        featureGates: { KMSv1: true },
+        providers: [kmsProvider(version, plugin.socket), IDENTITY],
+      });
+      const kubeconfig = join(dir, 'kubeconfig');
+      writeKubeconfig(kubeconfig, api);
+      const node = nodeFolder({
+        dir: join(dir, 'node'),
+        vault: { address: vault.address, token: vault.admin.token, caFile: '' },
+        kubeconfig,
+        replaced: { 'https://NODE:6443': api.address, '/dev/shm': dir },
+      });
+      await api.secrets.create('kept', 'in memory');
+      await vault.admin.rotateKey(KEY);
+      const trimmed = { min_decryption_version: 2, min_encryption_version: 2 };
+      await vault.admin.configureKey(KEY, trimmed);
+      await vault.admin.write(`transit/keys/${KEY}/trim`, { min_available_version: 2 });
+      await waitUntil('kube-apiserver reads by the new version', WAIT_MS, async () => {
+        const { key_id } = await plugin.client.v2.status();
+        return key_id.startsWith('vault:v2:');
+      });
+      assert.equal(await api.secrets.read('kept'), 'in memory');
+      const again = kmsProvider(version, plugin.socket, { name: 'again' });
+      writeEncryptionConfiguration(api.configFile, [
+        again,
+        kmsProvider(version, plugin.socket),
+        IDENTITY,
+      ]);
+      await waitUntil(
+        'it has forgotten',
+        WAIT_MS,
+        async () => (await api.secrets.read('kept')) !== 'in memory',
+      );
+      await node.shell(commands(COPY));
+      assert.match(readFileSync(join(dir, 'secrets.json'), 'utf8'), /"kept"/);
+      await assert.rejects(api.secrets.rewrite('kept'), /500/);
+      await node.shell(commands(TOGETHER));
+      assert.equal(await api.secrets.read('kept'), 'in memory');
+      await api.restart(undefined, { KMSv1: true });
+      assert.equal(await api.secrets.read('kept'), 'in memory');
+    });
 });

@@ -88,7 +88,7 @@ describe('an announced key', () => {
       assert.match(setup.refusal(), sentence);
       assert.match(
         setup.refusal(),
-        /Restart no kube-apiserver.*write every Secret again .*with KMS v1 by a change in each/,
+        /Restart no kube-apiserver.*for a day at most.*write every Secret again .* by a change in each/,
       );
       await setup.clock.advance(60 * MINUTE);
       assert.match(setup.refusal(), sentence);
