@@ -233,7 +233,11 @@ async function prepared(page: Page, dirName: string): Promise<NodeFolder> {
     vault: { address: vault.address, token: admin.token, caFile: join(dir, 'etc/ca.pem') },
     kubeconfig,
     etcd: etcd.endpoint,
-    replaced,
+    replaced: {
+      ...replaced,
+      'https://NODE:6443': api.address,
+      '/etc/kubernetes/encryption.yaml': api.configFile,
+    },
   });
   writeFileSync(join(dir, 'etc/ca.pem'), ca);
   for (const [path, text] of Object.entries(files)) writeFileSync(node.here(path), node.here(text));
@@ -256,6 +260,8 @@ async function followed(
         if (text.includes('systemctl enable')) plugin = await started(node);
         const said = await node.shell(text);
         if (text.startsWith('curl')) assert.match(said, /"status":"ok"/);
+        if (text.includes('last_config_info'))
+          assert.match(said, /^([0-9a-f]{64})\n\1\n$/, 'the file in use, and that on the disk');
         if (text.startsWith('etcdctl')) {
           counts.push(said.trimEnd());
           if (page.kind !== 'another') await earlier.stop();

@@ -36,6 +36,48 @@ const COUNT = documentBlocks('docs/operations.md').find(({ text }) =>
   text.includes("-e '(vault|local)"),
 );
 
+const READY = documentBlocks('docs/install-offline.md').find(({ text }) => /^until /m.test(text));
+/** Values as kube-apiserver stores them, by what the commands must print of each. */
+const STORED: readonly (readonly [string, string])[] = [
+  ['k8s:enc:kms:v1:one:', '\0\x59vault:v1:AAAA'],
+  ['k8s:enc:kms:v2:two:', '\x0a\x59\n\xff'],
+  ['k8s:enc:aescbc:v1:key1:', '\xff\0'],
+  ['k8s:enc:aesgcm:v1:key1:', '\xfe'],
+  ['k8s:enc:secretbox:v1:key1:', '\x80'],
+];
+
+describe('the commands that count what lies in etcd', { timeout: 60_000 }, () => {
+  const folder = testFolder();
+
+  after(() => folder.remove());
+
+  it('show what each provider of the EncryptionConfiguration has encrypted, and what is in clear', async () => {
+    await using etcd = await startEtcd({ dir: folder.sub('etcd') });
+    for (const [prefix, rest] of STORED)
+      await etcd.put(`/registry/secrets/${prefix}`, Buffer.from(prefix + rest, 'latin1'));
+    await etcd.put('/registry/secrets/clear', Buffer.from('k8s\0\x0a\x0c', 'latin1'));
+    const node = nodeFolder({
+      dir: folder.sub('node'),
+      vault: { address: '', token: '', caFile: '' },
+      ...{ kubeconfig: '', etcd: etcd.endpoint },
+    });
+    const pages = ['trousseau-1', 'vault-kubernetes-kms', 'kleidi', 'kms-v1-to-v2'];
+    for (const page of [
+      'operations',
+      'install-offline',
+      ...pages.map((each) => `migration/${each}`),
+    ]) {
+      const counts = documentBlocks(`docs/${page}.md`).filter(
+        ({ text }) => text.startsWith('etcdctl get /registry/ ') && !text.includes('local-kek'),
+      );
+      assert.equal(counts.length, 1, page);
+      const said = await node.shell(counts[0]?.text ?? '');
+      for (const [prefix] of STORED) assert.match(said, new RegExp(`^ *1 ${prefix}$`, 'm'), page);
+      if (page === 'install-offline') assert.match(said, /^ *1 k8s$/m);
+    }
+  });
+});
+
 describe('a change to another keyring', { timeout: 480_000 }, () => {
   const folder = testFolder();
   let etcd: Etcd;
@@ -85,7 +127,9 @@ describe('a change to another keyring', { timeout: 480_000 }, () => {
         dir: join(dir, 'node'),
         vault: { address: '', token: '', caFile: '' },
         ...{ kubeconfig, etcd: etcd.endpoint },
+        replaced: { '/etc/kubernetes/admin.conf': kubeconfig },
       });
+      await node.shell(READY?.text ?? '');
       let secrets = 0;
       for (; secrets < SECRETS; secrets += 1)
         await api.secrets.create(`s-${secrets}`, `value ${secrets}`);
