@@ -27,7 +27,14 @@ import { createOutageMemory, type Kept, type Remembered } from './outage-memory.
 import { createPings } from './pings.ts';
 import type { Purpose } from './purpose.ts';
 import type { Sample } from './self-test.ts';
-import { type AnnouncedKey, type KeyringState, knownKey, nextState, type Seen } from './state.ts';
+import {
+  type AnnouncedKey,
+  type KeyringState,
+  knownKey,
+  nextState,
+  raisedMinimum,
+  type Seen,
+} from './state.ts';
 import { createStateLog } from './state-log.ts';
 import { createSuspicion } from './suspicion.ts';
 import { createWaiters } from './waiters.ts';
@@ -344,13 +351,6 @@ export function createKeyring(options: KeyringOptions): Keyring {
       if (state.kind === 'ready') adopt(left, state.key);
     },
   };
-}
-
-/** The version below which policy lets nothing be decrypted any more, where that is new. */
-function raisedMinimum(before: KeyringState, after: KeyringState): number | undefined {
-  const was = knownKey(before)?.description.minDecryptionVersion;
-  const is = knownKey(after)?.description.minDecryptionVersion;
-  return was !== undefined && is !== undefined && is > was ? is : undefined;
 }
 
 /** Whether a failure says something of the provider, and not only of one call. */

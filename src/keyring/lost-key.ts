@@ -26,7 +26,7 @@ export function unreadSentence({ keyId }: AnnouncedKey, why: string): string {
 
 const BACKUP = 'a backup older than the last rotation was restored, or a server lags far behind';
 const RESCUE =
-  'Restart no kube-apiserver and change no EncryptionConfiguration: only their memory can still read what was written under it, for a day at most. Then';
+  'Restart no kube-apiserver and change no EncryptionConfiguration: only their memory can still read what was written under it, with KMS v2 for a day at most. Then';
 /**
  * kube-apiserver takes what KMS v1 has encrypted for current, whatever key it was, and leaves it; with KMS v2 it
  * decrypts what is stored before it finds that nothing changed. A change is written without either.

@@ -5,7 +5,7 @@
  */
 import type { Log } from '../observe/log.ts';
 import type { Clock } from '../system/clock.ts';
-import type { KeyringState } from './state.ts';
+import { type KeyringState, raisedMinimum } from './state.ts';
 
 export type StateLog = {
   /** Logs what is new in `after`. */
@@ -88,6 +88,9 @@ export function createStateLog(log: Log, clock: Clock): StateLog {
 
   return {
     changed(before, after) {
+      const minDecryptionVersion = raisedMinimum(before, after);
+      if (minDecryptionVersion !== undefined)
+        log.warn?.('earlier versions ruled out', { minDecryptionVersion, why: RULED_OUT });
       if (after.kind === 'ready') {
         const same = told?.kind === 'ready' && told.key.keyId === after.key.keyId;
         if (before.kind !== 'ready' && told?.kind !== before.kind) endOfUntold(before);
@@ -158,6 +161,9 @@ function sayTrouble(
 
 const SLOW =
   'encrypting and decrypting together take this long, as each Encrypt of KMS v2 does, and kube-apiserver waits 3 s by default: raise timeout of the kms provider in its EncryptionConfiguration, or find out what is slow';
+
+const RULED_OUT =
+  'kube-apiserver reads what is stored under an earlier version from its memory alone now, not after a restart, and with KMS v2 for a day at most: unless all of that is written again, lower min_decryption_version';
 
 /** Times and counts in a sentence change with each look, and are no news. */
 function isSame(a: string | undefined, b: string | undefined): boolean {

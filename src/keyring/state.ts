@@ -93,6 +93,13 @@ export function knownKey(state: KeyringState): AnnouncedKey | undefined {
   return state.key;
 }
 
+/** The version below which policy lets nothing be decrypted any more, where that is new. */
+export function raisedMinimum(before: KeyringState, after: KeyringState): number | undefined {
+  const was = knownKey(before)?.description.minDecryptionVersion;
+  const is = knownKey(after)?.description.minDecryptionVersion;
+  return was !== undefined && is !== undefined && is > was ? is : undefined;
+}
+
 /**
  * Whether this process has used its key: a key that the process before it has announced shows nothing
  * of the configuration that this one has.

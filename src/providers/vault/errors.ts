@@ -95,7 +95,7 @@ const BY_MESSAGE: readonly (readonly [RegExp, Meaning])[] = [
     {
       kind: 'denied',
       advice:
-        "the ciphertext's version lies below the key's min_decryption_version: lower it, which Vault refuses where the version was trimmed away (min_available_version), or write the object again from a backup",
+        "the ciphertext's version lies below the key's min_decryption_version: lower it, which Vault refuses where the version was trimmed away (min_available_version), or write the object again, with a change, by a kube-apiserver that still has it in memory, or from a backup",
       ofItem: true,
       retired: true,
     },

@@ -6,13 +6,13 @@ import { createLog } from '../../../src/observe/log.ts';
 import { fail, type ProviderErrorKind, succeed } from '../../../src/providers/errors.ts';
 import { createDrivenClock } from '../driven-clock.ts';
 
-const key = (version: number): Seen =>
+const key = (version: number, minDecryptionVersion = 1): Seen =>
   succeed(
     announce({
       path: ['fake', 'key'],
       versions: [{ version, createdAt: version }],
       current: { version, createdAt: version },
-      minDecryptionVersion: 1,
+      minDecryptionVersion,
       facts: { type: 'aes256-gcm', deletable: false, exportable: false },
     }),
   );
@@ -94,6 +94,17 @@ describe('what the log says of a state that does not stay', () => {
       assert.ok(told().slice(before).includes(expected), told().slice(before).join());
     });
   }
+
+  it('says once that the minimum was raised, where no call has failed yet', async () => {
+    const { see, lines } = underTest();
+    for (const seen of [key(3, 2), key(3, 2), QUOTA, key(3, 3), key(3, 3), key(3, 1), key(3, 1)])
+      await see(seen);
+    const said = lines.filter(({ msg }) => msg === 'earlier versions ruled out');
+    assert.deepEqual(
+      said.map(({ level, minDecryptionVersion }) => [level, minDecryptionVersion]),
+      [['warn', 3]],
+    );
+  });
 
   it('says the end of every outage that it has told', async () => {
     const { see, told } = underTest();
