@@ -164,13 +164,10 @@ export function createSession(options: SessionOptions): Session {
 
   const use = (login: Login): void => {
     const before = inUse.last();
+    const ttlMs = inUse.mayLiveMs();
     // Requests that are under way with the one before still need it for a moment.
-    if (
-      before !== undefined &&
-      before.login.token !== login.token &&
-      clock.now() < before.expiresAt
-    )
-      giveBack({ ...before.login, ttlMs: before.expiresAt - clock.now() }, RETIRE_AFTER_MS);
+    if (before !== undefined && before.login.token !== login.token && ttlMs > 0)
+      giveBack({ ...before.login, ttlMs }, RETIRE_AFTER_MS);
     inUse.hold(login);
     if (login.proven) sayLoggedIn(login);
     else if (before?.login.token !== login.token)
@@ -198,8 +195,8 @@ export function createSession(options: SessionOptions): Session {
   const end = async (): Promise<void> => {
     lifetime.abort();
     const last = inUse.stop();
-    if (last !== undefined && clock.now() < last.expiresAt)
-      giveBack({ ...last.login, ttlMs: last.expiresAt - clock.now() });
+    const ttlMs = inUse.mayLiveMs();
+    if (last !== undefined && ttlMs > 0) giveBack({ ...last.login, ttlMs });
     await pending;
     if (late.size > 0) {
       const arrived = Promise.all(late).then(() => undefined);

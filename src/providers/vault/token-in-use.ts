@@ -9,6 +9,7 @@ import { type Result, succeed } from '../errors.ts';
 import { renewedLifeOf } from './auth/credentials-login.ts';
 import type { Login, Send } from './auth/login.ts';
 import { LEAST_DELAY_MS, renewalDelay, retryDelay, shrinks } from './renewal.ts';
+import { mayBeRenewed } from './verdict.ts';
 
 /** A token and since when it is in use. Times are milliseconds since the epoch. */
 export type Held = {
@@ -25,6 +26,11 @@ export type TokenInUse = {
   current(): Held | undefined;
   /** The token that was in use last, whether it has ended or not. */
   last(): Held | undefined;
+  /**
+   * How long Vault may know the token that was in use last, in milliseconds; 0 or less where it has ended.
+   * It may be longer than it is used: the answer of a renewal may be lost.
+   */
+  mayLiveMs(): number;
   /** Puts a token in use, in the place of another. */
   hold(login: Login): void;
   /** Vault took it: from now on it counts as proven. */
@@ -53,12 +59,15 @@ export function createTokenInUse(options: TokenInUseOptions): TokenInUse {
   let held: Held | undefined;
   let timer: Timer | undefined;
   let saidWhy: string | undefined;
+  /** Until when Vault may know the token. */
+  let mayLiveUntil = 0;
   const lifetime = new AbortController();
 
   const put = (login: Login, since: number, grantedMs: number): void => {
     // A token in its last second has a ttl of 0: one that lives no longer is not read again and again.
     const life = login.own ? login.ttlMs : Math.max(login.ttlMs, LEAST_DELAY_MS);
     held = { login, since, expiresAt: clock.now() + life, grantedMs };
+    mayLiveUntil = held.expiresAt;
     timer?.cancel();
     timer = undefined;
     const delay = renewalDelay(login.ttlMs, clock.random());
@@ -101,6 +110,7 @@ export function createTokenInUse(options: TokenInUseOptions): TokenInUse {
     );
     // Another token came into use meanwhile: what became of this one is of no interest any more.
     if (held !== renewing) return succeed(login.token);
+    if (mayBeRenewed(replied)) mayLiveUntil = Math.max(mayLiveUntil, clock.now() + grantedMs);
     if (!replied.ok) return replied;
     const { failure } = replied.value;
     if (failure !== undefined) {
@@ -122,6 +132,7 @@ export function createTokenInUse(options: TokenInUseOptions): TokenInUse {
   return {
     current: () => (held !== undefined && clock.now() < held.expiresAt ? held : undefined),
     last: () => held,
+    mayLiveMs: () => mayLiveUntil - clock.now(),
     hold: (login) => put(login, clock.now(), login.ttlMs),
     proven() {
       if (held !== undefined) held = { ...held, login: { ...held.login, proven: true } };

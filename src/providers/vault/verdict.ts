@@ -25,6 +25,13 @@ export function mayHaveArrived(result: Result<VaultReply>): boolean {
   return !result.ok && !isUnsent(result.error.cause);
 }
 
+/** Whether Vault may have renewed a token, though the answer does not say so. */
+export function mayBeRenewed(result: Result<VaultReply>): boolean {
+  return result.ok
+    ? result.value.kind === 'refusal' && result.value.mayBeDone
+    : mayHaveArrived(result);
+}
+
 /** What became of the token that a login asks for. */
 export type Token = 'granted' | 'none' | 'maybe lost';
 

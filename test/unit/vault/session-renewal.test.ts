@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { succeed } from '../../../src/providers/errors.ts';
+import { fail, succeed } from '../../../src/providers/errors.ts';
+import { unsent } from '../../../src/providers/vault/errors.ts';
 import { settle } from '../driven-clock.ts';
 import { replyOf } from './reply-of.ts';
 import {
@@ -11,6 +12,7 @@ import {
   LOGIN,
   patient,
   RENEW,
+  REVOKE,
   refused,
 } from './session-under-test.ts';
 
@@ -67,6 +69,30 @@ describe('the renewal of a token', () => {
     assert.deepEqual([count(RENEW), count(LOGIN)], [0, 2]);
     assert.deepEqual(await session.token(patient()), succeed('token-2'));
   });
+
+  const unanswered = [
+    ['is cut after it was sent', broken(), true],
+    ['is answered by a proxy that waited too long', refused(504, 'upstream timeout'), true],
+    ['is done, and cannot be written into the audit log', refused(500, 'internal error'), true],
+    ['finds Vault sealed', refused(503, 'Vault is sealed'), false],
+    ['finds a quota used up', refused(429, 'rate limit quota exceeded'), false],
+    ['finds nobody', fail('unavailable', 'refused', { cause: unsent(new Error()) }), false],
+  ] as const;
+  for (const [what, answer, mayBeDone] of unanswered) {
+    for (const end of ['the next login', 'a stop'] as const) {
+      it(`that ${what} ${mayBeDone ? 'has' : 'does not have'} the token given back by ${end}, after its end as far as is known`, async () => {
+        const { session, clock, answers, requests } = createSessionUnderTest();
+        await session.token(patient());
+        answers.set(RENEW, () => answer);
+        await clock.advance(91_000);
+        if (end === 'a stop') await session.stop();
+        else assert.deepEqual(await session.token(patient()), succeed('token-2'));
+        await clock.advance(11_000);
+        const revoked = requests.filter(({ path }) => path === REVOKE).map(({ token }) => token);
+        assert.deepEqual(revoked, mayBeDone ? ['token-1'] : []);
+      });
+    }
+  }
 
   const refusals = [
     ['where Vault does not know the token any more', refused(403)],
