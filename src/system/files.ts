@@ -85,7 +85,11 @@ export function reasonOf(error: unknown): string {
     case 'ENOENT':
       return 'it does not exist';
     case 'EACCES':
-      return 'permission denied: it must be readable by the user that runs this';
+      return 'permission denied: the user that runs this must be able to read it and pass every directory above it';
+    case 'ENOTDIR':
+      return 'a part of its path is not a directory';
+    case 'ELOOP':
+      return 'its path has too many symbolic links, or a link that leads to itself';
     case undefined:
       return message;
     default:

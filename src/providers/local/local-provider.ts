@@ -2,6 +2,7 @@
 import type { LocalConfig } from '../../config/schema.ts';
 import type { Log } from '../../observe/log.ts';
 import type { Clock } from '../../system/clock.ts';
+import { reasonOf } from '../../system/files.ts';
 import { type FileWatch, watchFile } from '../../system/watch-file.ts';
 import { unlessAborted } from '../../system/within.ts';
 import { fail, type Result, succeed } from '../errors.ts';
@@ -56,8 +57,7 @@ export function createLocalProvider(
       refused = undefined;
       return succeed(loaded);
     } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException;
-      return fail('unavailable', `keyring ${place.keyringFile}: ${code ?? message}`, {
+      return fail('unavailable', `keyring ${place.keyringFile}: ${reasonOf(error)}`, {
         cause: error,
       });
     }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { chownSync, copyFileSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { createLog, silentLog } from '../../../src/observe/log.ts';
 import { createLocalProvider } from '../../../src/providers/local/local-provider.ts';
@@ -25,6 +26,14 @@ async function encryptOne(provider: Provider, plaintext = SEED, version = 1): Pr
 }
 
 describe('describing a local keyring', () => {
+  it('says why nothing can be known of its file', async (t) => {
+    const { keyringFile } = await madePlace(t);
+    const below = providerOf({ keyringFile: join(keyringFile, 'keyring.json') });
+    const { kind, message } = errorOf(await below.describe(never));
+    assert.equal(kind, 'unavailable');
+    assert.match(message, /^keyring \S+: a part of its path is not a directory$/);
+  });
+
   it('names the keyring by its id alone, its versions, and the one that encrypts', async (t) => {
     const place = emptyPlace(t);
     const { id } = keyringOf(await initKeyring(place, {}, MADE_AT));

@@ -16,6 +16,7 @@ import {
   makingReasonOf,
   readSecretBytes,
   readSecretFile,
+  reasonOf,
   secretPath,
   writeFileAtomically,
 } from '../../../src/system/files.ts';
@@ -121,6 +122,21 @@ describe('why nothing could be made', () => {
   ] as const) {
     it(`is said with what to do where there is something: ${code}`, () => {
       assert.match(makingReasonOf(Object.assign(new Error('what it said'), { code })), said);
+    });
+  }
+});
+
+describe('why a file cannot be read', () => {
+  const pass = /^permission denied: .* read it and pass every directory above it$/;
+  for (const [code, said] of [
+    ['ENOENT', /^it does not exist$/],
+    ['EACCES', pass],
+    ['ENOTDIR', /^a part of its path is not a directory$/],
+    ['ELOOP', /^its path has too many symbolic links, or a link that leads to itself$/],
+    ['EIO', /^EIO$/],
+  ] as const) {
+    it(`is said with what has to be so, where that is known: ${code}`, () => {
+      assert.match(reasonOf(Object.assign(new Error('what it said'), { code })), said);
     });
   }
 });
