@@ -14,6 +14,7 @@ const DENO = 'node_modules/.bin/deno';
 const NODE_ONLY: readonly string[] = [
   'test/unit/kms/content-type.test.ts',
   'test/unit/kms/late.test.ts',
+  'test/unit/kms/refused-in-words.test.ts',
   'test/unit/kms/unread.test.ts',
 ];
 /** For all of them together; a test that hangs under Deno alone would have no end. */

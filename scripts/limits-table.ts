@@ -88,7 +88,11 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
       'bytes of a connection before its first call, and of its header block that is not whole',
     bound: `${size(LIMITS.readAheadBytes)} and ${size(LIMITS.headerBlockBytes)}`,
     beyond: "they go to Node's HTTP/2 at once, which has bounds of its own",
-    ...{ heap: 0, outside: connections * (LIMITS.readAheadBytes + LIMITS.headerBlockBytes) },
+    // And one piece beyond, which is as long as a connection may begin with.
+    ...{
+      heap: 0,
+      outside: connections * (LIMITS.readAheadBytes + LIMITS.firstBytes + LIMITS.headerBlockBytes),
+    },
   },
   {
     name: 'time before calls',
@@ -182,18 +186,21 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
   {
     name: 'calls in a turn',
     of: ['callsPerTurn'],
-    counted: 'calls that begin in one turn, beside those of connections that have few',
+    counted:
+      'calls that begin in one turn, beside those of connections that have few, and calls that are answered in it',
     bound: number(LIMITS.callsPerTurn),
-    beyond: 'they begin in the next turns, those of each connection by turns',
+    beyond:
+      'they begin in the next turns, those of each connection by turns, and nothing more is read of it before; they are answered in their order',
     ...within,
   },
   {
     name: 'connections in a turn',
-    of: ['sessionFrames', 'firstBytes', 'waitingFirst'],
+    of: ['sessionFrames', 'firstBytes'],
     counted: 'connections that begin in one turn, and the bytes that one may begin with at once',
     bound: `${LIMITS.framesPerTurn / LIMITS.sessionFrames}, ${size(LIMITS.firstBytes)}`,
-    beyond: `they begin in the next turns, with more bytes one in each; ${LIMITS.waitingFirst} wait at most`,
-    ...{ heap: 0, outside: LIMITS.waitingFirst * READ_BYTES },
+    beyond:
+      'they begin in the next turns, with more bytes one in each; those with few bytes and those with more by turns',
+    ...within,
   },
   {
     name: 'resets',

@@ -22,9 +22,9 @@ export const LIMITS = {
   /** Calls of one connection that have not ended: SETTINGS_MAX_CONCURRENT_STREAMS. */
   callsPerConnection: 512,
   /** The same, of a client that does not keep to it, or that has read an answer before it is counted. */
-  streamsPerConnection: 1_024,
+  streamsPerConnection: 640,
   /** Streams beyond these that a connection may open before it is ended with GOAWAY. */
-  refusedStreams: 1_024,
+  refusedStreams: 256,
   /** The same, of one whose client does not read: for each, the RST_STREAM is kept. */
   refusedUnread: 64,
   /** Calls of all connections that have not ended; an answer that is not read belongs to one. */
@@ -66,14 +66,12 @@ export const LIMITS = {
 
   /** Frames that JavaScript handles in one turn of the event loop, beyond the read that reaches it. */
   framesPerTurn: 256,
-  /** Calls that are begun in one turn, beside those of connections that have few. */
-  callsPerTurn: 128,
+  /** Calls that are begun in one turn, beside those of connections that have few; and that are answered. */
+  callsPerTurn: 64,
   /** So many frames are as much work as the beginning of a connection. */
   sessionFrames: 32,
   /** Bytes that a connection begins with, of one that is served at once: those of a call are fewer. */
   firstBytes: 4 * 1024,
-  /** Connections that began with more and wait for a turn; beyond them none waits. */
-  waitingFirst: 64,
   /** RST_STREAM frames of one connection at once, before it is ended with GOAWAY. */
   resetsAtOnce: 100_000,
   /** The same, each second for longer. */

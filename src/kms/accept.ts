@@ -1,10 +1,10 @@
 /** Taking in connections: counted, made fit for Node where they need it, and given to the server. */
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { Clock, Timer } from '../system/clock.ts';
 import { acceptConnection } from './authority/connection.ts';
+import { type Connection, nothingCounted } from './counted.ts';
 import type { OnRefusal } from './refusals.ts';
-import { type Connection, nothingCounted, type Traffic } from './traffic.ts';
+import type { Traffic } from './traffic.ts';
 
 /** The part of libuv's handle that Node's HTTP/2 reads from, past the socket's own methods. */
 type ReadHandle = {
@@ -15,9 +15,6 @@ type ReadHandle = {
   readStop?(): void;
 };
 
-/** When it is looked again whether a client has read what waits for it. */
-const UNREAD_MS = 10;
-
 /** Counts the connection and hands it to the server, or closes it where there are too many. */
 export function acceptCounted(
   socket: Socket,
@@ -25,10 +22,8 @@ export function acceptCounted(
   {
     refused,
     lastDescriptors,
-    clock,
   }: {
     readonly refused: OnRefusal;
-    readonly clock: Clock;
     /** Of connections with this one or a higher one, libuv will soon close new ones without a word. */
     readonly lastDescriptors: number;
   },
@@ -38,32 +33,25 @@ export function acceptCounted(
   let stream: Duplex | undefined;
   /** Nothing reads it meanwhile. */
   let isWaiting = false;
-  let reading: Timer | undefined;
   const isUnread = (): boolean =>
     stream === socket
       ? (handleOf(socket)?.writeQueueSize ?? 0) > 0
       : (stream?.writableLength ?? 0) > 0;
-  const resume = (): void => {
-    reading?.cancel();
-    reading = undefined;
-    if (isWaiting || socket.destroyed) return;
-    // Node reads nothing of a client that does not read, and would keep whatever came in spite of that.
-    if (isUnread()) reading = clock.setTimer(UNREAD_MS, resume);
-    else if (stream === socket) handleOf(socket)?.readStart?.();
-    else (stream ?? socket).resume();
-  };
   const connection: Connection = {
     ...nothingCounted(),
     close: () => void socket.destroy(),
     isUnread,
     pause() {
-      reading?.cancel();
-      reading = undefined;
       if (isWaiting) return;
       if (stream === socket) handleOf(socket)?.readStop?.();
       else (stream ?? socket).pause();
     },
-    resume,
+    resume() {
+      // Node reads nothing of a client that does not read, and reads on when it has.
+      if (isWaiting || socket.destroyed || isUnread()) return;
+      if (stream === socket) handleOf(socket)?.readStart?.();
+      else (stream ?? socket).resume();
+    },
   };
   // Linux gives out the lowest that is free.
   if ((handleOf(socket)?.fd ?? 0) >= lastDescriptors) refused('descriptors');
@@ -73,10 +61,7 @@ export function acceptCounted(
     socket.destroy();
     return;
   }
-  socket.once('close', () => {
-    reading?.cancel();
-    traffic.closed(connection);
-  });
+  socket.once('close', () => traffic.closed(connection));
   acceptConnection(socket, (handed) => {
     isWaiting = true;
     // Nobody else listens for it yet; 'close' follows.

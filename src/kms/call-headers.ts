@@ -11,8 +11,8 @@ export function keptBytesOf(headers: IncomingHttpHeaders): number {
   return path.length + authority.length + host.length;
 }
 
-/** The headers that grpc-js needs. */
-export function neededOf(headers: IncomingHttpHeaders): IncomingHttpHeaders {
+/** The headers that grpc-js needs, of a call that has waited for so long. */
+export function neededOf(headers: IncomingHttpHeaders, waitedMs = 0): IncomingHttpHeaders {
   const timeout = headers['grpc-timeout'];
   const isGrpc = headers['content-type']?.startsWith(CONTENT_TYPE) === true;
   const needed: IncomingHttpHeaders = {
@@ -20,6 +20,6 @@ export function neededOf(headers: IncomingHttpHeaders): IncomingHttpHeaders {
     ':authority': headers[':authority'] ?? headers.host,
     'content-type': isGrpc ? CONTENT_TYPE : undefined,
   };
-  if (timeout !== undefined) needed['grpc-timeout'] = boundedTimeout(String(timeout));
+  if (timeout !== undefined) needed['grpc-timeout'] = boundedTimeout(String(timeout), waitedMs);
   return needed;
 }

@@ -61,9 +61,10 @@ const NO_TIMEOUT = 'of another form';
 
 /**
  * The value of `grpc-timeout` as grpc-js may have it: of the form that gRPC's protocol gives it, and of
- * an hour at most. What is not of that form stands for itself no more, and grpc-js refuses it.
+ * an hour at most; less what the call has waited, since grpc-js counts from now. What is not of that form
+ * stands for itself no more, and grpc-js refuses it.
  */
-export function boundedTimeout(header: string): string {
+export function boundedTimeout(header: string, waitedMs = 0): string {
   const digits = header.length - 1;
   const ms = unitMs(header[digits]);
   if (ms === undefined || digits < 1 || digits > MAX_TIMEOUT_DIGITS) return NO_TIMEOUT;
@@ -72,6 +73,10 @@ export function boundedTimeout(header: string): string {
     const code = header.charCodeAt(i);
     if (code < ZERO || code > NINE) return NO_TIMEOUT;
     count = count * 10 + (code - ZERO);
+  }
+  if (waitedMs > 0) {
+    const left = Math.min(count * ms, MAX_TIMEOUT.ms) - waitedMs;
+    return `${Math.max(1, Math.floor(left))}m`;
   }
   return count * ms > MAX_TIMEOUT.ms ? MAX_TIMEOUT.header : header;
 }

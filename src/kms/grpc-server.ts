@@ -15,6 +15,7 @@ import { type Server, status } from '@grpc/grpc-js';
 import { LIMITS } from '../limits.ts';
 import type { Clock } from '../system/clock.ts';
 import { keptBytesOf, neededOf } from './call-headers.ts';
+import type { Connection } from './counted.ts';
 import { createGrpcInternals } from './grpc-internals.ts';
 import {
   createStreamGuard,
@@ -24,9 +25,9 @@ import {
   resetStream,
 } from './guarded-stream.ts';
 import { collect } from './one-message.ts';
-import { createOpenCalls } from './open-calls.ts';
+import { createOpenCalls, type OpenCall } from './open-calls.ts';
 import type { OnRefusal } from './refusals.ts';
-import type { Connection, Traffic } from './traffic.ts';
+import type { Traffic } from './traffic.ts';
 
 export type GrpcServer = {
   /** Where methods are added. */
@@ -55,7 +56,24 @@ const STREAM_CREATED = 'http2.server.stream.created';
 /** And here as soon as one side has reset it or both have ended it, long before its 'close'. */
 const STREAM_CLOSE = 'http2.server.stream.close';
 
-const NOT_COMPRESSED = 'compressed messages are not taken: send them with grpc-encoding identity';
+type Words = { readonly code: status; readonly details: string };
+
+const TOO_MANY_CALLS: Words = {
+  code: status.RESOURCE_EXHAUSTED,
+  details: 'too many calls wait for an answer',
+};
+const TOO_MANY_BYTES: Words = {
+  code: status.RESOURCE_EXHAUSTED,
+  details: 'too many bytes of messages wait for an answer',
+};
+const COMPRESSED: Words = {
+  code: status.UNIMPLEMENTED,
+  details: 'compressed messages are not taken: send them with grpc-encoding identity',
+};
+const NO_MESSAGE: Words = {
+  code: status.UNIMPLEMENTED,
+  details: 'the call ended without a whole message',
+};
 
 /** A server without methods. */
 export function createGrpcServer({
@@ -111,11 +129,11 @@ export function createGrpcServer({
         return Readable.prototype.push.call(this, Buffer.of(0, 0xff, 0xff, 0xff, 0xff));
       case 'full':
         refused('bytes');
-        refuse(this, status.RESOURCE_EXHAUSTED, 'too many bytes of messages wait for an answer');
+        refuseCall(this, call, TOO_MANY_BYTES);
         return true;
       case 'compressed':
         refused('encoding');
-        refuse(this, status.UNIMPLEMENTED, NOT_COMPRESSED);
+        refuseCall(this, call, COMPRESSED);
         return true;
       case 'abuse':
         refused('pieces');
@@ -138,20 +156,35 @@ export function createGrpcServer({
     const isTooMany = connection.streams > LIMITS.streamsPerConnection;
     if (isTooMany || (call.place === undefined && traffic.isFull())) {
       if (!isTooMany) refused('calls');
-      refuseStream(stream, connection);
+      refuseStream(stream, connection, isTooMany);
       return;
     }
     stream.push = push;
   };
   subscribe(STREAM_CREATED, onCreated);
 
+  const refuseCall = (
+    stream: ServerHttp2Stream,
+    call: OpenCall,
+    { code, details }: Words,
+  ): void => {
+    calls.refused(call);
+    refuse(stream, code, details);
+  };
+
   /** At once and without words, which would be kept until they are read: there may be thousands. */
-  const refuseStream = (stream: ServerHttp2Stream, connection: Connection): void => {
+  const refuseStream = (
+    stream: ServerHttp2Stream,
+    connection: Connection,
+    isTooMany: boolean,
+  ): void => {
     const { session } = stream;
     resetStream(stream, constants.NGHTTP2_REFUSED_STREAM);
+    const isUnread = connection.isUnread();
+    // Others have taken the places: its client has kept to the limit.
+    if (!isTooMany && !isUnread) return;
     connection.refused += 1;
-    const most = connection.isUnread() ? LIMITS.refusedUnread : LIMITS.refusedStreams;
-    if (connection.refused <= most) return;
+    if (connection.refused <= (isUnread ? LIMITS.refusedUnread : LIMITS.refusedStreams)) return;
     refused('streams');
     session?.destroy(new Error('too many streams'), constants.NGHTTP2_ENHANCE_YOUR_CALM);
   };
@@ -160,10 +193,13 @@ export function createGrpcServer({
     const connection = calls.get(stream)?.connection;
     if (connection === undefined) return;
     if (traffic.mayBegin(connection)) begin(stream, headers);
-    else traffic.beginLater(connection, () => begin(stream, headers));
+    else {
+      const arrived = clock.now();
+      traffic.beginLater(connection, () => begin(stream, headers, clock.now() - arrived));
+    }
   });
 
-  const begin = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
+  const begin = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, waitedMs = 0): void => {
     if (stream.destroyed || stream.closed) return;
     const call = calls.get(stream);
     if (call === undefined) return;
@@ -173,16 +209,16 @@ export function createGrpcServer({
       resetStream(stream, constants.NGHTTP2_ENHANCE_YOUR_CALM);
     } else if (call.place === undefined) {
       refused('calls');
-      refuse(stream, status.RESOURCE_EXHAUSTED, 'too many calls wait for an answer');
+      refuseCall(stream, call, TOO_MANY_CALLS);
     } else if (encoding !== undefined && encoding !== 'identity') {
       refused('encoding');
-      refuse(stream, status.UNIMPLEMENTED, NOT_COMPRESSED);
+      refuseCall(stream, call, COMPRESSED);
     } else if (stream.readableEnded) {
       // It waited for its turn, and 'end' is over, for which grpc-js would wait.
-      refuse(stream, status.UNIMPLEMENTED, 'the call ended without a whole message');
+      refuseCall(stream, call, NO_MESSAGE);
     } else {
       try {
-        handle(stream, neededOf(headers));
+        handle(stream, neededOf(headers, waitedMs));
       } catch (error) {
         failedStream(stream, error, failed);
       }

@@ -80,8 +80,11 @@ function ignore(): undefined {
  */
 export function resetStream(stream: ServerHttp2Stream, code: number): void {
   stream.close(code);
-  stream.destroy();
+  stream.destroy(WAS_RESET);
 }
+
+/** Node makes an error of its own for each stream otherwise, whose stack costs as much as a call. */
+const WAS_RESET = new Error('the stream was reset');
 
 /** Resets a stream that could not be answered. */
 export function failedStream(stream: ServerHttp2Stream, error: unknown, failed: OnFailure): void {
@@ -89,7 +92,10 @@ export function failedStream(stream: ServerHttp2Stream, error: unknown, failed: 
   failed(error);
 }
 
-/** Answers a guarded stream with a gRPC status alone, and takes nothing more from its client. */
+/**
+ * Answers a guarded stream with a gRPC status alone, and ignores what its client still sends. The stream is
+ * not closed: where a write is under way Node would send a RST_STREAM alone, without the status.
+ */
 export function refuse(stream: ServerHttp2Stream, code: status, details: string): void {
   stream.respond(
     {
@@ -100,6 +106,5 @@ export function refuse(stream: ServerHttp2Stream, code: status, details: string)
     },
     { endStream: true },
   );
-  // RFC 9113, section 8.1: after the answer, its client need not send the rest of the request.
-  stream.close(constants.NGHTTP2_NO_ERROR);
+  stream.resume();
 }

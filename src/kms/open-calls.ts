@@ -2,10 +2,12 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import { LIMITS } from '../limits.ts';
 import type { Clock, Timer } from '../system/clock.ts';
+import type { Connection } from './counted.ts';
 import { resetStream } from './guarded-stream.ts';
 import { type Collected, nothingCollected } from './one-message.ts';
+import type { Place } from './places.ts';
 import type { OnRefusal } from './refusals.ts';
-import type { Connection, Place, Traffic } from './traffic.ts';
+import type { Traffic } from './traffic.ts';
 
 /** A call, from its headers until its stream has closed. */
 export type OpenCall = {
@@ -31,6 +33,8 @@ export type OpenCalls = {
   /** Begins to count a stream. */
   open(stream: ServerHttp2Stream, connection: Connection, fromMemory: boolean): OpenCall;
   get(stream: ServerHttp2Stream): OpenCall | undefined;
+  /** It is about to be refused in words: nothing more of it is taken, and another may have its place. */
+  refused(call: OpenCall): void;
   /** One side has reset the stream, or both have ended it. */
   ended(stream: ServerHttp2Stream): void;
   stop(): void;
@@ -69,8 +73,8 @@ export function createOpenCalls({
   const end = (stream: ServerHttp2Stream, call: OpenCall, age: number): void => {
     if (!call.begun) return;
     if (call.place === undefined) {
-      // Its client does not read that it was refused.
-      stream.destroy();
+      // Its client does not read that it was refused, or does not end its request.
+      resetStream(stream, constants.NGHTTP2_REFUSED_STREAM);
     } else if (!call.received && age > MESSAGE_SWEEPS && !traffic.isPaused(call.connection)) {
       refused('late');
       resetStream(stream, constants.NGHTTP2_CANCEL);
@@ -84,6 +88,11 @@ export function createOpenCalls({
       refused('unended');
       resetStream(stream, constants.NGHTTP2_CANCEL);
     }
+  };
+
+  const leavePlace = (call: OpenCall): void => {
+    if (call.place !== undefined) traffic.placeLeft(call.connection, call.place);
+    call.place = undefined;
   };
 
   function onClose(this: ServerHttp2Stream): void {
@@ -116,9 +125,11 @@ export function createOpenCalls({
       traffic.streamEnded(call.connection, call.reset);
       // Clearing it away is work too, and one connection that closes has hundreds of them.
       if (call.reset) traffic.frame(call.connection);
-      if (call.begun || call.place === undefined) return;
-      traffic.placeLeft(call.connection, call.place);
-      call.place = undefined;
+      if (!call.begun) leavePlace(call);
+    },
+    refused(call) {
+      call.received = true;
+      leavePlace(call);
     },
     stop: () => timer?.cancel(),
   };

@@ -18,7 +18,7 @@ import { callSignal, type LimitedCall } from './deadline.ts';
 import { createGrpcServer } from './grpc-server.ts';
 import type { Answer, Method } from './method.ts';
 import { createRefusals } from './refusals.ts';
-import { createTraffic } from './traffic.ts';
+import { createTraffic, type Traffic } from './traffic.ts';
 
 /** What is open on the KMS socket. */
 export type KmsOpen = {
@@ -69,7 +69,7 @@ export function createKmsServer(
     refused,
   });
   for (const method of methods) {
-    grpc.addService(definitionOf(method), implementationOf(method, log, clock));
+    grpc.addService(definitionOf(method), implementationOf(method, { log, clock, traffic }));
   }
   const sockets = new Set<Socket>();
   /** Set when the end has begun: sends a client elsewhere. */
@@ -85,7 +85,7 @@ export function createKmsServer(
     accept(socket) {
       sockets.add(socket);
       socket.once('close', () => sockets.delete(socket));
-      acceptCounted(socket, traffic, { refused, lastDescriptors, clock }, (stream, connection) => {
+      acceptCounted(socket, traffic, { refused, lastDescriptors }, (stream, connection) => {
         // Node reads in the next tick what is there of a new session, and throws if it was destroyed before.
         if (isOver) {
           stream.destroy();
@@ -157,7 +157,10 @@ function asIs(bytes: Buffer): Buffer {
 type UnaryCall = ServerUnaryCall<Buffer, Buffer>;
 type Callback = Parameters<handleUnaryCall<Buffer, Buffer>>[1];
 
-function implementationOf(method: Method, log: Log, clock: Clock): UntypedServiceImplementation {
+function implementationOf(
+  method: Method,
+  { log, clock, traffic }: { readonly log: Log; readonly clock: Clock; readonly traffic: Traffic },
+): UntypedServiceImplementation {
   const finish = (
     call: UnaryCall,
     callback: Callback,
@@ -199,8 +202,10 @@ function implementationOf(method: Method, log: Log, clock: Clock): UntypedServic
       else {
         limited = callSignal(call, clock);
         answer = await method.call.remote(call.request, limited);
+        limited.release();
+        // The answers of some requests of the provider may come at once, for two thousand calls.
+        if (!traffic.mayAnswer()) await traffic.turnToAnswer();
       }
-      limited?.release();
       finish(call, callback, answer, began);
     } catch (error) {
       limited?.release();

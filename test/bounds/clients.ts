@@ -15,6 +15,7 @@ import { frame, PREFACE } from '../unit/authority/http2-bytes.ts';
 
 export const STATUS = '/v2.KeyManagementService/Status';
 export const ENCRYPT = '/v2.KeyManagementService/Encrypt';
+export const ENCRYPT_V1 = '/v1beta1.KeyManagementService/Encrypt';
 export const DECRYPT = '/v2.KeyManagementService/Decrypt';
 export const OK = 'grpc-status 0';
 export const INVALID = 'grpc-status 3';

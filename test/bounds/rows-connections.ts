@@ -101,6 +101,8 @@ export const timeBeforeCalls: BoundRow = {
   },
 };
 
+const BEGINNING = 64;
+
 /** Each begins with so many bytes of calls, as a client that was stopped for a while. */
 export const connectionsInATurn: BoundRow = {
   async drive(plugin, times) {
@@ -109,7 +111,7 @@ export const connectionsInATurn: BoundRow = {
       HELLO,
       callsOf(ids, STATUS, () => statusWith(LIMITS.firstBytes - 400)),
     ]);
-    const count = LIMITS.waitingFirst;
+    const count = times * BEGINNING;
     const all = await connections(plugin, count, first);
     await waitUntil('the end of every call', ENDS_MS, () => endedOf(all) === count * ids.length);
     assertEnds(all, OK, ...(times === 1 ? [] : [EXHAUSTED]));

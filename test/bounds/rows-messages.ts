@@ -2,13 +2,16 @@
 import assert from 'node:assert/strict';
 import { gzipSync } from 'node:zlib';
 import { Client, credentials, type ServiceError, status } from '@grpc/grpc-js';
+import { encodeEncryptRequest } from '../../src/kms/codec/v1beta1.ts';
 import { LIMITS } from '../../src/limits.ts';
 import { createHeaderWriter, lastData, prefixed } from '../fuzz/raw-connection.ts';
 import { waitUntil } from '../servers/wait-until.ts';
 import { DATA, frame } from '../unit/authority/http2-bytes.ts';
 import {
+  callsOf,
   connections,
   ENCRYPT,
+  ENCRYPT_V1,
   EXHAUSTED,
   encryptOf,
   endsOf,
@@ -20,7 +23,7 @@ import {
   streams,
   UNIMPLEMENTED,
 } from './clients.ts';
-import { allEnded, assertEnds, type BoundRow, ENDS_MS } from './row.ts';
+import { allEnded, assertEnds, assertServed, type BoundRow, ENDS_MS } from './row.ts';
 
 const CALLS = 40;
 
@@ -110,6 +113,28 @@ export const bytesOfAll: BoundRow = {
       await waitUntil('calls that are refused', ENDS_MS, () => refused() >= wanted);
     }
     assertEnds(all, OK, ...(times === 1 ? [] : [EXHAUSTED]));
+    await leave(all);
+  },
+};
+
+const UNREAD_CONNECTIONS = 100;
+/** Their answers are more than a socket takes that is not read. */
+const UNREAD_CALLS = 6;
+const LONG_BYTES = 40_000;
+const STATUS_CALLS = 50;
+
+/** Connections whose clients read none of their answers: what the socket does not take is kept. */
+export const unreadAnswers: BoundRow = {
+  async drive(plugin, times) {
+    const all = await connections(plugin, times * UNREAD_CONNECTIONS);
+    const message = encodeEncryptRequest({ version: 'v1beta1', plain: Buffer.alloc(LONG_BYTES) });
+    const calls = callsOf(streams(UNREAD_CALLS), ENCRYPT_V1, () => message);
+    for (const one of all) {
+      one.stopReading();
+      one.socket.write(calls);
+    }
+    for (let i = 0; i < STATUS_CALLS; i += 1) await plugin.client.v2.status();
+    await assertServed(plugin);
     await leave(all);
   },
 };

@@ -18,7 +18,7 @@ const ROWS: Readonly<Record<LimitName, () => readonly BoundRow[]>> = {
   'time of a call': () => [calls.timeOfACall],
   'one message': () => [messages.oneMessage, messages.pieces],
   compressed: () => [messages.compressed],
-  'bytes of all': () => [messages.bytesOfAll],
+  'bytes of all': () => [messages.bytesOfAll, messages.unreadAnswers],
   'frames in a turn': () => [calls.framesInATurn],
   'calls in a turn': () => [calls.callsInATurn],
   'connections in a turn': () => [connections.connectionsInATurn],

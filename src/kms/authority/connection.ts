@@ -14,6 +14,7 @@ import { LIMITS } from '../../limits.ts';
 import { type Clock, systemClock, type Timer } from '../../system/clock.ts';
 import { createByteStore } from './byte-store.ts';
 import { createScanner, type Scanner } from './frames.ts';
+import { readPiecewise } from './piecewise.ts';
 
 /**
  * Clients wait for the server's SETTINGS before their first call, so they get these; the server's own
@@ -56,8 +57,14 @@ export function acceptConnection(
   const read = createByteStore();
   let answerable = false;
   let timer: Timer;
+  /** Of the stream that is handed over, in the place of the socket itself. */
+  let pass: ((chunk: Buffer) => void) | undefined;
 
   const onData = (chunk: Buffer): void => {
+    if (pass !== undefined) {
+      pass(chunk);
+      return;
+    }
     read.append(scanner.scan(chunk));
     if (seen.doubtful || read.length > LIMITS.readAheadBytes) {
       handWrapped();
@@ -79,28 +86,32 @@ export function acceptConnection(
   const onError = (): void => undefined;
   const leave = (): void => {
     timer.cancel();
-    socket.off('data', onData).off('end', onEnd).off('error', onError).off('close', leave);
+    socket.off('end', onEnd).off('error', onError).off('close', leave);
     socket.pause();
   };
   const handWrapped = (): void => {
     leave();
-    hand(mendingStream(socket, scanner, read.take()));
+    const mending = mendingStream(socket, scanner, read.take());
+    pass = mending.take;
+    hand(mending.stream);
   };
   // Node's HTTP/2 session takes the handle, and reads in its next tick what the socket has buffered.
   const handBare = (): void => {
     leave();
+    socket.off('data', onData);
     read.append(scanner.release());
     socket.unshift(read.take());
     hand(socket);
   };
 
   timer = clock.setTimer(FIRST_CALL_LIMIT_MS, onTimeout);
-  socket.on('data', onData).on('end', onEnd).on('error', onError).on('close', leave);
+  socket.on('end', onEnd).on('error', onError).on('close', leave);
+  readPiecewise(socket, onData);
   socket.write(FIRST_SETTINGS);
 }
 
 /** The server handles what it is given at once; between two slices it can be paused. */
-const SLICE_BYTES = 8 * 1024;
+const SLICE_BYTES = 4 * 1024;
 
 /** False where the stream has as much as it takes at once. */
 function pushSliced(stream: Duplex, bytes: Buffer): boolean {
@@ -112,7 +123,15 @@ function pushSliced(stream: Duplex, bytes: Buffer): boolean {
 }
 
 /** The socket as a stream of mended bytes, beginning with those that were read before. */
-function mendingStream(socket: Socket, scanner: Scanner, read: Buffer): Duplex {
+function mendingStream(
+  socket: Socket,
+  scanner: Scanner,
+  read: Buffer,
+): {
+  readonly stream: Duplex;
+  /** Takes what was received next. */
+  readonly take: (chunk: Buffer) => void;
+} {
   const stream = new Duplex({
     read() {
       socket.resume();
@@ -138,9 +157,6 @@ function mendingStream(socket: Socket, scanner: Scanner, read: Buffer): Duplex {
     },
   });
   pushSliced(stream, read);
-  socket.on('data', (chunk: Buffer) => {
-    if (!pushSliced(stream, scanner.scan(chunk))) socket.pause();
-  });
   socket.on('end', () => {
     const rest = scanner.release();
     if (rest.length > 0) stream.push(rest);
@@ -148,5 +164,10 @@ function mendingStream(socket: Socket, scanner: Scanner, read: Buffer): Duplex {
   });
   socket.on('error', (error) => stream.destroy(error));
   socket.on('close', () => stream.destroy());
-  return stream;
+  return {
+    stream,
+    take(chunk) {
+      if (!pushSliced(stream, scanner.scan(chunk))) socket.pause();
+    },
+  };
 }

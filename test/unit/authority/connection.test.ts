@@ -156,16 +156,12 @@ describe('a client with a good authority', LIMIT, () => {
     );
   });
 
-  for (const [bytes, handed] of [
-    [16_000, 'bare'],
-    [3_000_000, 'wrapped'],
-  ] as const) {
-    it(`is served a first message of ${bytes} bytes, ${handed}`, async (t) => {
+  for (const bytes of [16_000, 3_000_000]) {
+    it(`is served a first message of ${bytes} bytes`, async (t) => {
       const served = await serveEcho(t);
       const client = grpcClient(t, served, 'localhost');
       const large = Buffer.alloc(bytes, 'large');
       assert.deepEqual(await echo(client, large), large);
-      assert.equal(served.accepted[0]?.handed, handed);
     });
   }
 

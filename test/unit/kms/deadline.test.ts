@@ -31,4 +31,20 @@ describe('grpc-timeout', () => {
     it(`${JSON.stringify(header)} is taken as ${bounded}`, () =>
       assert.equal(boundedTimeout(header), bounded));
   }
+
+  const waited: readonly (readonly [string, number, string])[] = [
+    ['3S', 0, '3S'],
+    ['3S', 250.5, '2749m'],
+    ['1H', 1_000, '3599000m'],
+    ['99999999H', 1_000, '3599000m'],
+    ['99999999m', 1_000, '3599000m'],
+    ['2999874u', 1_000, '1999m'],
+    ['3S', 2_999.5, '1m'],
+    ['3S', 60_000, '1m'],
+    ['1s', 1_000, 'of another form'],
+  ];
+  for (const [header, ms, left] of waited) {
+    it(`${header} is taken as ${left} of a call that has waited ${ms} ms for its turn`, () =>
+      assert.equal(boundedTimeout(header, ms), left));
+  }
 });

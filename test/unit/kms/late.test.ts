@@ -36,6 +36,10 @@ function stopReading(socket: Socket): void {
   (socket as unknown as { readonly _handle: { readStop(): void } })._handle.readStop();
 }
 
+function readAgain(socket: Socket): void {
+  (socket as unknown as { readonly _handle: { readStart(): void } })._handle.readStart();
+}
+
 /** A server of Status alone, whose clock the test moves. */
 async function serve(t: TestContext) {
   const clock = createDrivenClock();
@@ -159,6 +163,44 @@ describe('a call', () => {
       assert.doesNotMatch(lines.join(''), /does not read/);
     });
   }
+
+  it('that was refused, and whose client reads it late, ends with the words or as one to repeat', {
+    timeout: 60_000,
+  }, async (t) => {
+    const { clock, kms, connectWith } = await serve(t);
+    const reader = await connectWith(OPENING);
+    const { connection, headers, answered } = await connectWith(OPENING);
+    await answered(1);
+    let next = 1;
+    const goOn = (): Promise<void> => {
+      next += 2;
+      return reader.answered(next);
+    };
+    stopReading(connection.socket);
+    const refused: number[] = [];
+    // Some are refused after the socket has taken the last that it takes.
+    while (connection.socket.writableLength === 0) {
+      const ids = Array.from({ length: 80 }, (_, i) => 2 * (refused.length + i) + 3);
+      refused.push(...ids);
+      const calls = ids.flatMap((id) => [
+        headers.headers(id, STATUS, { 'grpc-encoding': 'gzip' }),
+        lastData(id, WHOLE),
+      ]);
+      connection.socket.write(Buffer.concat([PINGS, ...calls]));
+      for (let i = 0; i < 5; i += 1) await goOn();
+    }
+    await clock.advance(2 * SWEEP_MS);
+    await goOn();
+    await clock.advance(SWEEP_MS);
+    await goOn();
+    assert.equal(kms.open().calls, 0);
+    readAgain(connection.socket);
+    // It may be ended for its pings: what has come of the others is what counts.
+    await connection.until(() => refused.every((id) => connection.ends.has(id)));
+    const ends = refused.flatMap((id) => connection.ends.get(id) ?? []);
+    assert.ok(ends.length > CALLS);
+    for (const end of ends) assert.ok(['grpc-status 12', 'RST_STREAM 7'].includes(end), end);
+  });
 
   it('whose answer is not read ends its connection after its time, and not before', {
     timeout: 20_000,

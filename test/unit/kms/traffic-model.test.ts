@@ -1,13 +1,9 @@
 /** Traffic under an event loop that is a model: clients that send, turns that read them, and their end. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import {
-  type Connection,
-  createTraffic,
-  nothingCounted,
-  type Place,
-  type Traffic,
-} from '../../../src/kms/traffic.ts';
+import { type Connection, nothingCounted } from '../../../src/kms/counted.ts';
+import type { Place } from '../../../src/kms/places.ts';
+import { createTraffic, type Traffic } from '../../../src/kms/traffic.ts';
 import { LIMITS } from '../../../src/limits.ts';
 import { randomOf } from '../../robustness/schedule.ts';
 
@@ -269,6 +265,40 @@ describe('a connection that sends little now and then', () => {
       // All of them have to be known first.
       assert.ok(waited < COUNT + asked, `for ${waited} reads with ${asked} calls`);
     });
+  }
+});
+
+describe('no connection waits without a bound', () => {
+  /** Calls that each connection of a flood has open and that are not answered, and the calls of each read. */
+  for (const [what, slow, calls, count] of [
+    ['send little, and have many calls', 3 * LITTLE, LITTLE, 200],
+    ['send little, and have as many calls as begin at once', LITTLE, LITTLE, 200],
+    ['send little, and have few calls', 1, LITTLE, 200],
+    ['send as many calls as begin in a turn', 0, LIMITS.callsPerTurn, COUNT],
+    ['send as many as a client may have', 0, LIMITS.callsPerConnection, COUNT],
+    ['send as many, beside as many that are slow', LIMITS.callsPerTurn, LIMITS.callsPerTurn, COUNT],
+  ] as const) {
+    /** A round of all, of which each has the calls of one read and a second one begun, twice. */
+    const perRound = Math.ceil((4 * count * Math.max(calls, LITTLE)) / LIMITS.callsPerTurn);
+    for (const own of [1, LITTLE, LIMITS.callsPerTurn, LIMITS.callsPerConnection]) {
+      it(`one with ${own} calls, among ${count} that ${what}`, () => {
+        const loop = createLoop();
+        const flood = Array.from({ length: count }, loop.connect);
+        for (const one of flood) for (let i = 0; i < slow; i += 1) loop.open(one, true);
+        const send = (): void => {
+          for (const { sent } of flood) if (sent.length === 0) sent.push(calls);
+        };
+        turnsUntil(loop, () => loop.now() > 200, send);
+        const one = loop.connect();
+        let longest = 0;
+        for (let round = 0; round < 3; round += 1) {
+          one.sent.push(own);
+          const isServed = (): boolean => one.sent.length === 0 && one.opened.size === 0;
+          longest = Math.max(longest, turnsUntil(loop, isServed, send));
+        }
+        assert.ok(longest <= perRound + own, `${longest} turns, of ${perRound}`);
+      });
+    }
   }
 });
 

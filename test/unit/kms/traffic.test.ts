@@ -1,11 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import {
-  type Connection,
-  createTraffic,
-  nothingCounted,
-  type TrafficLimits,
-} from '../../../src/kms/traffic.ts';
+import { type Connection, nothingCounted } from '../../../src/kms/counted.ts';
+import { createTraffic, type TrafficLimits } from '../../../src/kms/traffic.ts';
 
 const LIMITS: TrafficLimits = {
   connections: 3,
@@ -20,7 +16,6 @@ const LIMITS: TrafficLimits = {
   callsPerTurn: 3,
   sessionFrames: 2,
   firstBytes: 100,
-  waitingFirst: 2,
   endingStreams: 5,
 };
 
@@ -45,9 +40,9 @@ function connection(name = ''): Seen {
 }
 
 /** Traffic whose turns of the event loop the test ends. */
-function traffic() {
+function traffic(limits = LIMITS) {
   const turns: (() => void)[] = [];
-  const counted = createTraffic(LIMITS, (callback) => void turns.push(callback));
+  const counted = createTraffic(limits, (callback) => void turns.push(callback));
   /** What was left for the next turn: reading from those that sent little, and after it all else. */
   const go = (): void => turns.splice(0).forEach((end) => void end());
   const endTurn = (): void => {
@@ -313,13 +308,13 @@ describe('streams beyond all that may be open', () => {
 describe('calls beyond those of a turn', () => {
   /** Two connections that have more calls than few, and one that has one. */
   function setUp() {
-    const counted = traffic();
+    const counted = traffic({ ...LIMITS, calls: 30 });
     const all = [connection('1'), connection('2'), connection('3')];
     const [first, second, modest] = all;
     assert.ok(first && second && modest);
     for (const one of all) counted.opened(one);
     for (const one of [first, second]) {
-      for (let i = 0; i <= LIMITS.reservedCallsPerConnection; i += 1) counted.streamOpened(one);
+      for (let i = 0; i <= 2 * LIMITS.reservedCallsPerConnection; i += 1) counted.streamOpened(one);
     }
     counted.streamOpened(modest);
     const begun: string[] = [];
@@ -338,7 +333,44 @@ describe('calls beyond those of a turn', () => {
     endTurn();
     assert.deepEqual(begun.splice(0), ['1.3', '2.0', '1.4']);
     endTurn();
-    assert.deepEqual(begun.splice(0), ['1.5', '2.1']);
+    assert.deepEqual(begun.splice(0), ['2.1', '1.5']);
+  });
+
+  it('keep their own connection from being read until they have begun, and no other', () => {
+    const { first, second, begin, frame, go } = setUp();
+    for (let i = 0; i <= LIMITS.callsPerTurn; i += 1) begin(first, `${i}`);
+    for (const one of [first, second]) frame(one);
+    assert.deepEqual([first.did, second.did], [['1paused'], []]);
+    go();
+    assert.deepEqual([first.did, second.did], [['1paused'], []]);
+    go();
+    assert.deepEqual([first.did, second.did], [['1paused', '1resumed'], []]);
+  });
+
+  it('are forgotten where their connection closes', () => {
+    const { first, second, closed, begun, begin, endTurn } = setUp();
+    for (let i = 0; i < 9; i += 1) begin(first, `1.${i}`);
+    closed(first);
+    begin(second, '2');
+    endTurn();
+    assert.deepEqual(begun, ['1.0', '1.1', '1.2', '2']);
+  });
+
+  it('are answered in later ones, in their order', async () => {
+    const { mayAnswer, turnToAnswer, endTurn } = setUp();
+    const answered: number[] = [];
+    const answer = async (i: number): Promise<void> => {
+      if (!mayAnswer()) await turnToAnswer();
+      answered.push(i);
+    };
+    const all = Array.from({ length: 8 }, (_, i) => answer(i));
+    assert.deepEqual(answered, [0, 1, 2]);
+    endTurn();
+    await all[5];
+    assert.deepEqual(answered, [0, 1, 2, 3, 4, 5]);
+    endTurn();
+    await Promise.all(all);
+    assert.deepEqual(answered, [0, 1, 2, 3, 4, 5, 6, 7]);
   });
 
   it('begin at once where their connection has few', () => {
@@ -381,15 +413,18 @@ describe('a connection that begins with many bytes', () => {
     assert.deepEqual(begun, [0, 1, 2, 3]);
   });
 
-  it('does not wait where too many do', () => {
-    const { begin } = traffic();
-    let begun = 0;
-    for (let i = 0; i < LIMITS.waitingFirst + 3; i += 1) {
-      begin(LIMITS.firstBytes + 1, () => {
-        begun += 1;
-      });
+  it('keeps none from its turn that begins with few, and none of these keeps it from its own', () => {
+    const { begin, endTurn } = traffic();
+    const begun: string[] = [];
+    for (let i = 0; i < 3; i += 1) {
+      begin(LIMITS.firstBytes + 1, () => void begun.push('many'));
     }
-    assert.equal(begun, 3);
+    for (let i = 0; i < 6; i += 1) begin(1, () => void begun.push('few'));
+    endTurn();
+    endTurn();
+    assert.deepEqual(new Set(begun), new Set(['many', 'few']));
+    for (let i = 0; i < 4; i += 1) endTurn();
+    assert.equal(begun.length, 9);
   });
 });
 

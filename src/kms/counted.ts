@@ -1,0 +1,41 @@
+/** One connection of a client as it is counted; the functions are its owner's. */
+export type Connection = {
+  /** Calls that have not ended: an answer that its client has not read belongs to one. */
+  calls: number;
+  /** Of these, the ones in places that are for calls which are answered from memory. */
+  healthChecks: number;
+  /** Streams that have neither been reset nor ended by both sides: its client counts them too. */
+  streams: number;
+  /** Of messages, that are kept for its calls. */
+  bytes: number;
+  /** Frames that JavaScript has handled in the turn of the event loop with this number. */
+  frames: number;
+  turn: number;
+  /** The turn in which it was read again after a pause. */
+  resumed: number;
+  /** Streams that were reset for want of room since the last call that had a place. */
+  refused: number;
+  readonly close: () => void;
+  /** Whether what was written to it waits for its client to read. */
+  readonly isUnread: () => boolean;
+  /** Reads nothing more from its client until `resume`. */
+  readonly pause: () => void;
+  readonly resume: () => void;
+};
+
+/** What is counted of a connection. */
+export type Counted = Omit<Connection, 'close' | 'isUnread' | 'pause' | 'resume'>;
+
+/** The counts of a new connection. */
+export function nothingCounted(): Counted {
+  return {
+    calls: 0,
+    healthChecks: 0,
+    streams: 0,
+    bytes: 0,
+    frames: 0,
+    turn: -1,
+    resumed: -1,
+    refused: 0,
+  };
+}
