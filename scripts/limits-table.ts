@@ -175,10 +175,10 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
   },
   {
     name: 'frames in a turn',
-    of: ['framesPerTurn'],
+    of: ['framesPerTurn', 'frameBytes'],
     counted:
-      'frames of all connections in one turn of the event loop, beside the read that reaches it',
-    bound: number(LIMITS.framesPerTurn),
+      'frames of all connections in one turn of the event loop, beside the read that reaches it; of a message, each piece counts as one more',
+    bound: `${number(LIMITS.framesPerTurn)}, ${size(LIMITS.frameBytes)}`,
     beyond:
       'nothing is read until the next turn; of connections that sent much, the one that was not read for the longest is read',
     ...within,

@@ -66,6 +66,8 @@ export const LIMITS = {
 
   /** Frames that JavaScript handles in one turn of the event loop, beyond the read that reaches it. */
   framesPerTurn: 256,
+  /** So many bytes of a message are as much work as one more frame. */
+  frameBytes: 4 * 1024,
   /** Calls that are begun in one turn, beside those of connections that have few; and that are answered. */
   callsPerTurn: 64,
   /** So many frames are as much work as the beginning of a connection. */

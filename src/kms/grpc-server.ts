@@ -106,7 +106,7 @@ export function createGrpcServer({
       call.ended = true;
       return Readable.prototype.push.call(this, chunk);
     }
-    traffic.frame(call.connection);
+    traffic.frame(call.connection, chunk.length);
     if (call.received) {
       // A message too many; the rest of one that was refused is ignored.
       if (call.message.buffer === undefined && call.bytes > 0) {

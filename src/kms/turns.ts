@@ -10,19 +10,21 @@ export type TurnLimits = BeginningLimits & {
   readonly reservedCallsPerConnection: number;
   /** Of all connections, beyond the one read that takes the last of them. */
   readonly framesPerTurn: number;
+  /** So many bytes of a message are as much work as one more frame. */
+  readonly frameBytes: number;
   /** Calls that are begun in a turn, beside those of connections that have few; and that are answered. */
   readonly callsPerTurn: number;
 };
 
 export type Turns = {
   /**
-   * Counts a frame that JavaScript handles, or a stream that it clears away. Where those of a turn of
+   * Counts a frame that JavaScript handles, one with many bytes as several, or a stream that it clears away. Where those of a turn of
    * the event loop have been handled, nothing more is read in it. The next one reads from each connection
    * that sent little, and of those that sent much as many as are expected to fill the turn, the one that
    * was not read for the longest first: a call waits for one read of another connection, not for one of
    * each.
    */
-  frame(connection: Connection): void;
+  frame(connection: Connection, bytes?: number): void;
   /** Whether nothing is read of it at present: what it sends comes late, and not by its fault. */
   isPaused(connection: Connection): boolean;
   /** Whether a call may be begun now: counted if so, and otherwise to be given to `beginLater`. */
@@ -191,14 +193,15 @@ export function createTurns(
       starts.delete(connection);
     },
     pauseAll,
-    frame(connection) {
+    frame(connection, bytes = 0) {
       if (connection.turn !== turn) {
         connection.turn = turn;
         connection.frames = 0;
         if (all.delete(connection)) all.add(connection);
       }
-      connection.frames += 1;
-      frames += 1;
+      const more = 1 + Math.floor(bytes / limits.frameBytes);
+      connection.frames += more;
+      frames += more;
       endTurnLater();
       if (frames < pauseAt) return;
       pauseAt += limits.framesPerTurn;

@@ -13,6 +13,7 @@ const LIMITS: TrafficLimits = {
   reservedBytes: 20,
   reservedBytesPerConnection: 10,
   framesPerTurn: 5,
+  frameBytes: 100,
   callsPerTurn: 3,
   sessionFrames: 2,
   firstBytes: 100,
@@ -225,6 +226,16 @@ describe('frames beyond those of a turn', () => {
     second.did.length = 0;
     endTurn();
     assert.deepEqual(second.did, ['2paused']);
+  });
+
+  it('are fewer where they have many bytes', () => {
+    const { opened, frame } = traffic();
+    const [greedy] = three();
+    opened(greedy);
+    for (const bytes of [99, 99, LIMITS.frameBytes]) frame(greedy, bytes);
+    assert.deepEqual(greedy.did, []);
+    frame(greedy, 0);
+    assert.deepEqual(greedy.did, ['1paused']);
   });
 
   it('are not read of a connection that has closed', () => {
