@@ -9,7 +9,7 @@ import { type Result, succeed } from '../errors.ts';
 import { renewedLifeOf } from './auth/credentials-login.ts';
 import type { Login, Send } from './auth/login.ts';
 import { LEAST_DELAY_MS, renewalDelay, retryDelay, shrinks } from './renewal.ts';
-import { mayBeRenewed } from './verdict.ts';
+import { mayBeDone } from './verdict.ts';
 
 /** A token and since when it is in use. Times are milliseconds since the epoch. */
 export type Held = {
@@ -110,7 +110,7 @@ export function createTokenInUse(options: TokenInUseOptions): TokenInUse {
     );
     // Another token came into use meanwhile: what became of this one is of no interest any more.
     if (held !== renewing) return succeed(login.token);
-    if (mayBeRenewed(replied)) mayLiveUntil = Math.max(mayLiveUntil, clock.now() + grantedMs);
+    if (mayBeDone(replied)) mayLiveUntil = Math.max(mayLiveUntil, clock.now() + grantedMs);
     if (!replied.ok) return replied;
     const { failure } = replied.value;
     if (failure !== undefined) {

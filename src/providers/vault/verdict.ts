@@ -25,8 +25,8 @@ export function mayHaveArrived(result: Result<VaultReply>): boolean {
   return !result.ok && !isUnsent(result.error.cause);
 }
 
-/** Whether Vault may have renewed a token, though the answer does not say so. */
-export function mayBeRenewed(result: Result<VaultReply>): boolean {
+/** Whether Vault may have done what was asked, though what came does not say so. */
+export function mayBeDone(result: Result<VaultReply>): boolean {
   return result.ok
     ? result.value.kind === 'refusal' && result.value.mayBeDone
     : mayHaveArrived(result);

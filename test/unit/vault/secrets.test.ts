@@ -5,6 +5,8 @@ import { createLog } from '../../../src/observe/log.ts';
 import { fail, type Result, succeed } from '../../../src/providers/errors.ts';
 import { createLoginMemory } from '../../../src/providers/vault/auth/login-memory.ts';
 import { authMethod } from '../../../src/providers/vault/auth/method.ts';
+import { unsent } from '../../../src/providers/vault/errors.ts';
+import type { VaultReply } from '../../../src/providers/vault/reply.ts';
 import { createSession } from '../../../src/providers/vault/session.ts';
 import { createDrivenClock, settle } from '../driven-clock.ts';
 import { type CountingVault, createCountingVault } from './counting-vault.ts';
@@ -163,9 +165,40 @@ describe('a response-wrapped secret id', () => {
     });
     assert.match(said(await session.token(patient())), /was cut/);
     const second = said(await session.token(patient()));
-    assert.match(second, /an earlier try of this plugin, which got no answer, has used it: write/);
+    assert.match(
+      second,
+      /an earlier try of this plugin, which got no answer, may have used it: write/,
+    );
     assert.doesNotMatch(second, /theft/);
   });
+
+  const unused = [
+    ['a quota', 429, 'rate limit quota exceeded'],
+    ['a Vault that is sealed', 503, 'Vault is sealed'],
+    [
+      'a standby without an active node',
+      500,
+      'node is not active but active cluster node not found',
+    ],
+    ['nobody', undefined, ''],
+  ] as const;
+  for (const [what, status, words] of unused) {
+    it(`is a sign of theft where a try of our own met ${what}, which has opened nothing`, async () => {
+      const { start, vault } = processOn(wrappedAuth, { content: 'hvs.used-by-somebody' });
+      const others: Result<VaultReply>[] = [];
+      const session = start(async (request, signal) => {
+        const wrapped = request.path === UNWRAP ? others.pop() : undefined;
+        return wrapped ?? (await vault.send(request, signal));
+      });
+      others.push(
+        status === undefined
+          ? fail('unavailable', 'refused', { cause: unsent(new Error('refused')) })
+          : replyOf({ what: 'unwrapping', holds: 'data' }, status, { errors: [words] }),
+      );
+      assert.doesNotMatch(said(await session.token(patient())), /theft|have used it/);
+      assert.match(said(await session.token(patient())), /look for theft/);
+    });
+  }
 });
 
 describe('a token in a file', () => {

@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { unlessAborted } from '../../../system/within.ts';
 import { fail, type Result, succeed } from '../../errors.ts';
 import type { VaultReply, VaultRequest } from '../reply.ts';
+import { mayBeDone } from '../verdict.ts';
 import { LATE_LIMIT_MS, refusedLogin } from './credentials-login.ts';
 import type { Asking, LoginFailure } from './login.ts';
 
@@ -70,7 +71,7 @@ export function createUnwrappedSecretIDs(): UnwrappedSecretIDs {
       return opened;
     }
     if (opened.error.kind !== 'denied') {
-      entry.unanswered = wrapping;
+      if (mayBeDone(replied)) entry.unanswered = wrapping;
       return opened;
     }
     entry.refused = wrapping;
@@ -79,7 +80,7 @@ export function createUnwrappedSecretIDs(): UnwrappedSecretIDs {
     return entry.unanswered === wrapping
       ? fail(
           'denied',
-          `${WHAT}: Vault does not open the wrapping token in ${place}: an earlier try of this plugin, which got no answer, has used it: write a new one to the file`,
+          `${WHAT}: Vault does not open the wrapping token in ${place}: an earlier try of this plugin, which got no answer, may have used it: write a new one to the file, and see in Vault's audit log that nobody else has used this one`,
         )
       : opened;
   };
