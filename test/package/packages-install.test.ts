@@ -298,9 +298,13 @@ function files(tree: Tree): readonly string[] {
 
 /** The same package with another configuration in it, as a later version may bring. */
 function repackedWithConfig(t: TestContext, file: string, addition: string): string {
-  return repacked(t, file, (folder) =>
-    appendFileSync(join(folder, 'usr/lib/trousseau/config.yaml'), addition),
-  );
+  return repacked(t, file, (folder) => {
+    // Also as a file of the package itself, which dpkg would ask about.
+    const places = ['usr/lib/trousseau/config.yaml', CONFIG].map((path) => join(folder, path));
+    const found = places.filter((path) => existsSync(path));
+    assert.ok(found.length > 0);
+    for (const path of found) appendFileSync(path, addition);
+  });
 }
 
 /** As versions before were: the configuration is a file of the package that dpkg asks about. */

@@ -250,6 +250,17 @@ test('the documents of a package link only to each other', () => {
   }
 });
 
+test('neither unit gives up after some starts, of which a failure of one would be one of the other', () => {
+  for (const unit of ['trousseau.socket', 'trousseau.service']) {
+    const text = readFileSync(join(ROOT, 'systemd', unit), 'utf8');
+    assert.match(
+      text.split(/^\[(?:Service|Socket)\]$/m)[0] ?? '',
+      /^StartLimitIntervalSec=0$/m,
+      unit,
+    );
+  }
+});
+
 test('both units start before whatever may start kube-apiserver', () => {
   for (const unit of ['trousseau.socket', 'trousseau.service']) {
     const text = readFileSync(join(ROOT, 'systemd', unit), 'utf8');
