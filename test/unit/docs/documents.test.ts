@@ -47,7 +47,10 @@ function indented(text: string, by: number): string {
 describe('the documents', () => {
   it('are found', () => {
     const names = documents.map(({ name }) => name);
-    for (const name of ['README.md', 'docs/configuration.md', 'docs/authentication.md'])
+    for (const name of [
+      ...['README.md', 'docs/configuration.md', 'docs/authentication.md', 'docs/recovery.md'],
+      ...['docs/kube-apiserver-health.md', 'docs/migration/trousseau-1.md'],
+    ])
       assert.ok(names.includes(name), name);
   });
 
@@ -105,6 +108,24 @@ describe('the documents', () => {
       assert.match(clean, /^ *1 k8s:enc:kms:v2:trousseau:$/m, place);
       assert.doesNotMatch(said(script, 'exit 1'), /\S/, place);
     }
+  });
+
+  it('have kube-apiserver ready before they have it write every Secret again', () => {
+    const changed = documents.filter(({ text }) => text.includes('--encryption-provider-config'));
+    const rewriting = changed.flatMap(({ name, text }) => {
+      const [first] = blocksOf(text).filter(({ text: script }) =>
+        /^kubectl get secrets .*\| kubectl replace/.test(script),
+      );
+      return first === undefined ? [] : [{ name, before: text.split('\n').slice(0, first.line) }];
+    });
+    assert.ok(rewriting.length > 0);
+    const hasty = rewriting.filter(
+      ({ before }) => !/kubectl get --raw[= ]\/readyz/.test(before.join('\n')),
+    );
+    assert.deepEqual(
+      hasty.map(({ name }) => name),
+      [],
+    );
   });
 
   it('give no command that a distribution does not know, and none that reaches more files than it names', () => {
