@@ -30,7 +30,11 @@ export type FakeVaultOptions = {
   /** In PEM; https where given. */
   readonly tls?: { readonly cert: string; readonly key: string };
   /** What a server replies that is no Vault, or one in another state; undefined where it is as ever. */
-  readonly replyTo?: (path: string, body: unknown) => Promise<FakeReply | undefined>;
+  readonly replyTo?: (
+    path: string,
+    body: unknown,
+    token: string | undefined,
+  ) => Promise<FakeReply | undefined>;
 };
 
 export type FakeReply = {
@@ -65,7 +69,7 @@ export async function startFakeVault({
       arrived();
       await gate;
     }
-    const other = await replyTo?.(path.replace('/v1/', ''), body);
+    const other = await replyTo?.(path.replace('/v1/', ''), body, token?.toString());
     if (other !== undefined) {
       response.writeHead(other.status, { 'content-type': 'application/json', ...other.headers });
       response.end(other.body === undefined ? '' : JSON.stringify(other.body));

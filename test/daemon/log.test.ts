@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { createKmsClient } from '../../src/kms/client.ts';
@@ -108,6 +108,31 @@ describe('the log', () => {
         i <= 1,
       );
     });
+  }
+});
+
+it('lines for the journal begin with their severity, so that journalctl -p err finds them', async (t) => {
+  const dir = temporaryFolder(t);
+  const file = writeConfig(dir, { providers: await localProviders(dir) });
+  const logFile = join(dir, 'plugin.log');
+  writeFileSync(logFile, '');
+  const { dev, ino } = statSync(logFile);
+  const client = createKmsClient(join(dir, 'kms.sock'));
+  t.after(() => client.close());
+  const env = { JOURNAL_STREAM: `${dev}:${ino}` };
+  const args = ['serve', '--config', file];
+  const command = { program: PROGRAM, args, logFile, env };
+  await using running = await startServer(command, START_MS, async () => {
+    return (await client.v2.status()).healthz === 'ok';
+  });
+  rmSync(join(dir, 'kms.sock'));
+  const lines = (): readonly string[] => readFileSync(logFile, 'utf8').split('\n').slice(0, -1);
+  await waitUntil('an error', START_MS, () => lines().some((line) => line.includes('"error"')));
+  await running.stop();
+  const severities = { error: '<3>', warn: '<4>', info: '<6>', debug: '<7>' };
+  for (const line of lines()) {
+    const { level } = JSON.parse(line.slice(3)) as { readonly level: keyof typeof severities };
+    assert.equal(line.slice(0, 3), severities[level], line);
   }
 });
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { closeSync, openSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import { startPlugin } from '../servers/plugin.ts';
@@ -111,6 +111,22 @@ describe('the program', () => {
     assert.deepEqual([code, out], [2, '']);
     assert.match(err, /there is no command srve \(did you mean serve\?\)/);
     assert.equal((await trousseau()).code, 2);
+  });
+
+  it('knows what other programs do: what was wrong, -V, completions, and standard input', async (t) => {
+    const lint = await trousseau('config', 'lint', 'f');
+    assert.equal(lint.code, 2);
+    assert.match(lint.err, /\blint\b/);
+    const [short, long] = [await trousseau('-V'), await trousseau('--version')];
+    assert.deepEqual([short.code, short.out], [0, long.out]);
+    const completion = await trousseau('completion', 'bash');
+    assert.equal(completion.code, 0);
+    assert.match(completion.out, /complete .*trousseau/);
+    const dir = temporaryFolder(t);
+    const config = readFileSync(writeConfig(dir, { providers: await localProviders(dir) }));
+    const argv = ['config', 'check', '--text-only', '-'];
+    const checked = spawnSync(PROGRAM, argv, { env: environment(), input: config });
+    assert.equal(checked.status, 0, String(checked.stderr));
   });
 
   it('tells its version, and the runtime that is really inside', async () => {

@@ -1,13 +1,20 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { lstatSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { createKmsClient } from '../../src/kms/client.ts';
 import { SAMPLE_UID } from '../../src/kms/v2.ts';
 import { freePort } from '../servers/free-port.ts';
-import { type Plugin, type PluginLine, startAgain, startPlugin } from '../servers/plugin.ts';
+import {
+  type Plugin,
+  type PluginLine,
+  PROGRAM,
+  startAgain,
+  startPlugin,
+} from '../servers/plugin.ts';
+import { type RunningProcess, startServer } from '../servers/process.ts';
 import { inTime, waitUntil } from '../servers/wait-until.ts';
 import { temporaryFolder } from '../unit/temporary-folder.ts';
 import { startFakeVault } from './fake-vault.ts';
@@ -17,6 +24,8 @@ import { askAdmin, localProviders, trousseau, vaultProviders, writeConfig } from
 const UNAVAILABLE = 14;
 const SEED = Buffer.alloc(32, 0x5e);
 const READY_MS = 20_000;
+/** Root's files can be given to any group. */
+const GROUP = 64_321;
 const LINE_MS = 20_000;
 const END_MS = 20_000;
 
@@ -201,6 +210,47 @@ describe('a daemon whose socket is removed', () => {
     const client = createKmsClient(second.socket);
     t.after(() => client.close());
     assert.equal((await client.v2.status()).healthz, 'ok');
+  });
+});
+
+describe('the directory of a socket', () => {
+  it('that the daemon makes is for the group of the socket to enter', async (t) => {
+    const dir = temporaryFolder(t);
+    const socket = join(dir, 'made/kms.sock');
+    const listen = { socket, group: String(GROUP), mode: '0660' };
+    const file = writeConfig(dir, { providers: await localProviders(dir), listen });
+    const client = createKmsClient(socket);
+    t.after(() => client.close());
+    await using _running = await startServer(
+      { program: PROGRAM, args: ['serve', '--config', file], logFile: join(dir, 'log') },
+      READY_MS,
+      async () => (await client.v2.status()).healthz === 'ok',
+    );
+    for (const path of [socket, join(dir, 'made')]) assert.equal(lstatSync(path).gid, GROUP, path);
+    assert.equal(lstatSync(join(dir, 'made')).mode & 0o777, 0o750);
+  });
+
+  it('may be open to everybody where the configuration says that a pod shares it', async (t) => {
+    const dir = temporaryFolder(t);
+    const providers = await localProviders(dir);
+    const shared = join(dir, 'volume');
+    mkdirSync(shared);
+    chmodSync(shared, 0o777);
+    const socket = join(shared, 'kms.sock');
+    const client = createKmsClient(socket);
+    t.after(() => client.close());
+    const start = (listen: object): Promise<RunningProcess> =>
+      startServer(
+        {
+          program: PROGRAM,
+          args: ['serve', '--config', writeConfig(dir, { providers, admin: {}, listen })],
+          logFile: join(dir, 'log'),
+        },
+        READY_MS,
+        async () => (await client.v2.status()).healthz === 'ok',
+      );
+    await assert.rejects(start({ socket }), /can be written by others.*sharedDirectory/);
+    await using _running = await start({ socket, sharedDirectory: true });
   });
 });
 

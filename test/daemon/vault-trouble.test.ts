@@ -1,19 +1,26 @@
 /** The shipped program at servers that reply as Vault does in trouble, or as what stands before it. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort } from '../servers/free-port.ts';
 import { type Plugin, startPlugin } from '../servers/plugin.ts';
-import { waitUntil } from '../servers/wait-until.ts';
+import { inTime, waitUntil } from '../servers/wait-until.ts';
 import { temporaryFolder } from '../unit/temporary-folder.ts';
-import { type FakeReply, startFakeVault } from './fake-vault.ts';
+import { type FakeReply, type FakeVault, startFakeVault } from './fake-vault.ts';
 import { trousseau, vaultProviders, writeConfig } from './program.ts';
 
 const SEED = Buffer.alloc(32, 0x5e);
 const DECRYPT = 'transit/decrypt/kubernetes';
 const WAIT_MS = 20_000;
+const SLOW_ANSWER_MS = 500;
+const CALLING_MS = 2_000;
+/** Of the process and the first calls; two callers make hundreds of calls in that time. */
+const MOST_LOGINS = 5;
 /** Longer than one request may take by default. */
 const SLOW_LOGIN_MS = 2_500;
 
@@ -56,41 +63,45 @@ describe('a first server that replies to a decrypt as below, and a second one th
   }
 });
 
-it('a damaged ciphertext is the trouble of its caller alone, while a second server refuses connections', async (t) => {
-  const dir = temporaryFolder(t);
-  const damaged = Buffer.alloc(64, 0x21).toString('base64');
-  // Vault 1.21 answers a batch with an item that it cannot decrypt with 400, and all results in it.
-  await using vault = await startFakeVault({
-    async replyTo(path, body) {
-      const { batch_input: items = [] } = body as {
-        batch_input?: readonly { ciphertext: string }[];
-      };
-      if (path !== DECRYPT || !items.some(({ ciphertext }) => ciphertext.includes(damaged)))
-        return undefined;
-      const results = items.map(({ ciphertext }) =>
-        ciphertext.includes(damaged)
-          ? { error: 'cipher: message authentication failed' }
-          : { plaintext: SEED.toString('base64') },
-      );
-      return { status: 400, body: { data: { batch_results: results } } };
-    },
+/** Vault 1.21 answers a batch with an item that it cannot decrypt so, with all results in it. */
+const damages = [
+  [400, 'cipher: message authentication failed', 'of an AES key'],
+  [500, 'crypto/rsa: decryption error', 'of an RSA key'],
+] as const;
+for (const [status, said, of] of damages) {
+  it(`a damaged ciphertext ${of} is the trouble of its caller alone, while a second server refuses connections`, async (t) => {
+    const dir = temporaryFolder(t);
+    const damaged = Buffer.alloc(64, 0x21).toString('base64');
+    await using vault = await startFakeVault({
+      async replyTo(path, body) {
+        const { batch_input: items = [] } = body as {
+          batch_input?: readonly { ciphertext: string }[];
+        };
+        if (path !== DECRYPT || !items.some(({ ciphertext }) => ciphertext.includes(damaged)))
+          return undefined;
+        const results = items.map(({ ciphertext }) =>
+          ciphertext.includes(damaged) ? { error: said } : { plaintext: SEED.toString('base64') },
+        );
+        return { status, body: { data: { batch_results: results } } };
+      },
+    });
+    const refusing = `http://127.0.0.1:${await freePort()}`;
+    const providers = vaultProviders(dir, 'hvs.x', [vault.address, refusing]);
+    await using plugin = await startPlugin({ dir, config: { providers } });
+    await plugin.ready();
+    const sealed = await plugin.client.v2.encrypt(SEED, 'before');
+    const bad = { ...sealed, ciphertext: Buffer.from(`vault:v1:${damaged}`) };
+    const outcomes = await Promise.all([
+      outcome(plugin, bad, 'damaged'),
+      ...Array.from({ length: 8 }, (_, i) => outcome(plugin, sealed, `good-${i}`)),
+    ]);
+    assert.match(outcomes[0] ?? '', /INVALID_ARGUMENT/);
+    assert.deepEqual(
+      outcomes.slice(1),
+      Array.from({ length: 8 }, () => 'answered'),
+    );
   });
-  const refusing = `http://127.0.0.1:${await freePort()}`;
-  const providers = vaultProviders(dir, 'hvs.x', [vault.address, refusing]);
-  await using plugin = await startPlugin({ dir, config: { providers } });
-  await plugin.ready();
-  const sealed = await plugin.client.v2.encrypt(SEED, 'before');
-  const bad = { ...sealed, ciphertext: Buffer.from(`vault:v1:${damaged}`) };
-  const outcomes = await Promise.all([
-    outcome(plugin, bad, 'damaged'),
-    ...Array.from({ length: 8 }, (_, i) => outcome(plugin, sealed, `good-${i}`)),
-  ]);
-  assert.match(outcomes[0] ?? '', /INVALID_ARGUMENT/);
-  assert.deepEqual(
-    outcomes.slice(1),
-    Array.from({ length: 8 }, () => 'answered'),
-  );
-});
+}
 
 it('a reply of a load balancer that asks for an hour of silence does not stop the provider', async (t) => {
   const dir = temporaryFolder(t);
@@ -183,6 +194,156 @@ it('a policy that does not let the key be read is named, and no new secret id is
   );
   assert.match(said, /transit\/keys\/kubernetes/);
   assert.doesNotMatch(said, /new secret id/);
+});
+
+const REVOKE = 'auth/token/revoke-self';
+
+it('a token that comes while the process stops is revoked', async (t) => {
+  const dir = temporaryFolder(t);
+  const [asked, stopping] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  await using vault = await startFakeVault({
+    async replyTo(path) {
+      if (path === REVOKE) return { status: 204 };
+      if (path !== LOGIN) return undefined;
+      asked.resolve();
+      await stopping.promise;
+      return granted(1);
+    },
+  });
+  const providers = appRole(dir, vault.address);
+  await using plugin = await startPlugin({ dir, config: { providers } });
+  await inTime('a login', WAIT_MS, asked.promise);
+  process.kill(plugin.process.pid, 'SIGTERM');
+  await waitUntil('the end has begun', WAIT_MS, () => !existsSync(plugin.socket));
+  await sleep(SLOW_ANSWER_MS); // nothing waits any more for what the login brings
+  stopping.resolve();
+  assert.equal(await inTime('the end', WAIT_MS, plugin.process.exited), 'code 0');
+  assert.deepEqual(tokensRevoked(vault), ['hvs.1']);
+});
+
+it('a token that Vault does not revoke is said to live on', async (t) => {
+  const dir = temporaryFolder(t);
+  await using vault = await startFakeVault({
+    async replyTo(path) {
+      if (path === LOGIN) return granted(1);
+      return path === REVOKE ? { status: 503, body: { errors: ['Vault is sealed'] } } : undefined;
+    },
+  });
+  const providers = appRole(dir, vault.address);
+  await using plugin = await startPlugin({ dir, config: { providers } });
+  await plugin.ready();
+  await plugin.stop();
+  const line = plugin.log().find(({ msg }) => msg.startsWith('tokens not given back'));
+  assert.deepEqual([line?.level, line?.['tokens']], ['warn', 1]);
+  assert.match(String(line?.['why']), /Vault is sealed/);
+});
+
+function tokensRevoked(vault: FakeVault): readonly (string | undefined)[] {
+  return vault.asked.filter(({ path }) => path === `/v1/${REVOKE}`).map(({ token }) => token);
+}
+
+/** What Status says as soon as it is no more than that nothing was reached. */
+async function reason(plugin: Plugin, expected: RegExp): Promise<void> {
+  await waitUntil(String(expected), WAIT_MS, async () => {
+    const said = await plugin.client.v2.status().then(({ healthz }) => healthz, String);
+    if (!expected.test(said)) throw new Error(said);
+    return true;
+  });
+}
+
+it('a refused login says when the next try is, and what makes it sooner', async (t) => {
+  const dir = temporaryFolder(t);
+  await using vault = await startFakeVault({
+    replyTo: async (path) =>
+      path === LOGIN ? { status: 400, body: { errors: ['invalid secret id'] } } : undefined,
+  });
+  await using plugin = await startPlugin({
+    dir,
+    config: { providers: appRole(dir, vault.address) },
+  });
+  await reason(plugin, /the next try is at \d{4}-\d\d-\d\dT.*SIGHUP/);
+});
+
+it('a token that is revoked after a policy was corrected is replaced within the call that meets it', async (t) => {
+  const dir = temporaryFolder(t);
+  let logins = 0;
+  let isDenied = false;
+  let revoked = '';
+  await using vault = await startFakeVault({
+    async replyTo(path, _body, token) {
+      if (path === LOGIN) {
+        logins += 1;
+        return granted(logins);
+      }
+      if (!path.startsWith('transit/')) return undefined;
+      if (isDenied) return { status: 403, body: { errors: ['permission denied'] } };
+      return token === revoked
+        ? { status: 403, body: { errors: ['permission denied', 'invalid token'] } }
+        : undefined;
+    },
+  });
+  const providers = appRole(dir, vault.address);
+  await using plugin = await startPlugin({ dir, config: { providers } });
+  await plugin.ready();
+  isDenied = true;
+  await assert.rejects(plugin.client.v1.encrypt(SEED));
+  await reason(plugin, /PERMISSION_DENIED/);
+  isDenied = false;
+  await plugin.ready();
+  revoked = `hvs.${logins}`;
+  assert.ok((await plugin.client.v1.encrypt(SEED)).cipher.length > 0);
+});
+
+it('a dedicated token that was revoked is no reason for a login with each call', async (t) => {
+  const dir = temporaryFolder(t);
+  let logins = 0;
+  let isRevoked = false;
+  await using vault = await startFakeVault({
+    async replyTo(path) {
+      if (path === LOGIN) {
+        logins += 1;
+        return granted(logins);
+      }
+      if (path === 'kv/data/t')
+        return { status: 200, body: { data: { data: { token: 'hvs.dedicated' } } } };
+      return isRevoked && /^transit\/|lookup-self$/.test(path)
+        ? { status: 403, body: { errors: ['permission denied', 'invalid token'] } }
+        : undefined;
+    },
+  });
+  const [provider] = appRole(dir, vault.address) as [{ vault: { auth: object } }];
+  const dedicatedToken = { mount: 'kv', path: 't', field: 'token', kvVersion: 2 };
+  const auth = { ...provider.vault.auth, dedicatedToken };
+  const providers = [{ ...provider, vault: { ...provider.vault, auth } }];
+  await using plugin = await startPlugin({ dir, config: { providers } });
+  await plugin.ready();
+  isRevoked = true;
+  logins = 0;
+  const end = Date.now() + CALLING_MS;
+  const caller = async (): Promise<void> => {
+    while (Date.now() < end) {
+      await assert.rejects(plugin.client.v1.encrypt(SEED));
+      await sleep(10);
+    }
+  };
+  await Promise.all([caller(), caller()]);
+  assert.ok(logins <= MOST_LOGINS, `${logins} logins`);
+});
+
+it('a proxy that refuses is named with its answer', async (t) => {
+  const dir = temporaryFolder(t);
+  const proxy = createServer();
+  proxy.on('connect', (_request, socket) =>
+    socket.end('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n'),
+  );
+  proxy.listen(0, '127.0.0.1');
+  await once(proxy, 'listening');
+  t.after(() => proxy.close());
+  const { port } = proxy.address() as AddressInfo;
+  const env = { HTTPS_PROXY: `http://127.0.0.1:${port}` };
+  const providers = vaultProviders(dir, 'hvs.x', ['https://vault.invalid:8200']);
+  await using plugin = await startPlugin({ dir, config: { providers }, env });
+  await reason(plugin, new RegExp(`proxy.*127\\.0\\.0\\.1:${port}.*407`));
 });
 
 it('an empty tls.caFile is refused, since no authority is not every authority', async (t) => {
