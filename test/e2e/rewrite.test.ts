@@ -1,5 +1,6 @@
 /** docs/operations.md and docs/local-keyring.md: a change to another key, until nothing needs the earlier one. */
 import assert from 'node:assert/strict';
+import { unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { replaceConfig } from '../daemon/changed-config.ts';
@@ -164,6 +165,22 @@ describe('a change to another keyring', { timeout: 480_000 }, () => {
         assert.match(left, new RegExp(`^ *${secrets} ${key_id}$`, 'm'));
       }
       await use({ providers: providers.slice(0, 1) });
+      await api.restart(undefined, { KMSv1: true });
+      for (let i = 0; i < secrets; i += 1)
+        assert.equal(await api.secrets.read(`s-${i}`), `value ${i}`);
+
+      // The keyring is lost without a copy: docs/local-keyring.md, "Back it up".
+      const three = join(dir, 'three.json');
+      const lost = (await plugin.client.v2.status()).key_id;
+      unlinkSync(two);
+      await trousseau('keyring', 'init', three);
+      const health = { acknowledgedLosses: [lost] };
+      await use({ providers: [{ name: 'three', local: { keyringFile: three } }], health });
+      await waitUntil('kube-apiserver encrypts with the new one', WAIT_MS, async () => {
+        await api.kmsHealth();
+        await node.shell(CHANGE);
+        return !(await node.shell(COUNT?.text ?? '')).includes('local:v2:');
+      });
       await api.restart(undefined, { KMSv1: true });
       for (let i = 0; i < secrets; i += 1)
         assert.equal(await api.secrets.read(`s-${i}`), `value ${i}`);
