@@ -6,6 +6,7 @@ import { healthOf } from '../keyring/health.ts';
 import type { KeyId } from '../keyring/key-id.ts';
 import { createKeyringSwap } from '../keyring/swap.ts';
 import { createKmsServer } from '../kms/server.ts';
+import { LIMITS } from '../limits.ts';
 import type { Log } from '../observe/log.ts';
 import { createLoginMemory } from '../providers/vault/auth/login-memory.ts';
 import { systemClock } from '../system/clock.ts';
@@ -93,6 +94,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
   const manager = createServiceManager({
     ...{ env, others: options.others, served, log, clock },
     state: keyring.state,
+    isFull: () => kms.open().open >= LIMITS.connections,
     reload: () => reloader.report(),
   });
   const reloader = createReloader({

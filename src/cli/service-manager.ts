@@ -34,6 +34,8 @@ export type ServiceManagerOptions = {
   readonly others: readonly InheritedSocket[];
   /** The socket that is served. */
   readonly served: Pick<ServedSocket, 'own' | 'lost'>;
+  /** Whether the server has all the connections that it may have. */
+  readonly isFull: () => boolean;
   readonly state: () => KeyringState;
   /** What became of the last reload; undefined where there was none. */
   readonly reload: () => ReloadReport | undefined;
@@ -73,7 +75,7 @@ export function createServiceManager(options: ServiceManagerOptions): ServiceMan
       spare = holdSpareDescriptors(SPARE_DESCRIPTORS);
       watchdog = startWatchdog({
         limitMs,
-        probe: socketProbe({ path: served.own, lost: served.lost, spare }),
+        probe: socketProbe({ path: served.own, lost: served.lost, isFull: options.isFull, spare }),
         feed: () => void notifier.alive(),
         clock,
         changed: (pulse) => logPulse(log, pulse),

@@ -77,6 +77,8 @@ export function startWatchdog(options: WatchdogOptions): Watchdog {
 const PATH = '/trousseau.Watchdog/Probe';
 /** One gRPC message without content. */
 const EMPTY_MESSAGE = Buffer.alloc(5);
+/** The server has closed the connection. */
+const CUT_OFF: readonly (string | undefined)[] = ['ECONNRESET', 'EPIPE'];
 /** Our user may not connect: what made the socket has it so. */
 const FORBIDDEN: readonly (string | undefined)[] = ['EACCES', 'EPERM'];
 
@@ -88,37 +90,46 @@ export type SocketProbeOptions = {
    * end the connections that are still served.
    */
   readonly lost: () => string | undefined;
+  /** Whether the server has all the connections that it may have. */
+  readonly isFull: () => boolean;
   readonly spare: SpareDescriptors;
 };
 
 /**
- * Calls the gRPC server behind the socket, as kube-apiserver would. Where the path is lost, or no file
- * descriptor is free, a failure proves nothing.
+ * Calls the gRPC server behind the socket, as kube-apiserver would. Where the path is lost, no file
+ * descriptor is free, or no other connection is taken, a failure proves nothing.
  */
-export function socketProbe({ path, lost, spare }: SocketProbeOptions): Probe {
+export function socketProbe({ path, lost, isFull, spare }: SocketProbeOptions): Probe {
   return (withinMs) =>
     spare.lend(async () => {
-      const pulse = await call(path(), withinMs);
+      const { pulse, isCutOff } = await call(path(), withinMs);
       const why = lost();
       if (pulse.kind !== 'dead') return pulse;
       if (why !== undefined) return { kind: 'unknown', why };
+      if (isCutOff && isFull()) {
+        const full = `${pulse.why}; each connection that it may have makes a call, and no other one is taken`;
+        return { kind: 'unknown', why: full };
+      }
       return areDescriptorsExhausted()
         ? { kind: 'unknown', why: `${pulse.why}; no file descriptor is free: raise LimitNOFILE=` }
         : pulse;
     });
 }
 
-function call(path: string, withinMs: number): Promise<Pulse> {
+/** What came of it; cut off by the server where it was connected. */
+type Called = { readonly pulse: Pulse; readonly isCutOff: boolean };
+
+function call(path: string, withinMs: number): Promise<Called> {
   return new Promise((resolve) => {
     const socket = connect(path);
-    const end = (pulse: Pulse): void => {
+    const end = (pulse: Pulse, isCutOff = false): void => {
       clearTimeout(timer);
       session.destroy();
-      resolve(pulse);
+      resolve({ pulse, isCutOff });
     };
     const fail = ({ code, message }: NodeJS.ErrnoException): void => {
       const why = `${path}: ${code ?? message}`;
-      end({ kind: FORBIDDEN.includes(code) ? 'unknown' : 'dead', why });
+      end({ kind: FORBIDDEN.includes(code) ? 'unknown' : 'dead', why }, CUT_OFF.includes(code));
     };
     // Before the session has listeners of its own: they know less of why it failed.
     socket.on('error', fail);
@@ -134,7 +145,9 @@ function call(path: string, withinMs: number): Promise<Pulse> {
       'content-type': 'application/grpc',
       te: 'trailers',
     });
-    request.on('error', fail).on('close', () => end({ kind: 'dead', why: `${path}: cut off` }));
+    request
+      .on('error', fail)
+      .on('close', () => end({ kind: 'dead', why: `${path}: cut off` }, true));
     request.once('response', () => end({ kind: 'alive' }));
     request.end(EMPTY_MESSAGE);
   });

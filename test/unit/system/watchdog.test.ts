@@ -119,9 +119,9 @@ async function listening(t: TestContext, onSocket: (socket: Socket) => void) {
   return { path, server };
 }
 
-function proof(path: string, lost?: string): Probe {
+function proof(path: string, lost?: string, isFull = false): Probe {
   const spare = { lend: <T>(work: () => Promise<T>) => work(), close: () => undefined };
-  return socketProbe({ path: () => path, lost: () => lost, spare });
+  return socketProbe({ path: () => path, lost: () => lost, isFull: () => isFull, spare });
 }
 
 describe('the proof that a socket answers', () => {
@@ -142,6 +142,21 @@ describe('the proof that a socket answers', () => {
   it('fails where the connection is cut off', async (t) => {
     const { path } = await listening(t, (socket) => socket.destroy());
     assert.equal((await proof(path)(LONG_MS)).kind, 'dead');
+  });
+
+  it('cannot be made where no other connection is taken: a restart would end those that are served', async (t) => {
+    const { path } = await listening(t, (socket) => socket.destroy());
+    const pulse = await proof(path, undefined, true)(LONG_MS);
+    assert.ok(pulse.kind === 'unknown');
+    assert.match(
+      pulse.why,
+      /kms\.sock: (cut off|ECONNRESET|EPIPE); each connection that it may have makes a call/,
+    );
+  });
+
+  it('fails where no other connection is taken and nothing is answered either', async (t) => {
+    const { path } = await listening(t, () => undefined);
+    assert.equal((await proof(path, undefined, true)(SHORT_MS)).kind, 'dead');
   });
 
   it('fails where nobody listens, whoever made the socket', async (t) => {
