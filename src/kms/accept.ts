@@ -62,7 +62,7 @@ export function acceptCounted(
     return;
   }
   socket.once('close', () => traffic.closed(connection));
-  acceptConnection(socket, (handed) => {
+  const begin = (handed: Duplex): void => {
     isWaiting = true;
     // Nobody else listens for it yet; 'close' follows.
     handed.on('error', () => undefined);
@@ -72,7 +72,8 @@ export function acceptCounted(
       stream = handed;
       connect(handed, connection);
     });
-  });
+  };
+  acceptConnection(socket, begin, { read: (bytes) => traffic.frame(connection, bytes) });
 }
 
 function handleOf(socket: Socket): ReadHandle | null | undefined {

@@ -4,7 +4,12 @@ import { gzipSync } from 'node:zlib';
 import { Client, credentials, type ServiceError, status } from '@grpc/grpc-js';
 import { encodeEncryptRequest } from '../../src/kms/codec/v1beta1.ts';
 import { LIMITS } from '../../src/limits.ts';
-import { createHeaderWriter, lastData, prefixed } from '../fuzz/raw-connection.ts';
+import {
+  createHeaderWriter,
+  lastData,
+  prefixed,
+  type RawConnection,
+} from '../fuzz/raw-connection.ts';
 import { waitUntil } from '../servers/wait-until.ts';
 import { DATA, frame } from '../unit/authority/http2-bytes.ts';
 import {
@@ -126,7 +131,10 @@ const STATUS_CALLS = 50;
 /** Connections whose clients read none of their answers: what the socket does not take is kept. */
 export const unreadAnswers: BoundRow = {
   async drive(plugin, times) {
-    const all = await connections(plugin, times * UNREAD_CONNECTIONS);
+    const all: RawConnection[] = [];
+    while (all.length < times * UNREAD_CONNECTIONS) {
+      all.push(...(await connections(plugin, UNREAD_CONNECTIONS)));
+    }
     const message = encodeEncryptRequest({ version: 'v1beta1', plain: Buffer.alloc(LONG_BYTES) });
     const calls = callsOf(streams(UNREAD_CALLS), ENCRYPT_V1, () => message);
     for (const one of all) {

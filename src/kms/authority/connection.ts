@@ -50,7 +50,14 @@ const ACK_LIMIT_MS = 250;
 export function acceptConnection(
   socket: Socket,
   hand: (stream: Duplex) => void,
-  clock: Clock = systemClock,
+  {
+    clock = systemClock,
+    read: wasRead = () => undefined,
+  }: {
+    readonly clock?: Clock;
+    /** Called for each piece of so many bytes that was read before. */
+    readonly read?: (bytes: number) => void;
+  } = {},
 ): void {
   const scanner = createScanner();
   const { seen } = scanner;
@@ -65,6 +72,7 @@ export function acceptConnection(
       pass(chunk);
       return;
     }
+    wasRead(chunk.length);
     read.append(scanner.scan(chunk));
     if (seen.doubtful || read.length > LIMITS.readAheadBytes) {
       handWrapped();

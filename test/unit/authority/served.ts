@@ -62,7 +62,7 @@ export async function serveEcho(
         accepted.handed = stream === socket ? 'bare' : 'wrapped';
         injector.injectConnection(stream);
       },
-      clock,
+      { clock },
     );
   });
   listener.listen(served.path);
