@@ -338,8 +338,13 @@ export function connectionErrorOf(what: string, address: string, error: unknown)
   if (error instanceof Error && error.name === EXPLAINED)
     return fail('unavailable', `${told}: ${error.message}`, { cause: error });
   const code = codeOf(error);
-  const [kind, advice] = BY_CODE[code] ?? (OF_OURS.test(code) ? OUR_INPUT : UNKNOWN_CODE);
+  const [kind, advice] = BY_CODE[code] ?? otherwise(code);
   return fail(kind, `${told}: ${code}${advice === '' ? '' : `: ${advice}`}`, { cause: error });
+}
+
+function otherwise(code: string): readonly [ProviderErrorKind, string] {
+  if (OF_OURS.test(code)) return OUR_INPUT;
+  return OF_HTTP.test(code) ? NO_HTTP : UNKNOWN_CODE;
 }
 
 /** An error whose message is a sentence for the operator already. */
@@ -377,6 +382,10 @@ const CHECK_PORT =
 const CHECK_CLIENT =
   'Vault does not take the client certificate, or wants one: check tls.certFile and tls.keyFile';
 
+/** Of llhttp, which reads what is answered; where TLS is spoken that is an alert. */
+const OF_HTTP = /^HPE_/;
+const NO_HTTP = ['unavailable', 'it does not speak HTTP there: is it https?'] as const;
+
 const BY_CODE: Readonly<Record<string, readonly [ProviderErrorKind, string]>> = {
   ECONNREFUSED: ['unavailable', 'nothing listens there'],
   ECONNRESET: ['unavailable', 'the connection was cut: is the address https where it should be?'],
@@ -408,6 +417,8 @@ const BY_CODE: Readonly<Record<string, readonly [ProviderErrorKind, string]>> = 
     'its certificate is for another name: set tls.serverName, or use that name',
   ],
   ERR_SSL_WRONG_VERSION_NUMBER: ['unavailable', 'it does not speak TLS there: is it http?'],
+  // Of a request that was waiting to be written, whatever went wrong with TLS.
+  EPROTO: ['unavailable', 'TLS with it fails: does it speak http there?'],
   ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: ['unavailable', CHECK_CLIENT],
   ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE: ['unavailable', CHECK_CLIENT],
   ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: ['unavailable', CHECK_CLIENT],

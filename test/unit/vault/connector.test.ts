@@ -128,6 +128,29 @@ describe('a proxy before Vault', () => {
     });
   }
 
+  for (const [scheme, answer, said] of [
+    [
+      'https',
+      'HTTP/1.1 400 Bad Request\r\n\r\n',
+      /EPROTO: TLS with it fails: does it speak http there\?/,
+    ],
+    ['http', '\x15\x03\x03\0\x02\x02\x46', /HPE_\w+: it does not speak HTTP there: is it https\?/],
+  ] as const) {
+    it(`that does not speak ${scheme} is named, with the question whether it is the other one`, async (t) => {
+      const server = createServer((socket) => {
+        socket.on('error', () => socket.destroy()).once('data', () => socket.end(answer, 'latin1'));
+      });
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      t.after(() => server.close());
+      const proxy = `${scheme}://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      const { ask } = connectionTo(t, { url: 'http://vault.example:8200', proxy });
+      const message = await ask();
+      assert.ok(message.includes(`through the proxy ${proxy}`), message);
+      assert.match(message, said);
+    });
+  }
+
   it('that closes the connection is named', async (t) => {
     const proxy = await startFakeProxy(t);
     proxy.answer = '';
