@@ -119,6 +119,10 @@ const BY_MESSAGE: readonly (readonly [RegExp, Meaning])[] = [
     },
   ],
   [
+    /past the max TTL/i,
+    { kind: 'denied', advice: 'the token has lived as long as its role or mount allows by now' },
+  ],
+  [
     /failed to renew entry/i,
     { kind: 'denied', advice: 'the method that granted the token does not renew it any more' },
   ],
@@ -272,11 +276,11 @@ function isBySentence(status: number, text: string): boolean {
 
 /**
  * 1.9.3 answers 500 to a tampered ciphertext, whatever the type of the key, and to a token that is no JWT;
- * newer ones to what exceeds the listener's limits of JSON; all to a renewal that the method refuses,
- * and to a login by Kubernetes before that is configured.
+ * newer ones to what exceeds the listener's limits of JSON; all to a renewal that the method refuses
+ * or that comes too late, and to a login by Kubernetes before that is configured.
  */
 const OUR_FAULT_AT_500 =
-  /message authentication failed|decryption error|illegal base64 data|JSON .*exceeds allowed|failed to renew entry|could not load backend configuration/i;
+  /message authentication failed|decryption error|illegal base64 data|JSON .*exceeds allowed|failed to renew entry|past the max TTL|could not load backend configuration/i;
 
 function find(table: readonly (readonly [RegExp, Meaning])[], words: string): Meaning | undefined {
   return table.find(([pattern]) => pattern.test(words))?.[1];

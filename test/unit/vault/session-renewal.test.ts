@@ -105,6 +105,10 @@ describe('the renewal of a token', () => {
       refused(500, 'failed to renew entry: role "r" does not exist during renewal'),
     ],
     [
+      'where the role or the mount grants a shorter life by now than the token has had',
+      refused(500, 'past the max TTL, cannot renew'),
+    ],
+    [
       'where the user or the certificate is gone, which Vault answers with nothing',
       replyOf({ what: 'renewing the token', holds: 'renewal' }, 204, undefined),
     ],
