@@ -108,7 +108,7 @@ export function createSession(options: SessionOptions): Session {
     if (known !== undefined) return known;
     const refreshed = await options.refresh();
     if (!refreshed.ok) return refreshed;
-    const asking: Asking = { send, signal, clock, late: takeLate, giveBack };
+    const asking: Asking = { send, signal, clock, log, late: takeLate, giveBack };
     const login = await method.login(read.value, asking);
     if (!login.ok) return refusedFor(login, credentials);
     refusals.accepted(identity);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { silentLog } from '../../../src/observe/log.ts';
 import { fail, type Result } from '../../../src/providers/errors.ts';
 import { dedicatedToken } from '../../../src/providers/vault/auth/dedicated-token.ts';
 import type { Asking, Login } from '../../../src/providers/vault/auth/login.ts';
@@ -42,6 +43,7 @@ function underTest(answerTo: (read: number) => Reply | undefined) {
     },
     signal: leaving.signal,
     clock,
+    log: silentLog,
     late: () => assert.fail('no login is late'),
     giveBack: (login) => void returned.push(login),
   };

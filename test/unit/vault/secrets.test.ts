@@ -132,15 +132,15 @@ describe('a response-wrapped secret id', () => {
     assert.equal(count(UNWRAP), 1);
   });
 
-  for (const [what, content] of [
-    ['the file is gone', undefined],
-    ['the file is empty', ''],
-    ['the file holds a wrapping token that Vault does not open', 'hvs.used-by-somebody'],
-    ['the file is what it was', 'hvs.wrapping'],
+  for (const [what, content, warnings] of [
+    ['the file is gone', undefined, 0],
+    ['the file is empty', '', 0],
+    ['the file holds a wrapping token that Vault does not open', 'hvs.used-by-somebody', 1],
+    ['the file is what it was', 'hvs.wrapping', 0],
   ] as const) {
     it(`is used from memory where ${what}: for the next login, and after a reload`, async () => {
       const file: { content: string | undefined } = { content: 'hvs.wrapping' };
-      const { vault, start } = processOn(wrappedAuth, file);
+      const { vault, start, lines } = processOn(wrappedAuth, file);
       const session = start();
       assert.equal(said(await session.token(patient())), 'hvs.granted-1');
       file.content = content;
@@ -149,6 +149,9 @@ describe('a response-wrapped secret id', () => {
       assert.equal(said(again), 'hvs.granted-2');
       await session.stop();
       assert.equal(said(await start().token(patient())), 'hvs.granted-3');
+      const warned = lines.filter((line) => line.includes('wrapping token not opened'));
+      assert.equal(warned.length, warnings);
+      for (const line of warned) assert.match(line, /somebody else has used it.*look for theft/);
     });
   }
 

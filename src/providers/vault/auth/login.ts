@@ -1,5 +1,6 @@
 /** What every way of logging in has in common. */
 import { createHash } from 'node:crypto';
+import type { Log } from '../../../observe/log.ts';
 import type { Clock } from '../../../system/clock.ts';
 import type { Result } from '../../errors.ts';
 import type { VaultReply, VaultRequest } from '../reply.ts';
@@ -31,6 +32,7 @@ export type Asking = {
   /** Aborts when nobody waits for the login any more. */
   readonly signal: AbortSignal;
   readonly clock: Clock;
+  readonly log: Log;
   /** Takes a login that was given up, and may bring a token yet: it is then used or given back. */
   late(login: Promise<Result<Login>>): void;
   /** Gives back a token of ours that has no use any more. */

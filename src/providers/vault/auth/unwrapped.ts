@@ -4,6 +4,7 @@
  * https://developer.hashicorp.com/vault/api-docs/system/wrapping-unwrap
  */
 import { createHash } from 'node:crypto';
+import type { Log } from '../../../observe/log.ts';
 import { unlessAborted } from '../../../system/within.ts';
 import { fail, type Result, succeed } from '../../errors.ts';
 import type { VaultReply, VaultRequest } from '../reply.ts';
@@ -38,6 +39,7 @@ type Entry = {
 };
 
 const WHAT = 'unwrapping the secret id';
+const THEFT = 'unless it has expired, somebody else has used it: look for theft';
 
 /** Nothing is opened yet. */
 export function createUnwrappedSecretIDs(): UnwrappedSecretIDs {
@@ -63,6 +65,7 @@ export function createUnwrappedSecretIDs(): UnwrappedSecretIDs {
     wrapping: string,
     place: string,
     replied: Result<VaultReply>,
+    log: Log,
   ): Opened => {
     const opened = replied.ok ? secretIDIn(place, replied.value) : replied;
     if (opened.ok) {
@@ -76,7 +79,12 @@ export function createUnwrappedSecretIDs(): UnwrappedSecretIDs {
     }
     entry.refused = wrapping;
     if (replied.ok && replied.value.kind === 'answer') entry.ofNothing = wrapping;
-    if (entry.secretID !== undefined) return succeed(entry.secretID);
+    if (entry.secretID !== undefined) {
+      const theft = entry.ofNothing === wrapping ? '' : `: ${THEFT}`;
+      const why = `${opened.error.message}${theft}; the secret id that was opened before is used`;
+      log.warn?.('wrapping token not opened', { why });
+      return succeed(entry.secretID);
+    }
     return entry.unanswered === wrapping
       ? fail(
           'denied',
@@ -91,7 +99,7 @@ export function createUnwrappedSecretIDs(): UnwrappedSecretIDs {
     wrapping: string,
     token: string,
     place: string,
-    { send, signal }: Asking,
+    { send, signal, log }: Asking,
   ): Promise<Opened> => {
     let later: Promise<Result<VaultReply>> | undefined;
     const request: VaultRequest = {
@@ -110,7 +118,7 @@ export function createUnwrappedSecretIDs(): UnwrappedSecretIDs {
     };
     const outcome = send(request, signal)
       .then((replied) => later ?? replied)
-      .then((replied) => learn(entry, wrapping, place, replied))
+      .then((replied) => learn(entry, wrapping, place, replied, log))
       .finally(() => {
         entry.opening = undefined;
       });
