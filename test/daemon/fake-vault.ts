@@ -7,7 +7,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { json } from 'node:stream/consumers';
+import { text } from 'node:stream/consumers';
 
 export type AskedOfVault = {
   readonly path: string;
@@ -64,7 +64,8 @@ export async function startFakeVault({
     const path = request.url ?? '';
     const { 'x-vault-token': token, 'x-vault-namespace': namespace } = request.headers;
     asked.push({ path, token: token?.toString(), namespace: namespace?.toString() });
-    const body = request.method === 'POST' ? await json(request) : {};
+    const sent = await text(request);
+    const body: unknown = sent === '' ? {} : JSON.parse(sent);
     if (gated.test(path)) {
       arrived();
       await gate;

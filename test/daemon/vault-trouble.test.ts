@@ -1,7 +1,7 @@
 /** The shipped program at servers that reply as Vault does in trouble, or as what stands before it. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -17,6 +17,8 @@ import { trousseau, vaultProviders, writeConfig } from './program.ts';
 const SEED = Buffer.alloc(32, 0x5e);
 const DECRYPT = 'transit/decrypt/kubernetes';
 const WAIT_MS = 20_000;
+/** Twice this is more than kube-apiserver waits. */
+const SLOW_REQUEST_MS = 1_600;
 const SLOW_ANSWER_MS = 500;
 const CALLING_MS = 2_000;
 /** Of the process and the first calls; two callers make hundreds of calls in that time. */
@@ -292,6 +294,52 @@ it('a token that is revoked after a policy was corrected is replaced within the 
   await plugin.ready();
   revoked = `hvs.${logins}`;
   assert.ok((await plugin.client.v1.encrypt(SEED)).cipher.length > 0);
+});
+
+it('a secret id that came wrapped logs in again from memory, once its file was deleted', async (t) => {
+  const dir = temporaryFolder(t);
+  let logins = 0;
+  let revoked = '';
+  await using vault = await startFakeVault({
+    async replyTo(path, body, token) {
+      if (path === 'sys/wrapping/unwrap')
+        return { status: 200, body: { data: { secret_id: 'unwrapped' } } };
+      if (path === LOGIN) {
+        logins += 1;
+        assert.equal((body as { secret_id?: string }).secret_id, 'unwrapped');
+        return granted(logins);
+      }
+      return token === revoked
+        ? { status: 403, body: { errors: ['permission denied', 'invalid token'] } }
+        : undefined;
+    },
+  });
+  const [provider] = appRole(dir, vault.address) as [{ vault: { auth: { appRole: object } } }];
+  const auth = { appRole: { ...provider.vault.auth.appRole, secretIDWrapped: true } };
+  const providers = [{ ...provider, vault: { ...provider.vault, auth } }];
+  await using plugin = await startPlugin({ dir, config: { providers } });
+  await plugin.ready();
+  rmSync(join(dir, 'secret-id'));
+  revoked = `hvs.${logins}`;
+  assert.ok((await plugin.client.v1.encrypt(SEED)).cipher.length > 0);
+  assert.equal(logins, 2);
+});
+
+it('a Vault that is too slow for both requests of an Encrypt is named, with the setting to raise', async (t) => {
+  const dir = temporaryFolder(t);
+  await using vault = await startFakeVault({
+    async replyTo(path) {
+      if (/^transit\/(?:en|de)crypt\//.test(path)) await sleep(SLOW_REQUEST_MS);
+      return undefined;
+    },
+  });
+  const providers = vaultProviders(dir, 'hvs.x', [vault.address]);
+  await using plugin = await startPlugin({ dir, config: { providers } });
+  await plugin.ready();
+  await assert.rejects(
+    plugin.client.v2.encrypt(SEED, 'slow'),
+    /raise timeout of the kms provider in kube-apiserver's EncryptionConfiguration/,
+  );
 });
 
 it('a dedicated token that was revoked is no reason for a login with each call', async (t) => {
