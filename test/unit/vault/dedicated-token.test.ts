@@ -20,6 +20,11 @@ type Reply = Result<VaultReply>;
 /** What Vault Enterprise answers for a token that a performance standby does not know yet. */
 const BEHIND = refused(412, 'required index state not present');
 
+/** What KV version 2 answers for a version that was deleted. */
+const DELETED = replyOf({ what: 'reading', holds: 'data' }, 404, {
+  data: { data: null, metadata: { deletion_time: '2026-01-01T00:00:00Z' } },
+});
+
 function underTest(answerTo: (read: number) => Reply | undefined) {
   const clock = createDrivenClock(1_800_000_000_000);
   const requests: VaultRequest[] = [];
@@ -57,6 +62,7 @@ const TABLE = [
   ['a standby that never learns of it', BEHIND, Number.POSITIVE_INFINITY, 7, /412/],
   ['a policy that denies the secret', refused(403), Number.POSITIVE_INFINITY, 1, /403/],
   ['a secret that is not there', refused(404, ''), Number.POSITIVE_INFINITY, 1, /404/],
+  ['a secret that was deleted', DELETED, Number.POSITIVE_INFINITY, 1, /was the secret deleted/],
   ['a quota, which has a wait of its own', refused(429), Number.POSITIVE_INFINITY, 1, /429/],
 ] as const;
 

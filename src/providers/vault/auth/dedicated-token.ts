@@ -85,7 +85,10 @@ async function readField(
   const secret = kvVersion === 2 ? fieldOf(data, 'data') : data;
   const value = fieldOf(secret, field);
   if (typeof value !== 'string')
-    return fail('denied', `${what}: there is no text in field ${field}; is kvVersion right?`);
+    return fail(
+      'denied',
+      `${what}: there is no text in field ${field}: was the secret deleted, or is field or kvVersion wrong?`,
+    );
   const word = wordOrText(value, 'word');
   return word === undefined || word === ''
     ? fail('denied', `${what}: field ${field} holds no token`)
