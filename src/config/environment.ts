@@ -4,6 +4,7 @@
  */
 import * as v from 'valibot';
 import { proxyChoice, shownProxy } from '../system/proxy.ts';
+import type { FieldPath } from './problem.ts';
 import { type Config, environmentSchemas, type LocalConfig, type VaultConfig } from './schema.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -41,6 +42,18 @@ export function withEnvironment(config: Config, env: Environment): Config {
     };
   });
   return { ...config, providers };
+}
+
+/** The variable that gives a field its value where the file, which `config` is, leaves it out. */
+export function variableOf(path: FieldPath, config: Config, env: Environment): string | undefined {
+  const [list, i, kind, field, more] = path;
+  if (list !== 'providers' || kind !== 'vault') return undefined;
+  const vault = config.providers[Number(i)]?.vault;
+  const from = (name: Variable, value: unknown): string | undefined =>
+    value === undefined && set(env[name]) ? name : undefined;
+  if (field === 'addresses') return from('VAULT_ADDR', vault?.addresses);
+  if (field === 'namespace') return from('VAULT_NAMESPACE', vault?.namespace);
+  return field === 'tls' && more === 'caFile' ? from('VAULT_CACERT', vault?.tls.caFile) : undefined;
 }
 
 /** What is wrong with the variables that a configuration leaves room for; never says their values. */

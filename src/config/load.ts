@@ -8,6 +8,7 @@ import {
   environmentWarnings,
   type ResolvedConfig,
   resolved,
+  variableOf,
   withEnvironment,
 } from './environment.ts';
 import { explain, type Issue, misplacedLists } from './issues.ts';
@@ -29,6 +30,8 @@ export type ConfigResult =
   | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
 
 const MAX_BYTES = 1 << 20;
+/** What stands for a file in a problem of it. */
+const ENVIRONMENT = 'environment';
 
 /** Reads a configuration; never throws and never rejects. */
 export async function readConfigFile(file: string, env: Environment): Promise<ConfigResult> {
@@ -48,7 +51,7 @@ export function loadConfig(text: string, file: string, env: Environment): Config
     };
   }
   if (yaml.data === null || yaml.data === undefined) return unreadable(file, 'it is empty');
-  const problemOf = ({ path, message, shown = path }: Issue): ConfigProblem => {
+  const problemInFile = ({ path, message, shown = path }: Issue): ConfigProblem => {
     const position: Position | undefined = yaml.positionOf(path);
     return {
       file,
@@ -59,23 +62,30 @@ export function loadConfig(text: string, file: string, env: Environment): Config
     };
   };
   const lists = misplacedLists(yaml.data);
-  if (lists.length > 0) return { ok: false, problems: lists.map(problemOf) };
+  if (lists.length > 0) return { ok: false, problems: lists.map(problemInFile) };
   const parsed = v.safeParse(configSchema, yaml.data);
   if (!parsed.success) {
     const foreign = parsed.issues.filter(isOfAnotherFile);
     const issues = foreign.length > 0 ? foreign : parsed.issues;
-    return { ok: false, problems: issues.map((issue) => problemOf(explain(issue))) };
+    return { ok: false, problems: issues.map((issue) => problemInFile(explain(issue))) };
   }
   const inEnvironment = environmentErrors(parsed.output, env);
-  if (inEnvironment.length > 0) return unreadable('environment', inEnvironment.join('; '));
+  if (inEnvironment.length > 0) return unreadable(ENVIRONMENT, inEnvironment.join('; '));
   const config = withEnvironment(parsed.output, env);
+  const problemOf = (issue: Issue): ConfigProblem => {
+    const problem = problemInFile(issue);
+    const variable = variableOf(issue.path, parsed.output, env);
+    return variable === undefined
+      ? problem
+      : { ...problem, message: `${problem.message}; it comes from ${variable} of the environment` };
+  };
   const findings = checkRelations(config);
   const errors = findings.filter(({ severity }) => severity === 'error');
   if (errors.length > 0) return { ok: false, problems: errors.map(problemOf) };
   const warnings = [
     ...findings.map(problemOf),
     ...environmentWarnings(config, env).map((message) => ({
-      file,
+      file: ENVIRONMENT,
       line: undefined,
       column: undefined,
       field: '',

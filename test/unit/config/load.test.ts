@@ -87,6 +87,29 @@ describe('a configuration that is right', () => {
     );
   });
 
+  it('names the environment where that holds what is wrong, and not the file', () => {
+    const said = (env: Readonly<Record<string, string>>): string => problemsOf(vault(TOKEN), env);
+    assert.match(
+      said({ VAULT_ADDR: 'http://vault.example:8200' }),
+      /is plain http to another host, .*; it comes from VAULT_ADDR of the environment$/m,
+    );
+    assert.match(said({}), /is missing, and VAULT_ADDR is not set$/m);
+    assert.doesNotMatch(
+      problemsOf(vault(`      addresses: [http://vault.example]\n${TOKEN}`), {
+        VAULT_ADDR: 'https://another.example',
+      }),
+      /environment/,
+    );
+    const loaded = load(vault(ADDRESS + TOKEN), { VAULT_CACERT: '/none.pem' });
+    const path = ['providers', 0, 'vault', 'tls', 'caFile'];
+    assert.equal(
+      loaded.problemOf({ path, message: '/none.pem: it does not exist' }).message,
+      '/none.pem: it does not exist; it comes from VAULT_CACERT of the environment',
+    );
+    const warned = load(vault(ADDRESS + TOKEN), { VAULT_TOKEN: 'hvs.x' }).warnings;
+    assert.equal(warned[0]?.file, 'environment');
+  });
+
   it('names the proxy that comes from the environment, without its password', () => {
     const env = { HTTPS_PROXY: 'http://user:secret@proxy.example:3128' };
     const warned = (more: Readonly<Record<string, string>>): string =>
