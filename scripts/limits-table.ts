@@ -180,7 +180,7 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
       'frames of all connections in one turn of the event loop, beside the read that reaches it; of a message, each piece counts as one more',
     bound: `${number(LIMITS.framesPerTurn)}, ${size(LIMITS.frameBytes)}`,
     beyond:
-      'nothing is read until the next turn; of connections that sent much, the one that was not read for the longest is read',
+      'nothing is read until the next turn: every other one reads only connections that sent little when they were read last, the others read all, and the one that was not read for the longest comes first',
     ...within,
   },
   {
@@ -190,7 +190,7 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
       'calls that begin in one turn, beside those of connections that have few, and calls that are answered in it',
     bound: number(LIMITS.callsPerTurn),
     beyond:
-      'they begin in the next turns, those of each connection by turns, and nothing more is read of it before; they are answered in their order',
+      'they begin in the next turns, those of each connection by turns, and nothing more is read of it before; where their client has closed its connection they are dropped; they are answered in their order',
     ...within,
   },
   {
@@ -199,7 +199,7 @@ export const LIMIT_ROWS: readonly LimitRow[] = [
     counted: 'connections that begin in one turn, and the bytes that one may begin with at once',
     bound: `${LIMITS.framesPerTurn / LIMITS.sessionFrames}, ${size(LIMITS.firstBytes)}`,
     beyond:
-      'they begin in the next turns, with more bytes one in each; those with few bytes and those with more by turns',
+      'they begin in the next turns: of those with few bytes one at least in every other turn, and of those with more one at a time',
     ...within,
   },
   {

@@ -1,4 +1,5 @@
 /** Taking in connections: counted, made fit for Node where they need it, and given to the server. */
+import { writeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { acceptConnection } from './authority/connection.ts';
@@ -11,6 +12,8 @@ type ReadHandle = {
   readonly fd?: number;
   /** Bytes that the kernel has not taken yet. */
   readonly writeQueueSize?: number;
+  /** What the socket knows of it: it begins to read, and fails where that has begun, unless this is set. */
+  reading?: boolean;
   readStart?(): void;
   readStop?(): void;
 };
@@ -41,6 +44,7 @@ export function acceptCounted(
     ...nothingCounted(),
     close: () => void socket.destroy(),
     isUnread,
+    isGone: () => isClosedByPeer(handleOf(socket)?.fd),
     pause() {
       if (isWaiting) return;
       if (stream === socket) handleOf(socket)?.readStop?.();
@@ -49,7 +53,7 @@ export function acceptCounted(
     resume() {
       // Node reads nothing of a client that does not read, and reads on when it has.
       if (isWaiting || socket.destroyed || isUnread()) return;
-      if (stream === socket) handleOf(socket)?.readStart?.();
+      if (stream === socket) startReading(handleOf(socket));
       else (stream ?? socket).resume();
     },
   };
@@ -74,6 +78,26 @@ export function acceptCounted(
     });
   };
   acceptConnection(socket, begin, { read: (bytes) => traffic.frame(connection, bytes) });
+}
+
+function startReading(handle: ReadHandle | null | undefined): void {
+  if (!handle) return;
+  handle.reading = true;
+  handle.readStart?.();
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+/** A write of no bytes fails on a socket that its peer has closed: Linux, net/unix/af_unix.c. */
+function isClosedByPeer(descriptor: number | undefined): boolean {
+  if (descriptor === undefined || descriptor < 0) return false;
+  try {
+    writeSync(descriptor, NO_BYTES);
+    return false;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return code === 'EPIPE' || code === 'ECONNRESET';
+  }
 }
 
 function handleOf(socket: Socket): ReadHandle | null | undefined {

@@ -1,4 +1,4 @@
-/** Connections that wait to begin: those that begin with few bytes and those with many, by turns. */
+/** Connections that wait to begin: those that begin with few bytes, and those with many. */
 export type Beginning = {
   /** As much work as so many frames. */
   readonly cost: number;
@@ -19,9 +19,9 @@ export type Beginnings = {
   /** What a connection that begins with so many bytes costs. */
   costOf(bytes: number): number;
   wait(beginning: Beginning): void;
-  /** The next ones come from the other kind first. */
-  turnOver(): void;
-  next(): Beginning | undefined;
+  nextSmall(): Beginning | undefined;
+  /** Of one that fills a turn. */
+  nextLarge(): Beginning | undefined;
 };
 
 /** None waits yet. */
@@ -32,14 +32,11 @@ export function createBeginnings({
 }: BeginningLimits): Beginnings {
   const small: Beginning[] = [];
   const large: Beginning[] = [];
-  let order = [small, large];
   return {
     size: () => small.length + large.length,
     costOf: (bytes) => (bytes > firstBytes ? framesPerTurn : sessionFrames),
     wait: (beginning) => void (beginning.cost < framesPerTurn ? small : large).push(beginning),
-    turnOver() {
-      order = order.toReversed();
-    },
-    next: () => order[0]?.shift() ?? order[1]?.shift(),
+    nextSmall: () => small.shift(),
+    nextLarge: () => large.shift(),
   };
 }

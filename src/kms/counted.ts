@@ -8,23 +8,25 @@ export type Connection = {
   streams: number;
   /** Of messages, that are kept for its calls. */
   bytes: number;
-  /** Frames that JavaScript has handled in the turn of the event loop with this number. */
+  /** Frames that JavaScript has handled in the turn of the event loop with this number, which read it last. */
   frames: number;
   turn: number;
-  /** The turn in which it was read again after a pause. */
-  resumed: number;
+  /** It has sent nothing since it was read again after a pause. */
+  isSilent: boolean;
   /** Streams that were reset for want of room since the last call that had a place. */
   refused: number;
   readonly close: () => void;
   /** Whether what was written to it waits for its client to read. */
   readonly isUnread: () => boolean;
+  /** Whether its client has closed it, also where what was sent before has not been read. */
+  readonly isGone: () => boolean;
   /** Reads nothing more from its client until `resume`. */
   readonly pause: () => void;
   readonly resume: () => void;
 };
 
 /** What is counted of a connection. */
-export type Counted = Omit<Connection, 'close' | 'isUnread' | 'pause' | 'resume'>;
+export type Counted = Omit<Connection, 'close' | 'isUnread' | 'isGone' | 'pause' | 'resume'>;
 
 /** The counts of a new connection. */
 export function nothingCounted(): Counted {
@@ -35,7 +37,7 @@ export function nothingCounted(): Counted {
     bytes: 0,
     frames: 0,
     turn: -1,
-    resumed: -1,
+    isSilent: false,
     refused: 0,
   };
 }

@@ -195,7 +195,15 @@ export function createGrpcServer({
     if (traffic.mayBegin(connection)) begin(stream, headers);
     else {
       const arrived = clock.now();
-      traffic.beginLater(connection, () => begin(stream, headers, clock.now() - arrived));
+      traffic.beginLater(connection, () => {
+        if (stream.destroyed || stream.closed) return false;
+        if (connection.isGone()) {
+          stream.session?.destroy();
+          return false;
+        }
+        begin(stream, headers, clock.now() - arrived);
+        return true;
+      });
     }
   });
 

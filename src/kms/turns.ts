@@ -1,12 +1,17 @@
 /**
  * What is done in one turn of the event loop: frames that are read, calls that are begun and answered, and
  * connections that begin. What is beyond it is done in the next turns, of each connection by turns.
+ *
+ * While anything is left for a later turn, every other turn reads only from connections that sent little
+ * when they were read last, a new one among them; the turns between read from all. In both, the connection
+ * that was not read for the longest comes first, as many are read as are expected to fill the turn, and
+ * none whose own calls wait.
  */
 import { type BeginningLimits, createBeginnings } from './beginnings.ts';
 import type { Connection } from './counted.ts';
 
 export type TurnLimits = BeginningLimits & {
-  /** Frames of a connection that sends little: one with fewer in a turn is read before all others. */
+  /** A connection with fewer frames in the turn that read it last sends little. */
   readonly reservedCallsPerConnection: number;
   /** Of all connections, beyond the one read that takes the last of them. */
   readonly framesPerTurn: number;
@@ -18,11 +23,8 @@ export type TurnLimits = BeginningLimits & {
 
 export type Turns = {
   /**
-   * Counts a frame that JavaScript handles, one with many bytes as several, or a stream that it clears away. Where those of a turn of
-   * the event loop have been handled, nothing more is read in it. The next one reads from each connection
-   * that sent little, and of those that sent much as many as are expected to fill the turn, the one that
-   * was not read for the longest first: a call waits for one read of another connection, not for one of
-   * each.
+   * Counts a frame that JavaScript handles, one with many bytes as several, or a stream that it clears
+   * away. Where those of a turn of the event loop have been handled, nothing more is read in it.
    */
   frame(connection: Connection, bytes?: number): void;
   /** Whether nothing is read of it at present: what it sends comes late, and not by its fault. */
@@ -31,9 +33,9 @@ export type Turns = {
   mayBegin(connection: Connection): boolean;
   /**
    * Calls `start` in a later turn: each begins calls of all connections by turns. Nothing is read of the
-   * connection before all its calls have begun.
+   * connection before all its calls have begun. One that answers false had ended, and does not count.
    */
-  beginLater(connection: Connection, start: () => void): void;
+  beginLater(connection: Connection, start: () => boolean): void;
   /** Whether a call may be answered now: counted if so, and otherwise after `turnToAnswer`. */
   mayAnswer(): boolean;
   /** Resolves in a later turn, in the order of the calls. */
@@ -53,47 +55,46 @@ export function createTurns(
   /** Reads nothing more in this turn. */
   pauseAll(): void;
 } {
-  /** All of them in the order in which they were read last, and those that are not read. */
+  /** All of them, the one that was not read for the longest first, and those that are not read. */
   const all = new Set<Connection>();
   const paused = new Set<Connection>();
   let turn = 0;
-  /** Frames of this turn. */
+  /** Frames of this turn, and calls that were begun and answered in it. */
   let frames = 0;
-  let ending = false;
-  /** All are paused when there have been so many. */
-  let pauseAt = limits.framesPerTurn;
-  const beginnings = createBeginnings(limits);
-  /** Calls that were begun and answered in this turn. */
   let begun = 0;
   let answered = 0;
-  /** What waits for a later one: calls to begin, of the connection that is next first, and answers. */
-  const starts = new Map<Connection, (() => void)[]>();
+  let ending = false;
+  /** All are paused when there have been so many frames. */
+  let pauseAt = limits.framesPerTurn;
+  /** What waits for a later turn: connections; calls, of the connection that is next first; answers. */
+  const beginnings = createBeginnings(limits);
+  const starts = new Map<Connection, (() => boolean)[]>();
   let waiting = 0;
   let answers: (() => void)[] = [];
+  /** Whether this turn reads also from those that sent much. */
+  let isForAll = true;
+  /** Whether the next of these turns is one for a connection that begins with many bytes. */
+  let isForLarge = true;
   const few = limits.reservedCallsPerConnection;
-  /** Whether connections that begin come before those that are paused: by turns. */
-  let beginsFirst = true;
-  /** The same, of those that were quiet and those that were not. */
-  let quietFirst = false;
 
   const endTurnLater = (): void => {
     if (ending) return;
     ending = true;
     nextTurn(endTurn);
   };
-  const hasRoomFor = (cost: number): boolean => frames + cost <= limits.framesPerTurn;
   const isWaiting = (): boolean =>
     paused.size > 0 || beginnings.size() > 0 || starts.size > 0 || answers.length > 0;
   const beginCalls = (): void => {
     for (const [connection, queue] of starts) {
       if (begun >= limits.callsPerTurn) return;
-      begun += 1;
-      waiting -= 1;
+      let isBegun = false;
+      while (!isBegun && queue.length > 0) {
+        waiting -= 1;
+        isBegun = queue.shift()?.() === true;
+      }
+      if (isBegun) begun += 1;
       // The map hands out again what is set again, after all others.
-      starts.delete(connection);
-      const start = queue.shift();
-      if (queue.length > 0) starts.set(connection, queue);
-      start?.();
+      if (starts.delete(connection) && queue.length > 0) starts.set(connection, queue);
     }
   };
   const answerCalls = (): void => {
@@ -102,82 +103,60 @@ export function createTurns(
     answered += now.length;
     for (const resolve of now) resolve();
   };
-  const resume = (connection: Connection): void => {
-    paused.delete(connection);
-    connection.resumed = turn;
-    connection.resume();
+  /** In frames: each call that waits has been two, and is more work than these. */
+  const room = (): number => limits.framesPerTurn - frames - 2 * waiting;
+  /** One at least, so that calls of others that wait keep none from its beginning. */
+  const beginSmall = (): void => {
+    do {
+      const next = beginnings.nextSmall();
+      if (next === undefined) return;
+      frames += next.cost;
+      next.begin();
+    } while (room() > 0);
   };
-  /** Each call that waits has been two frames, and is more work than these. */
-  const isBehind = (): boolean => 2 * waiting >= limits.framesPerTurn;
-  /** What it sends begins at once, or none of what it sent before waits: it sends as fast as its calls begin. */
-  const mayBeRead = (connection: Connection): boolean =>
-    !starts.has(connection) && (connection.calls <= few || !isBehind());
-  /**
-   * Reads on from those that sent little last, and from nobody else before these have been read: what has
-   * been received already is handled before anything is read, and may be all that a turn has room for.
-   */
+  /** Whether a connection has begun that takes the turn for itself. */
+  const beginLarge = (): boolean => {
+    const next = isForLarge ? beginnings.nextLarge() : undefined;
+    isForLarge = next === undefined;
+    next?.begin();
+    return next !== undefined;
+  };
+  const readOn = (readsMuch: boolean): void => {
+    let left = limits.framesPerTurn;
+    for (const connection of all) {
+      if (!paused.has(connection)) continue;
+      const isTurn = left > 0 && (connection.frames < few || readsMuch);
+      // What it sends begins at once, or has room to wait.
+      const mayBeRead = !starts.has(connection) && (connection.calls <= few || room() > 0);
+      if (isTurn && mayBeRead) {
+        paused.delete(connection);
+        if (!connection.isSilent) left -= connection.frames;
+        connection.isSilent = true;
+        connection.resume();
+      } else {
+        // Node reads on when it has written, but not before the next turn.
+        connection.pause();
+      }
+    }
+  };
   const endTurn = (): void => {
+    ending = false;
     turn += 1;
     frames = 0;
     begun = 0;
     answered = 0;
     pauseAt = limits.framesPerTurn;
-    for (const connection of paused) {
-      if (connection.frames < few && mayBeRead(connection)) resume(connection);
-    }
-    if (isWaiting()) nextTurn(goOn);
-    else ending = false;
-  };
-  const readQuiet = (): void => {
-    for (const connection of paused) {
-      if (connection.frames === few && mayBeRead(connection)) resume(connection);
-    }
-  };
-  /** Answers and begins what waits, and reads on from others where there is room for what may come. */
-  const goOn = (): void => {
-    ending = false;
+    if (!isWaiting()) return;
     answerCalls();
     beginCalls();
-    let room = roomForStreams();
-    // Those that sent little leave room for one other.
-    let expected = Math.min(frames, limits.framesPerTurn - 1) + 2 * waiting;
-    const isFull = room <= 0 || expected >= limits.framesPerTurn;
-    const beginConnections = (): void => {
-      while (room > 0 && expected < limits.framesPerTurn) {
-        const next = beginnings.next();
-        if (next === undefined) break;
-        expected += next.cost;
-        beginsFirst = false;
-        next.begin();
-      }
-    };
-    // What is read first may be all that is: each comes first in every other turn.
-    quietFirst = !quietFirst;
-    beginnings.turnOver();
-    if (quietFirst && !isFull) readQuiet();
-    const areFirst = beginsFirst;
-    if (areFirst) beginConnections();
-    for (const connection of all) {
-      if (connection.frames === few || !paused.has(connection) || !mayBeRead(connection)) continue;
-      if (room > 0 && expected < limits.framesPerTurn) {
-        room -= connection.frames;
-        expected += connection.frames;
-        beginsFirst = true;
-        resume(connection);
-      }
-    }
-    if (!areFirst) beginConnections();
-    if (!quietFirst && !isFull) readQuiet();
-    // Node reads on when it has written.
-    for (const connection of paused) connection.pause();
+    isForAll = !isForAll;
+    if (!isForAll) beginSmall();
+    readOn(isForAll && room() > 0 && roomForStreams() > 0 && !beginLarge());
     if (isWaiting()) endTurnLater();
   };
   /** What every connection sends would add to this turn, and to the streams that close after it. */
   const pauseAll = (): void => {
     for (const connection of all) {
-      // It was read for a whole turn, and sent nothing: it waits no more for those that send much now.
-      const wasQuiet = connection.resumed < turn && connection.turn < turn - 1;
-      if (wasQuiet && !paused.has(connection)) connection.frames = Math.min(connection.frames, few);
       paused.add(connection);
       connection.pause();
     }
@@ -197,6 +176,7 @@ export function createTurns(
       if (connection.turn !== turn) {
         connection.turn = turn;
         connection.frames = 0;
+        connection.isSilent = false;
         if (all.delete(connection)) all.add(connection);
       }
       const more = 1 + Math.floor(bytes / limits.frameBytes);
@@ -238,7 +218,7 @@ export function createTurns(
       }),
     begin(bytes, begin) {
       const cost = beginnings.costOf(bytes);
-      if (cost < limits.framesPerTurn && beginnings.size() === 0 && hasRoomFor(cost)) {
+      if (cost < limits.framesPerTurn && beginnings.size() === 0 && cost <= room()) {
         frames += cost;
         begin();
       } else {

@@ -1,7 +1,13 @@
 /** The rows of the limits table that count calls, streams and their headers. */
 import assert from 'node:assert/strict';
 import { LIMITS } from '../../src/limits.ts';
-import { createHeaderWriter, lastData, prefixed, resetFrame } from '../fuzz/raw-connection.ts';
+import {
+  createHeaderWriter,
+  lastData,
+  prefixed,
+  type RawConnection,
+  resetFrame,
+} from '../fuzz/raw-connection.ts';
 import { waitUntil } from '../servers/wait-until.ts';
 import { DATA, frame, headerFrames } from '../unit/authority/http2-bytes.ts';
 import {
@@ -186,6 +192,42 @@ function burst(path: string, count: number, message: Uint8Array): BoundRow['driv
 export const framesInATurn: BoundRow = { drive: burst(STATUS, LIMITS.framesPerTurn / 2, NOTHING) };
 
 export const callsInATurn: BoundRow = { drive: burst(ENCRYPT, LIMITS.callsPerTurn, encryptOf()) };
+
+/**
+ * Clients that send without end, as many calls as they may have at once or without a look at that, until
+ * new connections have been served.
+ */
+export const pipelinedCalls: BoundRow = {
+  async drive(plugin, times) {
+    let isOver = false;
+    const send = async (one: RawConnection): Promise<void> => {
+      const writer = createHeaderWriter();
+      const most = times === 1 ? LIMITS.callsPerConnection - LIMITS.callsPerTurn : Number.MAX_VALUE;
+      for (let sent = 0; !isOver && !one.isClosed(); sent += LIMITS.callsPerTurn) {
+        await one.until(() => sent - one.ends.size <= most);
+        const frames = streams(LIMITS.callsPerTurn).flatMap((first) => {
+          const id = 2 * sent + first;
+          return [writer.headers(id, STATUS), lastData(id, prefixed(NOTHING))];
+        });
+        const { promise, resolve } = Promise.withResolvers<void>();
+        one.socket.write(Buffer.concat(frames), () => resolve());
+        await Promise.race([promise, one.closed]);
+      }
+      assertEnds([one], OK, ...(times === 1 ? [] : [EXHAUSTED, REFUSED_STREAM]));
+      assert.ok(times > 1 || !one.isClosed());
+      await leave([one]);
+    };
+    const flood = Array.from({ length: 4 * times }, async () => {
+      while (!isOver) await Promise.all((await connections(plugin, 1)).map(send));
+    });
+    try {
+      for (let served = 0; served < 20; served += 1) await assertServed(plugin);
+    } finally {
+      isOver = true;
+      await Promise.all(flood);
+    }
+  },
+};
 
 /** RST_STREAM of a stream that has ended: to nghttp2 each is one, and to Node none. */
 export const resets: BoundRow = {

@@ -20,7 +20,7 @@ const ROWS: Readonly<Record<LimitName, () => readonly BoundRow[]>> = {
   compressed: () => [messages.compressed],
   'bytes of all': () => [messages.bytesOfAll, messages.unreadAnswers],
   'frames in a turn': () => [calls.framesInATurn],
-  'calls in a turn': () => [calls.callsInATurn],
+  'calls in a turn': () => [calls.callsInATurn, calls.pipelinedCalls],
   'connections in a turn': () => [connections.connectionsInATurn],
   resets: () => [calls.resets, calls.resetsOfCalls],
   'waiting calls': () => [provider.waitingCalls],

@@ -28,32 +28,40 @@ type Client = Connection & {
   readAt: number;
 };
 
-/** An event loop that reads from whoever has sent something, in the order in which it may be read. */
-function createLoop() {
+/**
+ * An event loop that reads from whoever has sent something, in the order in which it may be read. Where
+ * clients read what is written late, Node reads on from each of them in the turn in which it was written.
+ */
+function createLoop({ readsOn = false } = {}) {
   const callbacks: (() => void)[] = [];
   const traffic: Traffic = createTraffic(LIMITS, (callback) => void callbacks.push(callback));
   /** In the order of libuv: one that is read again comes last. */
   const watched = new Set<Client>();
+  const clients: Client[] = [];
   const ended: Stream[] = [];
   let turn = 0;
 
+  const watch = (client: Client): void => {
+    client.isReading = true;
+    watched.add(client);
+  };
   const connect = (): Client => {
     const client: Client = {
       ...nothingCounted(),
       ...{ sent: [], opened: new Set(), isReading: true, isOpen: true, readAt: 0 },
       close: () => close(client),
       isUnread: () => false,
+      isGone: () => false,
       pause() {
         client.isReading = false;
         watched.delete(client);
       },
       resume() {
-        if (!client.isOpen) return;
-        client.isReading = true;
-        watched.add(client);
+        if (client.isOpen) watch(client);
       },
     };
     watched.add(client);
+    clients.push(client);
     if (traffic.opened(client) === 'refused') client.isOpen = false;
     return client;
   };
@@ -75,10 +83,11 @@ function createLoop() {
     }
     ended.push(stream);
   };
-  const begin = (stream: Stream): void => {
-    if (stream.reset !== undefined) return;
+  const begin = (stream: Stream): boolean => {
+    if (stream.reset !== undefined) return false;
     stream.begun = true;
     if (!stream.isSlow) end(stream, false);
+    return true;
   };
   const open = (client: Client, isSlow = false, bytes = 0): Stream => {
     const isFromMemory = bytes === 0;
@@ -105,6 +114,7 @@ function createLoop() {
       traffic.streamClosed(stream.client, stream.place, stream.reset);
       traffic.freeBytes(stream.client, stream.bytes);
     }
+    if (readsOn) for (const client of clients) if (client.isOpen) watch(client);
     for (const callback of callbacks.splice(0)) callback();
   };
   return {
@@ -297,6 +307,49 @@ describe('no connection waits without a bound', () => {
           longest = Math.max(longest, turnsUntil(loop, isServed, send));
         }
         assert.ok(longest <= perRound + own, `${longest} turns, of ${perRound}`);
+      });
+    }
+  }
+});
+
+describe('beside clients that send without end and read late', () => {
+  for (const count of [4, 64, 1_000]) {
+    for (const calls of [LIMITS.callsPerTurn, LIMITS.callsPerConnection]) {
+      const what = `${count} of which each read brings ${calls} calls`;
+      function setUp() {
+        const loop = createLoop({ readsOn: true });
+        const one = loop.connect();
+        const flood = Array.from({ length: count }, loop.connect);
+        const send = (): void => {
+          for (const { sent } of flood) if (sent.length === 0) sent.push(calls);
+        };
+        // All of them have to be known first.
+        turnsUntil(loop, () => flood.every(({ readAt }) => readAt > 0), send);
+        return { loop, one, send };
+      }
+
+      it(`one call does not wait for those of others: ${what}`, () => {
+        const { loop, one, send } = setUp();
+        for (const connection of [one, loop.connect()]) {
+          for (let i = 0; i < 20; i += 1) {
+            connection.sent.push(1);
+            const isServed = (): boolean => connection.opened.size === 0;
+            const turns = turnsUntil(loop, () => connection.sent.length === 0 && isServed(), send);
+            assert.ok(turns <= 4, `${turns} turns`);
+          }
+        }
+      });
+
+      it(`a connection begins after few turns: ${what}`, () => {
+        const { loop, send } = setUp();
+        for (let i = 0; i < 20; i += 1) {
+          let hasBegun = false;
+          loop.traffic.begin(LIMITS.firstBytes, () => {
+            hasBegun = true;
+          });
+          const turns = turnsUntil(loop, () => hasBegun, send);
+          assert.ok(turns <= 3, `${turns} turns`);
+        }
       });
     }
   }
