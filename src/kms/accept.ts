@@ -36,6 +36,7 @@ export function acceptCounted(
   let stream: Duplex | undefined;
   /** Nothing reads it meanwhile. */
   let isWaiting = false;
+  let isPaused = false;
   const isUnread = (): boolean =>
     stream === socket
       ? (handleOf(socket)?.writeQueueSize ?? 0) > 0
@@ -47,10 +48,12 @@ export function acceptCounted(
     isGone: () => isClosedByPeer(handleOf(socket)?.fd),
     pause() {
       if (isWaiting) return;
+      isPaused = true;
       if (stream === socket) handleOf(socket)?.readStop?.();
       else (stream ?? socket).pause();
     },
     resume() {
+      isPaused = false;
       // Node reads nothing of a client that does not read, and reads on when it has.
       if (isWaiting || socket.destroyed || isUnread()) return;
       if (stream === socket) startReading(handleOf(socket));
@@ -74,10 +77,17 @@ export function acceptCounted(
       isWaiting = false;
       if (handed.destroyed) return;
       stream = handed;
+      if (handed !== socket) holdPaused(handed, () => isPaused);
       connect(handed, connection);
     });
   };
   acceptConnection(socket, begin, { read: (bytes) => traffic.frame(connection, bytes) });
+}
+
+/** Node resumes a stream when it has written, and what that had read before would all come at once. */
+function holdPaused(stream: Duplex, isPaused: () => boolean): void {
+  const { resume } = stream;
+  stream.resume = () => (isPaused() ? stream : resume.call(stream));
 }
 
 function startReading(handle: ReadHandle | null | undefined): void {

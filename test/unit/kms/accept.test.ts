@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createServer as createHttp2Server } from 'node:http2';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import { describe, it } from 'node:test';
 import { acceptCounted } from '../../../src/kms/accept.ts';
 import type { Connection } from '../../../src/kms/counted.ts';
@@ -66,4 +67,34 @@ describe('a connection that begins', () => {
       assert.equal(one.ends.get(1), 'grpc-status 0');
     });
   }
+});
+
+describe('a connection whose headers are rewritten', () => {
+  it('is not read on by Node while it is paused', async (t) => {
+    const traffic = createTraffic(LIMITS);
+    const begun = Promise.withResolvers<[Duplex, Connection]>();
+    const server = createServer({ pauseOnConnect: true }, (socket) => {
+      const options = { refused: assert.fail, lastDescriptors: Number.POSITIVE_INFINITY };
+      acceptCounted(socket, traffic, options, (...both) => begun.resolve(both));
+    });
+    const path = join(temporaryFolder(t), 'kms.sock');
+    server.listen(path);
+    await once(server, 'listening');
+    const one = await openConnection(path);
+    t.after(async () => {
+      one.socket.destroy();
+      server.close();
+      await once(server, 'close');
+    });
+    const block = createHeaderWriter('/run/kms.sock', false).headers(1, '/');
+    one.socket.write(Buffer.concat([OPENING, block]));
+    const [stream, connection] = await begun.promise;
+    stream.resume();
+    assert.equal(stream.isPaused(), false);
+    connection.pause();
+    stream.resume();
+    assert.equal(stream.isPaused(), true);
+    connection.resume();
+    assert.equal(stream.isPaused(), false);
+  });
 });
