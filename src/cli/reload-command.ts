@@ -5,6 +5,7 @@ import { formatProblems } from '../config/problem.ts';
 import { sleep, systemClock } from '../system/clock.ts';
 import { askRunning, type Running, type RunningReload } from './admin-client.ts';
 import { type Command, DEFAULT_CONFIG, EXIT, type ExitCode, type Invocation } from './command.ts';
+import { TRIAL_LIMIT_MS } from './trial.ts';
 
 /** Why a process gets no signal; kill(2). */
 const WHY: Readonly<Record<string, string>> = {
@@ -12,8 +13,8 @@ const WHY: Readonly<Record<string, string>> = {
   EPERM: ': it belongs to another user: run this as root',
 };
 const POLL_MS = 200;
-/** Below TimeoutStartSec= of the unit, which bounds a reload too. */
-const LIMIT_MS = 18_000;
+/** A trial that is under way, and then the one of this request; below the unit's TimeoutStartSec=, which bounds a reload. */
+export const RELOAD_LIMIT_MS = 2 * TRIAL_LIMIT_MS + 15_000;
 
 export const reloadCommand: Command = {
   name: 'reload',
@@ -90,7 +91,7 @@ async function outcome(
   { out, err }: Pick<Invocation, 'out' | 'err'>,
 ): Promise<ExitCode> {
   const unlimited = new AbortController().signal;
-  const end = systemClock.now() + LIMIT_MS;
+  const end = systemClock.now() + RELOAD_LIMIT_MS;
   while (systemClock.now() < end) {
     const reload = (await askRunning(admin))?.reload;
     if (reload !== undefined && answers(reload, before)) {
@@ -105,7 +106,7 @@ async function outcome(
     await sleep(systemClock, POLL_MS, unlimited);
   }
   err(
-    `no result within ${LIMIT_MS / 1000} s: the trial goes on, and the status of the service will say how it ends\n`,
+    `no result within ${RELOAD_LIMIT_MS / 1000} s: the trial goes on, and the status of the service will say how it ends\n`,
   );
   return EXIT.failure;
 }
