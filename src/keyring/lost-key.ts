@@ -32,7 +32,7 @@ const RESCUE =
  * decrypts what is stored before it finds that nothing changed. A change is written without either.
  */
 const REWRITE =
-  'write every Secret again through each kube-apiserver, by a change in each one (docs/operations.md, "When the key is lost")';
+  'write every Secret again through each kube-apiserver, by a change in each one (/usr/share/doc/trousseau/docs/operations.md, "When the key is lost")';
 
 function nameOf({ description }: AnnouncedKey): string {
   return `the key ${description.path.slice(1).join('/')}`;

@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { PROVENANCE, SUMS } from '../../scripts/release/digests.ts';
 import { waitUntil } from '../servers/wait-until.ts';
 import { temporaryFolder } from '../unit/temporary-folder.ts';
 import { ROOT } from './executable.ts';
@@ -17,7 +18,8 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     const dir = temporaryFolder(t);
     const [bin, release, temporary] = ['bin', 'release', 'tmp'].map((name) => join(dir, name));
     for (const folder of [bin, release, temporary]) mkdirSync(folder ?? '');
-    writeFileSync(join(release ?? '', KEY), '');
+    for (const file of [KEY, SUMS, `${SUMS}.asc`, PROVENANCE])
+      writeFileSync(join(release ?? '', file), '');
     const started = join(dir, 'gpg.pid');
     writeFileSync(join(bin ?? '', 'gpg'), `#!/bin/sh\necho $$ >${started}\nexec sleep 600\n`, {
       mode: 0o755,
