@@ -198,6 +198,7 @@ export const callsInATurn: BoundRow = { drive: burst(ENCRYPT, LIMITS.callsPerTur
  * new connections have been served.
  */
 export const pipelinedCalls: BoundRow = {
+  isLong: true,
   async drive(plugin, times) {
     let isOver = false;
     const send = async (one: RawConnection): Promise<void> => {
