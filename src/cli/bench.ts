@@ -8,6 +8,7 @@ import { type Measurement, type Report, reportJson, reportTable } from './bench/
 import { openPlugin } from './bench/socket.ts';
 import { OPERATIONS, prepareCalls, type Way } from './bench/way.ts';
 import { type Command, EXIT, type ExitCode, type Invocation, OUTPUT_OPTION } from './command.ts';
+import { interruptible } from './interruptible.ts';
 
 /** Before each measurement, so that it finds connections open and code compiled. */
 const WARM_UP = { share: 0.2, mostMs: 1_000 };
@@ -83,21 +84,11 @@ export const benchCommand: Command = {
       err(`${plan.problem}; see trousseau bench --help\n`);
       return EXIT.usage;
     }
-    const interrupt = new AbortController();
-    const onSignal = (): void => interrupt.abort();
-    // Once: the second Ctrl-C ends it at once, as it does without a listener.
-    process.once('SIGINT', onSignal);
-    process.once('SIGTERM', onSignal);
-    try {
-      const report = await bench(plan, invocation, interrupt.signal);
-      if (typeof report === 'number') return report;
-      out(options['output'] === 'json' ? reportJson(report) : reportTable(report));
-      const good = report.complete && report.measurements.every(({ errors }) => errors === 0);
-      return good ? EXIT.ok : EXIT.failure;
-    } finally {
-      process.off('SIGINT', onSignal);
-      process.off('SIGTERM', onSignal);
-    }
+    const report = await interruptible((signal) => bench(plan, invocation, signal));
+    if (typeof report === 'number') return report;
+    out(options['output'] === 'json' ? reportJson(report) : reportTable(report));
+    const good = report.complete && report.measurements.every(({ errors }) => errors === 0);
+    return good ? EXIT.ok : EXIT.failure;
   },
 };
 

@@ -17,6 +17,7 @@ import {
   type Invocation,
   OUTPUT_OPTION,
 } from './command.ts';
+import { interruptible } from './interruptible.ts';
 import { prove, type RunningKeys, type Step } from './preflight/proof.ts';
 import { isAcknowledged } from './providers.ts';
 import { TRIAL_LIMIT_MS } from './trial.ts';
@@ -96,15 +97,18 @@ export const preflightCommand: Command = {
     const log = level === undefined ? silentLog : createLog({ level, format });
     const steps: readonly Step[] = [
       { step: 'configuration', ok: true, what: file },
-      ...(await prove(config, () => runningKeys(config), {
-        env,
-        log,
-        clock: systemClock,
-        isAcknowledged: (lost) => isAcknowledged(config, lost),
-        logins: createLoginMemory(systemClock),
-        limitMs,
-        runs: options['running'] === true,
-      })),
+      ...(await interruptible((signal) =>
+        prove(config, () => runningKeys(config), {
+          env,
+          log,
+          clock: systemClock,
+          isAcknowledged: (lost) => isAcknowledged(config, lost),
+          logins: createLoginMemory(systemClock),
+          limitMs,
+          runs: options['running'] === true,
+          signal,
+        }),
+      )),
     ];
     report(steps, invocation);
     return steps.every(({ ok }) => ok) ? EXIT.ok : EXIT.failure;

@@ -1,11 +1,14 @@
 /** What is proved of a successor with a real Vault, and that nothing of the proof is left there. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { trousseau } from '../daemon/program.ts';
+import { PROGRAM, trousseau } from '../daemon/program.ts';
 import { auditLog } from '../servers/audit-log.ts';
+import { startProcess } from '../servers/process.ts';
+import { startSlowAnswers } from '../servers/slow-answers.ts';
 import { startSealableVault, type Vault } from '../servers/vault.ts';
+import { waitUntil } from '../servers/wait-until.ts';
 import {
   KEY,
   prepareTransit,
@@ -15,6 +18,9 @@ import {
   testFolder,
 } from './vault-under-test.ts';
 
+const WAIT_MS = 20_000;
+/** Longer than one request may take, so that the proof still waits for the key when it is ended. */
+const HELD_MS = 3_000;
 const folder = testFolder();
 after(() => folder.remove());
 
@@ -93,6 +99,36 @@ for (const release of RELEASES) {
     });
   });
 }
+
+describe('a proof that is ended', () => {
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    it(`by ${name} after its login leaves no token at Vault, and says that it was ended`, async () => {
+      const dir = folder.sub(name);
+      await using vault = await startSealableVault({ release: 'newest', dir });
+      await prepareTransit(vault.admin);
+      await using plugin = await startWithAppRole(vault.admin, vault.address, dir);
+      await plugin.ready();
+      const before = await sessions(vault.admin);
+      const held = (path: string): number => (path === `transit/keys/${KEY}` ? HELD_MS : 0);
+      await using slow = await startSlowAnswers(vault.address, held);
+      const config = join(dir, 'config.yaml');
+      const other = join(dir, 'other.yaml');
+      writeFileSync(other, readFileSync(config, 'utf8').replaceAll(vault.address, slow.address));
+      const args = ['preflight', '--config', other];
+      await using proof = await startProcess({
+        program: PROGRAM,
+        args,
+        logFile: join(dir, 'proof.log'),
+      });
+      await waitUntil('a login', WAIT_MS, async () => slow.answered('auth/approle/login') === 1);
+      await waitUntil('a key', WAIT_MS, async () => slow.answered(`transit/keys/${KEY}`) > 0);
+      assert.equal((await sessions(vault.admin)).size, before.size + 1);
+      process.kill(proof.pid, name);
+      assert.equal(await proof.exited, 'code 1');
+      assert.deepEqual(await sessions(vault.admin), before);
+      assert.match(readFileSync(proof.logFile, 'utf8'), /NOT PROVED: keys: a signal ended it/);
+    });
+});
 
 describe('a secret id that is response-wrapped', () => {
   it('is not used up by a proof: there is none', async () => {

@@ -5,6 +5,7 @@ import { keyId } from '../../keyring/key-id.ts';
 import { knownKey } from '../../keyring/state.ts';
 import type { KeyDescription } from '../../providers/provider.ts';
 import type { Clock } from '../../system/clock.ts';
+import { withLimit } from '../../system/within.ts';
 import { type BuildContext, type Built, buildKeyring } from '../providers.ts';
 import { tryOut } from '../trial.ts';
 
@@ -28,6 +29,8 @@ export type ProofContext = BuildContext & {
   readonly limitMs: number;
   /** Whether it is known that a process runs. */
   readonly runs: boolean;
+  /** Ends it early; the token is given back then, too. */
+  readonly signal: AbortSignal;
 };
 
 /** Half of the time that kube-apiserver gives a call by default. */
@@ -35,6 +38,7 @@ const SLOW_MS = 1_500;
 const SLOW =
   '; kube-apiserver waits 3 s by default: raise timeout of the kms provider in its EncryptionConfiguration';
 const SAMPLE_BYTES = 32;
+const INTERRUPTED = 'a signal ended it before';
 
 /**
  * Builds the keyring of a configuration, logs in, describes every key, encrypts and decrypts a sample,
@@ -50,7 +54,10 @@ export async function prove(
   if (once !== undefined) return [{ step: 'keys', ok: false, what: once }];
   const built = buildKeyring(config, context);
   try {
-    return await proveKeyring(built, running, context);
+    const steps = await proveKeyring(built, running, context);
+    return context.signal.aborted
+      ? steps.map((step) => (step.ok ? step : { ...step, what: INTERRUPTED }))
+      : steps;
   } finally {
     await built.keyring.stop();
   }
@@ -59,13 +66,10 @@ export async function prove(
 async function proveKeyring(
   built: Built,
   running: () => Promise<RunningKeys | undefined>,
-  { clock, limitMs, isAcknowledged, runs }: ProofContext,
+  { clock, limitMs, isAcknowledged, runs, signal: lifetime }: ProofContext,
 ): Promise<readonly Step[]> {
   const { keyring, decryptOnly } = built;
-  const limit = new AbortController();
-  const timer = clock.setTimer(limitMs, () => limit.abort());
-  const { signal } = limit;
-  try {
+  return await withLimit(clock, limitMs, lifetime, async (signal) => {
     const inUse = { kind: 'starting', since: clock.now(), why: undefined } as const;
     const tried = await tryOut({
       ...{ built, inUse: () => inUse, sameWriter: false, isAcknowledged, clock, signal },
@@ -92,9 +96,7 @@ async function proveKeyring(
     const sample = await proveSample(built, clock, signal);
     if (!sample.ok) return [keys, sample];
     return [keys, sample, compare(descriptions, await running(), runs)];
-  } finally {
-    timer.cancel();
-  }
+  });
 }
 
 async function proveSample({ keyring }: Built, clock: Clock, signal: AbortSignal): Promise<Step> {
