@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { createServer as createTlsServer } from 'node:tls';
 import { createAuthority } from '../servers/certificates.ts';
 import { startPlugin } from '../servers/plugin.ts';
 import { waitUntil } from '../servers/wait-until.ts';
@@ -142,6 +143,41 @@ describe('the environment, where the configuration is silent', () => {
     assert.ok(proxy.tunnels.length > 0);
     for (const tunnel of proxy.tunnels) assert.equal(tunnel, `${NAME}:8200`);
     assert.ok(vault.asked.length > 0);
+  });
+
+  it('leaves no certificate unverified, neither of the server nor of a proxy: NODE_TLS_REJECT_UNAUTHORIZED', async (t) => {
+    const dir = temporaryFolder(t);
+    const { vault } = await tlsVault(dir);
+    await using _vault = vault;
+    let received = 0;
+    const { certFile, keyFile } = await (await createAuthority(dir, 'other')).issue('proxy', {
+      commonName: 'proxy',
+      hosts: ['127.0.0.1'],
+    });
+    const tls = { cert: readFileSync(certFile), key: readFileSync(keyFile) };
+    const proxy = createTlsServer(tls, (socket) => {
+      socket
+        .on('error', () => socket.destroy())
+        .on('data', ({ length }) => {
+          received += length;
+        });
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+    t.after(() => proxy.close());
+    const { port } = proxy.address() as AddressInfo;
+    const config = { providers: vaultProviders(dir, 'hvs.x') };
+    for (const env of [
+      { VAULT_ADDR: vault.address },
+      { VAULT_ADDR: `https://${NAME}:8200`, HTTPS_PROXY: `https://user:secret@127.0.0.1:${port}` },
+    ]) {
+      const all = { ...env, NODE_TLS_REJECT_UNAUTHORIZED: '0' };
+      await using plugin = await startPlugin({ dir, config, env: all });
+      await waitUntil('a try', READY_MS, () =>
+        plugin.log().some(({ why }) => /cannot reach|certificate/i.test(String(why))),
+      );
+      assert.ok(plugin.log().some(({ why }) => /certificate/i.test(String(why))));
+    }
+    assert.deepEqual([vault.asked, received], [[], 0]);
   });
 
   for (const [what, address, NO_PROXY] of [

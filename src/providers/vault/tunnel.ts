@@ -52,7 +52,8 @@ export function openTunnel(
       lookup,
       agent: false,
       signal,
-      ...(secure ? { ca: [...ca], minVersion: 'TLSv1.2' as const } : {}),
+      // Otherwise NODE_TLS_REJECT_UNAUTHORIZED would decide, and anybody could ask for the password.
+      ...(secure ? { ca: [...ca], minVersion: 'TLSv1.2' as const, rejectUnauthorized: true } : {}),
     });
     request.once('connect', ({ statusCode = 0 }, socket: Socket, head: Buffer) => {
       if (statusCode >= 200 && statusCode < 300) {
