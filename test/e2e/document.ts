@@ -34,6 +34,23 @@ export function documentBlocks(name: string): readonly Block[] {
   return blocksOf(readFileSync(join(ROOT, name), 'utf8'));
 }
 
+/** The command of docs/operations.md that shows whether every Secret is encrypted. */
+export function encryptedOrNot(): string {
+  const [found, ...more] = documentBlocks('docs/operations.md').filter(({ text }) =>
+    /^etcdctl get \/registry\/secrets\/ .*--print-value-only/.test(text),
+  );
+  if (found === undefined || more.length > 0) throw new Error(`${more.length + 1} commands`);
+  return found.text;
+}
+
+/** Lays down an `etcdctl` that asks etcd's JSON gateway, for the commands of the documents. */
+export function layEtcdctl(bin: string, etcd: string): void {
+  script(
+    join(bin, 'etcdctl'),
+    `#!/bin/sh\nexec ${process.execPath} ${join(import.meta.dirname, 'etcdctl.ts')} ${etcd} "$@"\n`,
+  );
+}
+
 /**
  * A folder that stands for a control-plane node. `systemctl` does nothing there, since a test starts
  * its servers itself; the other programs are real ones. `etcdctl` asks etcd's JSON gateway.
@@ -51,10 +68,7 @@ export function nodeFolder(options: NodeOptions): NodeFolder {
   ] as const)
     symlinkSync(program, join(bin, name));
   script(join(bin, 'systemctl'), '#!/bin/sh\nexit 0\n');
-  script(
-    join(bin, 'etcdctl'),
-    `#!/bin/sh\nexec ${process.execPath} ${join(import.meta.dirname, 'etcdctl.ts')} ${etcd} "$@"\n`,
-  );
+  layEtcdctl(bin, etcd);
   const paths: readonly (readonly [string, string])[] = [
     ...Object.entries(replaced),
     ['/etc/trousseau', join(dir, 'etc')],

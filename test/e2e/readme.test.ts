@@ -15,6 +15,7 @@ import { type RunningProcess, startServer } from '../servers/process.ts';
 import type { Vault } from '../servers/vault.ts';
 import { waitUntil } from '../servers/wait-until.ts';
 import { startTlsVault, testFolder } from '../vault/vault-under-test.ts';
+import { encryptedOrNot, layEtcdctl } from './document.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const START_MS = 20_000;
@@ -130,7 +131,12 @@ describe('the steps of the README', { timeout: 360_000 }, () => {
     assert.match(await stored('from-now-on'), /^k8s:enc:kms:v2:trousseau:/);
     assert.match(await stored('from-before'), /written in clear|^k8s\0/);
     writeKubeconfig(join(dir, 'kubeconfig'), api);
+    // What the README then points to: before, one is in clear although kube-apiserver and the plugin are ready.
+    layEtcdctl(join(dir, 'bin'), etcd.endpoint);
+    assert.match(await shell(encryptedOrNot()), /^ *1 k8s\n *1 k8s:enc:kms:v2:trousseau:\n$/);
     await shell(block('sh', /^kubectl/));
+    assert.match(readme, /replace -f -[\s\S]{0,300}operations\.md#is-every-secret-encrypted/);
+    assert.match(await shell(encryptedOrNot()), /^ *2 k8s:enc:kms:v2:trousseau:\n$/);
     assert.match(await stored('from-before'), /^k8s:enc:kms:v2:trousseau:/);
     assert.equal(await api.secrets.read('from-before'), 'written in clear');
     assert.equal(await api.secrets.read('from-now-on'), 'written through the plugin');

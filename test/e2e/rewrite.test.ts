@@ -16,7 +16,7 @@ import { writeKubeconfig } from '../servers/kubeconfig.ts';
 import { startPlugin } from '../servers/plugin.ts';
 import { waitUntil } from '../servers/wait-until.ts';
 import { testFolder } from '../vault/vault-under-test.ts';
-import { documentBlocks, nodeFolder } from './document.ts';
+import { documentBlocks, encryptedOrNot, nodeFolder } from './document.ts';
 
 const WAIT_MS = 120_000;
 const SECRETS = 3;
@@ -76,6 +76,23 @@ describe('the commands that count what lies in etcd', { timeout: 60_000 }, () =>
       for (const [prefix] of STORED) assert.match(said, new RegExp(`^ *1 ${prefix}$`, 'm'), page);
       if (page === 'install-offline') assert.match(said, /^ *1 k8s$/m);
     }
+  });
+
+  it('show which Secrets are encrypted, and by whom, and which are in clear', async () => {
+    await using etcd = await startEtcd({ dir: folder.sub('etcd-of-secrets') });
+    await etcd.put('/registry/secrets/a', Buffer.from('k8s:enc:kms:v2:trousseau:\0\nk8', 'latin1'));
+    await etcd.put('/registry/secrets/b', Buffer.from('k8s\0\nk8s:enc:kms:v2\n', 'latin1'));
+    await etcd.put('/registry/configmaps/c', Buffer.from('k8s\0', 'latin1'));
+    const node = nodeFolder({
+      dir: folder.sub('node-of-secrets'),
+      vault: { address: '', token: '', caFile: '' },
+      ...{ kubeconfig: '', etcd: etcd.endpoint },
+    });
+    const said = await node.shell(encryptedOrNot());
+    assert.match(said, /^ *1 k8s:enc:kms:v2:trousseau:$/m);
+    assert.match(said, /^ *[12] k8s$/m);
+    await etcd.deletePrefix('/registry/secrets/b');
+    assert.match(await node.shell(encryptedOrNot()), /^ *1 k8s:enc:kms:v2:trousseau:\n$/);
   });
 });
 
