@@ -4,7 +4,9 @@
  * the memory stays within what the unit allows.
  */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { statSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { gzipSync } from 'node:zlib';
@@ -12,6 +14,7 @@ import { LIMIT_ROWS } from '../../scripts/limits-table.ts';
 import { MOST_CACHED } from '../../src/config/schema.ts';
 import { encodeEncryptRequest } from '../../src/kms/codec/v2.ts';
 import { LIMITS } from '../../src/limits.ts';
+import { MAX_HEADER_BYTES } from '../../src/observe/admin-request.ts';
 import {
   ciphertextOf,
   connections,
@@ -108,6 +111,28 @@ describe('connections', () => {
       await leave(all);
     });
   });
+});
+
+describe('requests to the admin endpoint', () => {
+  const blanks = ' '.repeat(MAX_HEADER_BYTES - 100);
+  for (const [what, field] of [
+    ['a field of blanks that ends wrongly', `a:${blanks}\nb`],
+    ['a field with blanks in the middle', `a: b${blanks}c`],
+    ['many fields', 'a:b\r\n'.repeat(700)],
+  ] as const) {
+    it(`keep no call waiting by what they are: ${what}`, { timeout: 120_000 }, async (t) => {
+      const providers = await localProviders(temporaryFolder(t));
+      await withstands(t, { providers }, async ({ socket }) => {
+        const ask = async (): Promise<void> => {
+          const one = connect(join(socket, '../admin.sock')).resume();
+          one.on('error', () => one.destroy());
+          one.write(`GET /livez HTTP/1.1\r\nHost: localhost\r\n${field}\r\n\r\n`);
+          await once(one, 'close');
+        };
+        for (let i = 0; i < 4; i += 1) await Promise.all(Array.from({ length: 100 }, ask));
+      });
+    });
+  }
 });
 
 describe('bytes before the first call', () => {

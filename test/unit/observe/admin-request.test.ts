@@ -5,6 +5,8 @@ import { MAX_HEADER_BYTES, parseAdminRequest } from '../../../src/observe/admin-
 
 const get = (target: string, ...fields: readonly string[]): string =>
   [`GET ${target} HTTP/1.1`, ...fields, '', ''].join('\r\n');
+/** As many as fit: what takes the square or the cube of their number would not end in time. */
+const BLANKS = ' \t'.repeat((MAX_HEADER_BYTES - 100) / 2);
 const ask = (path: string, loopbackHost: boolean, isHead = false) =>
   ({ kind: 'request', path, isHead, loopbackHost }) as const;
 
@@ -24,6 +26,12 @@ describe('a request to the admin endpoint', () => {
     ['HEAD /livez HTTP/1.1\r\nHost: localhost\r\n\r\n', ask('/livez', true, true)],
     [`${get('/livez', 'Host: localhost')}GET /more`, ask('/livez', true)],
     [get('/livez', 'Host: localhost', 'Content-Length: 0'), ask('/livez', true)],
+    [get('/livez', 'Host:\t localhost \t'), ask('/livez', true)],
+    [get('/livez', 'Host: local host'), ask('/livez', false)],
+    [get('/livez', 'Host: localhost', 'Content-Length:\t0 '), ask('/livez', true)],
+    [get('/livez', `Host: localhost${BLANKS}`), ask('/livez', true)],
+    [get('/livez', `Host:${BLANKS}localhost`, 'a:'), ask('/livez', true)],
+    [get('/livez', `Host: local${BLANKS}host`), ask('/livez', false)],
     ['POST /livez HTTP/1.1\r\nContent-Length: 0\r\n\r\n', { kind: 'other method' }],
     ['', { kind: 'incomplete' }],
     ['GET /livez HTTP/1.1\r\nHost: localhost\r\n', { kind: 'incomplete' }],
@@ -46,6 +54,9 @@ describe('a request to the admin endpoint', () => {
     get('/livez', 'Host: localhost', 'Host: evil.example'),
     get('/livez', 'Host : localhost'),
     get('/livez', 'Host: localhost', ' folded'),
+    get('/livez', 'Host: localhost', `a:${BLANKS}\n`),
+    get('/livez', 'Host: localhost', `a:${BLANKS}\rb`),
+    get('/livez', 'Host: localhost', `a:${BLANKS.slice(1_000)}b${BLANKS.slice(0, 900)}\n`),
     'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
     '\r\n\r\n',
   ]) {
