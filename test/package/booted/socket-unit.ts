@@ -20,8 +20,6 @@ import type { UnderTest } from './under-test.ts';
 /** systemd's own limit without StartLimitIntervalSec=0 is five starts in ten seconds. */
 const RESTARTS = 7;
 const DROP_IN = `/etc/systemd/system/${SOCKET_UNIT}.d/50-test.conf`;
-const LATER_SERVICE = '/etc/systemd/system/later.service';
-const SERVICE_DROP_IN = `/etc/systemd/system/${SERVICE}.d/50-test.conf`;
 const READYZ = [
   'curl',
   '-s',
@@ -79,35 +77,6 @@ export function socketUnit(under: UnderTest): void {
     await answers(machine);
     assert.ok((await journal(machine, SOCKET_UNIT)).some((line) => /later/.test(line)));
   });
-
-  for (const [what, unit] of [
-    ['a condition', 'ConditionPathExists=/run/later'],
-    ['a requirement', 'Requires=later.service\nAfter=later.service'],
-  ] as const) {
-    it(`${what} of the service that does not hold is tried a few times, however long a client waits`, async () => {
-      const { machine } = under;
-      const oneshot = '[Service]\nType=oneshot\nExecStart=test -e /run/later\n';
-      await writeInside(machine, LATER_SERVICE, oneshot, 0o644);
-      await writeInside(machine, SERVICE_DROP_IN, `[Unit]\n${unit}\n`, 0o644);
-      await systemctl(machine, 'daemon-reload');
-      await systemctl(machine, 'stop', SERVICE);
-      await assert.rejects(withClient(machine, ({ v2 }) => v2.status()));
-      await waitUntil('a socket unit that has failed', READY_MS, async () => {
-        return (await property(machine, SOCKET_UNIT, 'ActiveState')) === 'failed';
-      });
-      assert.equal(await property(machine, SOCKET_UNIT, 'Result'), 'trigger-limit-hit');
-      await machine.must(['touch', '/run/later']);
-      // Before the two seconds are over systemd may refuse it once more.
-      await waitUntil('both units after a start', READY_MS, async () => {
-        await machine.run(['systemctl', 'reset-failed']);
-        await machine.run(['systemctl', 'start', SOCKET_UNIT, SERVICE]);
-        return (await property(machine, SOCKET_UNIT, 'ActiveState')) === 'active';
-      });
-      await answers(machine);
-      await machine.must(['rm', SERVICE_DROP_IN, LATER_SERVICE, '/run/later']);
-      await systemctl(machine, 'daemon-reload');
-    });
-  }
 }
 
 async function answers(machine: Machine): Promise<void> {
