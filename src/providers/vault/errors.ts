@@ -34,6 +34,10 @@ type Meaning = {
 export const KEY_IS_GONE =
   'the key does not exist: check mount, key and namespace, or restore the key from a backup; do not make a new one in its place';
 
+/** OpenBao keeps the material of such a key, and refuses every use of it (sdk/helper/keysutil/policy.go). */
+export const KEY_IS_SOFT_DELETED =
+  'the key is marked as deleted (soft_deleted) and still there: have it restored (write to its path with /soft-delete-restore); do not make a new one in its place';
+
 /** What a server says of itself, under whatever status: a DR secondary answers 400. */
 const BY_STATE: readonly (readonly [RegExp, Meaning])[] = [
   [/Vault is sealed/i, { kind: 'unavailable', advice: 'unseal it', down: true }],
@@ -65,6 +69,7 @@ const BY_STATE: readonly (readonly [RegExp, Meaning])[] = [
     /API access to this namespace has been locked/i,
     { kind: 'unavailable', advice: 'an administrator has to unlock the namespace' },
   ],
+  [/namespace is sealed/i, { kind: 'unavailable', advice: 'unseal the namespace' }],
   [
     /overloaded, try again later/i,
     { kind: 'unavailable', advice: 'Vault has more to do than it can' },
@@ -110,6 +115,7 @@ const BY_MESSAGE: readonly (readonly [RegExp, Meaning])[] = [
     },
   ],
   [/encryption key not found|key not found/i, { kind: 'denied', advice: KEY_IS_GONE }],
+  [/soft-deleted key/i, { kind: 'denied', advice: KEY_IS_SOFT_DELETED }],
   [
     /JSON .*exceeds allowed/i,
     {

@@ -5,6 +5,10 @@
 import type { VaultConfig } from '../../config/schema.ts';
 import { fail, type Result, succeed } from '../errors.ts';
 import type { KeyDescription, KeyVersion } from '../provider.ts';
+import { KEY_IS_SOFT_DELETED } from './errors.ts';
+
+/** A key of OpenBao that lies in an HSM or another KMS. */
+const EXTERNAL = 'external-key';
 
 type Place = Pick<VaultConfig, 'namespace' | 'mount' | 'key'>;
 
@@ -23,6 +27,13 @@ export function describeKey(data: unknown, place: Place): Result<KeyDescription>
     return fail(
       'denied',
       `${name} has type ${String(key['type'])}, which does not encrypt: make one of type aes256-gcm96`,
+    );
+  }
+  if (key['soft_deleted'] === true) return fail('denied', `${name}: ${KEY_IS_SOFT_DELETED}`);
+  if (key['type'] === EXTERNAL) {
+    return fail(
+      'denied',
+      `${name} has type ${EXTERNAL}, whose versions have no time of creation, by which key_id tells them apart: make one of type aes256-gcm96`,
     );
   }
   const versions = versionsOf(key['keys']);

@@ -27,6 +27,7 @@ describe('what an answer of Vault means', () => {
     [400, 'requested version for encryption is higher than the latest key version', 'behind'],
     [400, 'ciphertext or signature version is disallowed by policy (too old)', 'denied'],
     [400, 'encryption key not found', 'denied'],
+    [400, 'refusing to use soft-deleted key', 'denied'],
     [403, 'permission denied', 'unauthenticated'],
     [403, '1 error occurred:\n\t* permission denied\n\n', 'unauthenticated'],
     [403, '2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n', 'unauthenticated'],
@@ -72,6 +73,7 @@ describe('what an answer of Vault means', () => {
       'unavailable',
       'attempt',
     ],
+    [503, 'namespace is sealed', 'unavailable', 'attempt'],
     [503, '1 error occurred:\n\t* overloaded, try again later\n\n', 'unavailable', 'attempt'],
     ...[
       'error validating token: error verifying token signature: fetching keys oidc: get keys failed Get "http://idp/jwks": dial tcp: connect: connection refused',
@@ -117,9 +119,10 @@ describe('what an answer of Vault means', () => {
       'cipher: message authentication failed',
       'ciphertext or signature version is disallowed by policy (too old)',
       'invalid ciphertext: version is too new',
+      'refusing to use soft-deleted key',
       'something new',
     ].map((said) => itemErrorOf('decrypting', said, 400).error.kind);
-    assert.deepEqual(kinds, ['invalid', 'denied', 'behind', 'invalid']);
+    assert.deepEqual(kinds, ['invalid', 'denied', 'behind', 'denied', 'invalid']);
   });
 
   it('of one item, where all of the answer is trouble of its own: what it never said before may pass', () => {
