@@ -1,7 +1,7 @@
 /** Decrypting with patience, and out of memory while nobody answers. */
 import { fail, type Result, succeed } from '../providers/errors.ts';
 import type { Provider } from '../providers/provider.ts';
-import type { CallSignal } from '../system/call-signal.ts';
+import { type CallSignal, createCallController } from '../system/call-signal.ts';
 import type { Clock } from '../system/clock.ts';
 import { mayPass } from './backoff.ts';
 import type { Lane } from './batcher.ts';
@@ -57,6 +57,12 @@ export type DecryptingOptions = {
   readonly sawNewerVersion: () => void;
 };
 
+/**
+ * How long the other providers have to answer or to refuse what is in memory, while the one that encrypts is
+ * away. A host that drops what is sent to it would take all of the caller's time, for each call.
+ */
+const OTHERS_MS = 500;
+
 /** Decrypts with the operations given. */
 export function createDecrypting(options: DecryptingOptions): Decrypting {
   const { operations, writer, alone, memory, state, clock } = options;
@@ -110,9 +116,30 @@ export function createDecrypting(options: DecryptingOptions): Decrypting {
   const attempt = (sealed: Sealed, signal: CallSignal): Promise<Result<Uint8Array>> => {
     const now = state();
     // One that has not the announced version is there, and can be asked for the others.
-    const nobody = alone && now.kind === 'outage' && now.why.kind !== 'behind';
-    const remembered = nobody ? memory?.decrypt(sealed.ciphertext) : undefined;
-    return remembered === undefined ? once(sealed, signal) : Promise.resolve(succeed(remembered));
+    const isAway = now.kind === 'outage' && now.why.kind !== 'behind';
+    const remembered = isAway ? memory?.decrypt(sealed.ciphertext) : undefined;
+    if (remembered === undefined) return once(sealed, signal);
+    if (alone) return Promise.resolve(succeed(remembered));
+    remembered.fill(0);
+    return withinLimit(OTHERS_MS, signal, (limited) => once(sealed, limited));
+  };
+
+  /** Asks for at most so long, and no longer than the caller waits. */
+  const withinLimit = async (
+    ms: number,
+    signal: CallSignal,
+    ask: (limited: CallSignal) => Promise<Result<Uint8Array>>,
+  ): Promise<Result<Uint8Array>> => {
+    const limit = createCallController();
+    const timer = clock.setTimer(ms, limit.abort);
+    signal.addEventListener('abort', limit.abort, { once: true });
+    if (signal.aborted) limit.abort();
+    try {
+      return await ask(limit.signal);
+    } finally {
+      timer.cancel();
+      signal.removeEventListener('abort', limit.abort);
+    }
   };
 
   /** One try with each source in turn, those that need no provider first. */

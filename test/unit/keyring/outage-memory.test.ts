@@ -246,6 +246,23 @@ describe('what a keyring remembers', () => {
     await keyring.stop();
   });
 
+  it('answers within half a second where several providers decrypt, and none that is away says so', async () => {
+    const { writer, other, clock, keyring } = await withTwoProviders();
+    const ciphertext = await sealed(writer);
+    assert.ok((await keyring.decrypt({ ciphertext, purpose: 'seed' }, patience())).ok);
+    writer.failing.all = 'unavailable';
+    await clock.advance(MINUTE);
+    assert.equal(keyring.state().kind, 'outage');
+    const silent = () => new Promise<never>(() => undefined);
+    for (const away of [[writer], [writer, other]]) {
+      for (const provider of away) Object.assign(provider, { decrypt: silent });
+      const read = keyring.decrypt({ ciphertext, purpose: 'seed' }, patience());
+      await clock.advance(500);
+      const outcome = await Promise.race([read, settle().then(() => 'no answer' as const)]);
+      assert.ok(outcome !== 'no answer' && outcome.ok, `${away.length} are away`);
+    }
+  });
+
   for (const refuses of ['the one that encrypts', 'the one that only decrypts'] as const) {
     for (const retired of [true, false] as const) {
       const kept = retired ? 'is kept, but for that one,' : 'is forgotten';
