@@ -18,8 +18,8 @@ import {
   sameProviders,
   writerOf,
 } from './providers.ts';
-import type { Candidate, ReloaderOptions } from './reload.ts';
-import { tryOut } from './trial.ts';
+import type { ReloaderOptions } from './reload.ts';
+import { isOvertaken, tryOut } from './trial.ts';
 
 export type CandidateContext = BuildContext & {
   readonly swap: KeyringSwap;
@@ -33,7 +33,7 @@ export type CandidateContext = BuildContext & {
 /** Tries configurations beside the one in use. */
 export function createAttempt(context: CandidateContext): ReloaderOptions['attempt'] {
   const { swap, started, current, apply } = context;
-  return async (config, evenIfSame, signal): Promise<Candidate> => {
+  const attempt: ReloaderOptions['attempt'] = async (config, evenIfSame, signal) => {
     const warnings = [
       ...restartWarnings(started, config),
       ...removedReaders(config, current()).map(
@@ -86,6 +86,11 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
         ? { ok: false, why: `${why}; ${AT_ONCE}`, take: async () => apply(config) }
         : { ok: false, why };
     }
+    if (tried.ok && isOvertaken(inUse(), built.keyring.state())) {
+      await discard();
+      log.info?.('reload begins again: the key was rotated meanwhile');
+      return await attempt(config, evenIfSame, signal);
+    }
     const isProved = keeps || hasBeenReady(inUse()) || context.remembered?.(config) !== undefined;
     if (!isProved) warnings.push(UNPROVED);
     if (tried.ok) warnings.push(...tried.value.warnings);
@@ -108,6 +113,7 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
       },
     };
   };
+  return attempt;
 }
 
 const UNPROVED =

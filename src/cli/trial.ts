@@ -177,6 +177,16 @@ function lostKey(
     : `version ${lost.join(', ')} of the key is missing there or is another one than in use: was an old copy put in its place?`;
 }
 
+/**
+ * Whether the key in use was rotated since the new keyring saw it: taken now, that one would announce the earlier
+ * version again until it asks its provider the next time.
+ */
+export function isOvertaken(inUse: KeyringState, tried: KeyringState): boolean {
+  const [known, seen] = [knownKey(inUse)?.description, knownKey(tried)?.description];
+  if (known === undefined || seen === undefined) return false;
+  return isDeepStrictEqual(known.path, seen.path) && succession(known, seen) === 'behind';
+}
+
 /** What the process in use could still decrypt by a provider, and the new one could not. */
 function lostFromMemory(
   provider: string,

@@ -3,11 +3,13 @@ import { after, describe, it } from 'node:test';
 import { createKmsClient } from '../../src/kms/client.ts';
 import { linesOf, logged, RELOADED, replaceConfig } from '../daemon/changed-config.ts';
 import { startLoad } from '../daemon/load.ts';
+import { startForwarding } from '../servers/forwarding.ts';
 import { startPlugin } from '../servers/plugin.ts';
 import { startToxiproxy } from '../servers/toxiproxy.ts';
 import { startDevVault } from '../servers/vault.ts';
 import { waitUntil } from '../servers/wait-until.ts';
 import {
+  KEY,
   PLAIN,
   prepareTransit,
   secretFile,
@@ -81,4 +83,53 @@ describe(`a changed configuration of a real Vault, under ${CALLERS} calls at onc
   });
 });
 
-/** The accessors of all tokens that there are. */
+it('a key that is rotated during the trial of a configuration is never announced under its earlier key_id', async () => {
+  const dir = folder.sub('rotated');
+  await using vault = await startDevVault({ release: 'newest', dir });
+  const { admin } = vault;
+  for (const mount of ['transit', 'other']) await prepareTransit(admin, mount);
+  const tokenFile = secretFile(dir, 'token', await admin.createToken({ policies: ['root'] }));
+  const asked = Promise.withResolvers<void>();
+  let slow = true;
+  // A provider that only decrypts and does not answer: the trial waits for it.
+  await using way = await startForwarding(vault.address, {
+    async answered(url) {
+      if (!url.endsWith(`/other/keys/${KEY}`) || !slow) return;
+      asked.resolve();
+      await new Promise<void>(() => undefined);
+    },
+  });
+  const provider = (name: string, address: string, mount: string) => ({
+    ...{ name, vault: { addresses: [address], mount, key: KEY, auth: { token: { tokenFile } } } },
+  });
+  const config = { write: ['one'], providers: [provider('one', vault.address, 'transit')] };
+  await using plugin = await startPlugin({ dir, config });
+  await plugin.ready();
+  const announced: string[] = [];
+  const status = async (): Promise<string> => {
+    const { key_id } = await plugin.client.v2.status();
+    if (announced.at(-1) !== key_id) announced.push(key_id);
+    return key_id;
+  };
+  await status();
+  replaceConfig(dir, {
+    ...config,
+    providers: [...config.providers, provider('two', way.address, 'other')],
+  });
+  await asked.promise;
+  await admin.rotateKey(KEY);
+  // As another node has it encrypted, whose ciphertext tells this one of the version.
+  const plaintext = PLAIN.toString('base64');
+  const { data } = await admin.write(`transit/encrypt/${KEY}`, { plaintext });
+  await plugin.client.v1.decrypt(Buffer.from(String(data?.['ciphertext'])));
+  await waitUntil('the second version', PATIENT_MS, async () =>
+    (await status()).startsWith('vault:v2:'),
+  );
+  slow = false;
+  await logged(plugin, RELOADED, 1);
+  await status();
+  assert.deepEqual(
+    announced.map((keyId) => keyId.slice(0, 'vault:v1'.length)),
+    ['vault:v1', 'vault:v2'],
+  );
+});
