@@ -19,6 +19,7 @@ import {
 } from './command.ts';
 import { interruptible } from './interruptible.ts';
 import { prove, type RunningKeys, type Step } from './preflight/proof.ts';
+import { proveSocket } from './preflight/socket.ts';
 import { isAcknowledged } from './providers.ts';
 import { TRIAL_LIMIT_MS } from './trial.ts';
 
@@ -29,8 +30,8 @@ export const preflightCommand: Command = {
   name: 'preflight',
   summary: 'prove that a new process could take over from the one that runs',
   usage: [
-    'trousseau preflight [--config FILE] [--running] [--time-limit DURATION] [--output FORMAT]',
-    '                    [--log-level LEVEL] [--log-format FORMAT]',
+    'trousseau preflight [--config FILE] [--running] [--inherited PATH] [--time-limit DURATION]',
+    '                    [--output FORMAT] [--log-level LEVEL] [--log-format FORMAT]',
   ],
   description:
     'Does what serve would do, beside the process that runs: reads the configuration and its secret\n' +
@@ -38,7 +39,7 @@ export const preflightCommand: Command = {
     'it compares the key versions with those of the running process, which it asks at the admin\n' +
     'endpoint. It opens no socket, changes nothing, and gives back the token that it was granted. Run\n' +
     'it as the user of the service; /usr/lib/trousseau/restart does so, with the credentials of the\n' +
-    'unit, before it restarts.',
+    'unit, before it restarts. With --running the rights of the socket are checked too.',
   examples: [
     { command: 'trousseau preflight', what: `would a restart with ${DEFAULT_CONFIG} succeed?` },
     { command: 'trousseau preflight -c /etc/trousseau/new.yaml -o json', what: 'in a script' },
@@ -53,6 +54,11 @@ export const preflightCommand: Command = {
     running: {
       type: 'boolean',
       what: 'a process runs: if it does not say which keys it has, nothing is proved',
+    },
+    inherited: {
+      type: 'string',
+      value: 'PATH',
+      what: 'with --running: the socket from systemd, instead of listen.socket',
     },
     'time-limit': {
       type: 'string',
@@ -95,20 +101,20 @@ export const preflightCommand: Command = {
     const level = options['log-level'] as LogLevel | undefined;
     const format = (options['log-format'] as LogFormat | undefined) ?? config.log.format;
     const log = level === undefined ? silentLog : createLog({ level, format });
+    const runs = options['running'] === true;
+    const inherited = typeof options['inherited'] === 'string' ? options['inherited'] : undefined;
     const steps: readonly Step[] = [
       { step: 'configuration', ok: true, what: file },
       ...(await interruptible((signal) =>
         prove(config, () => runningKeys(config), {
-          env,
-          log,
+          ...{ env, log, limitMs, runs, signal },
           clock: systemClock,
           isAcknowledged: (lost) => isAcknowledged(config, lost),
           logins: createLoginMemory(systemClock),
-          limitMs,
-          runs: options['running'] === true,
-          signal,
         }),
       )),
+      // Whatever came of the others: who has to repair it may have to restart without a proof.
+      ...(runs ? [proveSocket(config.listen, inherited)] : []),
     ];
     report(steps, invocation);
     return steps.every(({ ok }) => ok) ? EXIT.ok : EXIT.failure;

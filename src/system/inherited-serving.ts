@@ -47,7 +47,7 @@ export async function serveOnInherited(
     ...{ path, clock: options.clock, changed: options.changed },
     inode: () => inode,
     takeBack: async () =>
-      `the path ${path} of the inherited socket was removed or replaced: systemctl restart trousseau.socket`,
+      `the path ${path} of the inherited socket was removed or replaced: ${RESTART_SOCKET}`,
   });
   return {
     warnings: (inode.mode & GROUP_RIGHTS) === 0 ? [] : shutOut(dirname(path), inode.gid),
@@ -63,6 +63,8 @@ export async function serveOnInherited(
 
 type Place = { readonly path: string; readonly inode: Stats };
 
+/** It restarts the service too, and makes the socket as its unit says. */
+const RESTART_SOCKET = 'systemctl restart trousseau.socket';
 const GROUP_RIGHTS = 0o060;
 const RIGHTS_OF_OTHERS = 0o007;
 
@@ -79,29 +81,49 @@ function placeOf(
     };
   }
   const path = bound ?? configured;
+  const remedy =
+    bound === undefined
+      ? 'set listen.socket to the path in ListenStream= of the socket unit'
+      : RESTART_SOCKET;
+  const inode = inodeAt(path, shared, what, remedy);
+  return 'problem' in inode ? inode : { path, inode };
+}
+
+/**
+ * Why a process that is handed the socket at this path would not serve on it, as far as that can be seen without the
+ * socket; undefined where it would.
+ */
+export function inheritedRefusal(path: string, shared: boolean): SocketRefusal | undefined {
+  const inode = inodeAt(path, shared, 'the socket that systemd hands over', RESTART_SOCKET);
+  return 'problem' in inode ? inode : undefined;
+}
+
+/** The socket at the path of an inherited one, or why that must not be served. */
+function inodeAt(
+  path: string,
+  shared: boolean,
+  what: string,
+  remedy: string,
+): Stats | SocketRefusal {
   const inode = statsOf(path);
   if (inode === undefined || !inode.isSocket()) {
-    const remedy =
-      bound === undefined
-        ? 'set listen.socket to the path in ListenStream= of the socket unit'
-        : 'systemctl restart trousseau.socket';
     return {
       problem: `the rights of ${what} cannot be checked, since there is no socket at ${path}: ${remedy}`,
     };
   }
   if (!isOwnedByUs(inode)) {
     return {
-      problem: `${what} at ${path} belongs to another user (uid ${inode.uid}): set SocketUser= in the socket unit to root or to this user`,
+      problem: `${what} at ${path} belongs to another user (uid ${inode.uid}): set SocketUser= in the socket unit to root or to this user, and chown root ${path} now`,
     };
   }
   if ((inode.mode & RIGHTS_OF_OTHERS) !== 0) {
     return {
-      problem: `${what} at ${path} can be used by everybody (mode ${octal(inode)}): set SocketMode=0660 in the socket unit, and SocketGroup= to the group of kube-apiserver`,
+      problem: `${what} at ${path} can be used by everybody (mode ${octal(inode)}): set SocketMode=0660 in the socket unit, and SocketGroup= to the group of kube-apiserver, and chmod 0660 ${path} now`,
     };
   }
   const refusal = directoryRefusal(dirname(path), shared);
   return refusal === undefined
-    ? { path, inode }
+    ? inode
     : {
         problem: `${refusal.problem} (${what}; DirectoryMode= and ListenStream= of the socket unit)`,
       };

@@ -2,7 +2,7 @@
 import { linkSync, renameSync, type Stats } from 'node:fs';
 import type { Server } from 'node:net';
 import { type Claim, inUse, isSame, nextName, probe, removeName, statsOf } from './socket-claim.ts';
-import { isOwnedByUs } from './socket-rights.ts';
+import { isOwnedByUs, type SocketRefusal } from './socket-rights.ts';
 
 const TRIES = 10;
 
@@ -42,18 +42,25 @@ type Occupant = { readonly problem?: string; readonly stale?: Stats };
 export async function occupantOf(path: string): Promise<Occupant> {
   const stats = statsOf(path);
   if (stats === undefined) return {};
+  const foreign = foreignRefusal(path, stats);
+  if (foreign !== undefined) return foreign;
+  const answer = await probe(path);
+  if (answer === 'ENOENT') return {};
+  return answer === 'ECONNREFUSED' ? { stale: stats } : { problem: inUse(path, answer) };
+}
+
+/** Why what is at the path is not replaced, whoever listens there; undefined where it may be. */
+export function foreignRefusal(path: string, stats: Stats | undefined): SocketRefusal | undefined {
+  if (stats === undefined) return undefined;
   if (!stats.isSocket()) {
     const kind = stats.isSymbolicLink() ? 'a symbolic link' : 'not a socket';
     return { problem: `${path} exists and is ${kind}: remove it, or name another path` };
   }
-  if (!isOwnedByUs(stats)) {
-    return {
-      problem: `socket ${path} belongs to another user (uid ${stats.uid}): remove it, or name another path`,
-    };
-  }
-  const answer = await probe(path);
-  if (answer === 'ENOENT') return {};
-  return answer === 'ECONNREFUSED' ? { stale: stats } : { problem: inUse(path, answer) };
+  return isOwnedByUs(stats)
+    ? undefined
+    : {
+        problem: `socket ${path} belongs to another user (uid ${stats.uid}): remove it, or name another path`,
+      };
 }
 
 /** Removes only what is on our inode; while we listen, its number is nobody else's. */

@@ -3,14 +3,22 @@
  * replace it, foreign files and sockets are never touched, and the path leads to one process.
  */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync } from 'node:fs';
+import {
+  accessSync,
+  chmodSync,
+  chownSync,
+  constants,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+} from 'node:fs';
 import type { Server } from 'node:net';
 import { dirname } from 'node:path';
 import type { Clock } from './clock.ts';
 import { makingReasonOf } from './files.ts';
 import { watchPath } from './path-watch.ts';
 import { type Claim, claimName, decide, isSame, type Outcome, statsOf } from './socket-claim.ts';
-import { occupantOf, publish, withdraw } from './socket-publish.ts';
+import { foreignRefusal, occupantOf, publish, withdraw } from './socket-publish.ts';
 import { directoryRefusal, type SocketRefusal, shutOut } from './socket-rights.ts';
 
 export type SocketOptions = {
@@ -108,11 +116,7 @@ async function openSocket(
 ): Promise<Opened | SocketRefusal> {
   const { path, mode, clock } = options;
   const gid = options.group === undefined ? undefined : groupId(options.group);
-  if (gid === 'unknown') {
-    return {
-      problem: `group ${options.group} of socket ${path} is not in /etc/group: create it first`,
-    };
-  }
+  if (gid === 'unknown') return unknownGroup(options);
   const directory = dirname(path);
   for (let tries = 0; tries < TRIES; tries += 1) {
     const refusal = makeDirectory(directory, gid) ?? directoryRefusal(directory, options.shared);
@@ -136,6 +140,33 @@ async function openSocket(
     return typeof outcome === 'object' ? outcome : { problem: problem ?? '' };
   }
   return { problem: `names beside ${path} are removed all the time: find out by whom` };
+}
+
+/**
+ * Why this process could not make the socket, as far as that can be seen without making anything; undefined where it
+ * could. Whether another process listens there is not asked.
+ */
+export function makingRefusal(
+  options: Pick<SocketOptions, 'path' | 'group' | 'shared'>,
+): SocketRefusal | undefined {
+  const { path, group, shared } = options;
+  if (group !== undefined && groupId(group) === 'unknown') return unknownGroup(options);
+  const directory = dirname(path);
+  try {
+    const isThere = statsOf(directory) !== undefined;
+    const refusal = isThere
+      ? (directoryRefusal(directory, shared) ?? foreignRefusal(path, statsOf(path)))
+      : undefined;
+    if (refusal !== undefined) return refusal;
+    accessSync(isThere ? directory : dirname(directory), constants.W_OK | constants.X_OK);
+    return undefined;
+  } catch (error) {
+    return { problem: `cannot listen on ${path}: ${makingReasonOf(error)}` };
+  }
+}
+
+function unknownGroup({ path, group }: Pick<SocketOptions, 'path' | 'group'>): SocketRefusal {
+  return { problem: `group ${group} of socket ${path} is not in /etc/group: create it first` };
 }
 
 /** Only the last part of its path is made. */

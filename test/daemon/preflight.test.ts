@@ -190,6 +190,29 @@ describe('a process that runs and does not say which keys it has', () => {
   });
 });
 
+describe('a process that runs, and whose socket a new one would not serve on', () => {
+  it('proves the keys, and not that it could be restarted', async (t) => {
+    const dir = temporaryFolder(t);
+    const [a] = await twoKeyrings(dir);
+    await using plugin = await startPlugin({ dir, config: { providers: [a] } });
+    await plugin.ready();
+    const inherited = ['--running', '--inherited', plugin.socket];
+    const good = await preflight(dir, ...inherited);
+    assert.equal(good.code, 0, good.err);
+    assert.match(good.out, /^proved: socket: .*kms\.sock can be served$/m);
+    chmodSync(plugin.socket, 0o666);
+    const open = await preflight(dir, ...inherited);
+    assert.equal(open.code, 1);
+    assert.match(open.err, /^NOT PROVED: socket: .*can be used by everybody \(mode 0666\)/m);
+    assert.match(open.out, /^proved: running process: all/m);
+    assert.equal((await preflight(dir, '--running')).code, 0, 'of its own it would make again');
+    replaceConfig(dir, { providers: [a], listen: { socket: join(dir, CONFIG, 'kms.sock') } });
+    const file = await preflight(dir, '--running');
+    assert.equal(file.code, 1);
+    assert.match(file.err, /^NOT PROVED: socket: .*is not a directory/m);
+  });
+});
+
 describe('trousseau reload', () => {
   const reload = (plugin: Plugin, dir: string): Promise<Ended> =>
     trousseau('reload', '--pid', `${plugin.process.pid}`, '--config', join(dir, CONFIG));

@@ -14,6 +14,7 @@ import { debianTree, type Tree } from './packages-tree.ts';
 import { baseTree } from './trees.ts';
 
 const PACKAGES = ['passwd', 'rpm', 'systemd'];
+const PREFLIGHT = 'preflight --running --inherited /run/trousseau/kms.sock';
 const SERVE = 'ExecStart=/usr/bin/trousseau serve --config /etc/trousseau/config.yaml';
 
 /** Keeps the unit of the proof, and says that it failed, or did nothing, where the test wants that. */
@@ -23,6 +24,7 @@ case "$*" in
 *--property=ActiveState*) cat /root/active ;;
 *--property=LoadState' 'trousseau.socket) case $(cat /root/socket) in unloaded) echo bad-setting ;; *) echo loaded ;; esac ;;
 *--property=LoadState*) cat /root/load ;;
+*--property=Listen' 'trousseau.socket) cat /root/listen ;;
 *--property=MainPID*) if grep -q '^try-restart ' /root/asked; then cat /root/after; else cat /root/before; fi ;;
 'is-enabled trousseau.service') cat /root/enabled ;;
 *--property=NeedDaemonReload*)
@@ -57,6 +59,8 @@ type World = {
   readonly enabled?: 'enabled' | 'masked' | 'masked-runtime';
   /** `unloaded` is active, and systemd cannot load its unit. */
   readonly socket?: 'enabled' | 'masked' | 'masked-runtime' | 'unloaded' | 'inactive';
+  /** Where the socket unit listens. */
+  readonly listen?: string;
   readonly proved?: 'yes' | 'no' | 'skipped';
   readonly stale?: 'yes' | 'no';
   readonly pre?: string;
@@ -89,6 +93,7 @@ function restart(debian: Tree, world: World): Came {
     load = 'loaded',
     enabled = 'enabled',
     socket = 'enabled',
+    listen = '/run/trousseau/kms.sock (Stream)\n',
     proved = 'yes',
     stale = 'no',
     pre = '',
@@ -107,6 +112,7 @@ function restart(debian: Tree, world: World): Came {
     load,
     enabled,
     socket,
+    listen,
     proved,
     stale,
     pre,
@@ -143,15 +149,14 @@ function declare(): void {
 
   test('the proof runs what the unit and its drop-ins run, with another command', (t) => {
     const debian = tree(t);
-    const preflight = '/usr/bin/trousseau preflight --running';
+    const preflight = `/usr/bin/trousseau ${PREFLIGHT}`;
     const cases: Readonly<Record<string, string>> = {
       [SERVE]: `${preflight} --config /etc/trousseau/config.yaml`,
       [`${SERVE}\n[Service]\nExecStart=\nExecStart=/usr/bin/trousseau serve -c /x`]: `${preflight} -c /x`,
       'ExecStart = /usr/bin/trousseau serve': preflight,
       // A failure that systemd is to overlook must not count as a proof.
       'ExecStart=-/usr/bin/trousseau serve': preflight,
-      'ExecStart=!-/opt/trousseau/trousseau serve --log-level=warn':
-        '!/opt/trousseau/trousseau preflight --running --log-level=warn',
+      'ExecStart=!-/opt/trousseau/trousseau serve --log-level=warn': `!/opt/trousseau/trousseau ${PREFLIGHT} --log-level=warn`,
     };
     for (const [lines, expected] of Object.entries(cases)) {
       const came = restart(debian, { unit: `# /a\n[Unit]\nRequires=x\n[Service]\n${lines}\n` });
@@ -244,7 +249,26 @@ function declare(): void {
   });
 
   test('a plugin that has made its socket itself is restarted without the socket unit', (t) => {
-    assert.equal(restart(tree(t), { socket: 'inactive' }).restarted, true);
+    const came = restart(tree(t), { socket: 'inactive' });
+    assert.equal(came.restarted, true);
+    assert.doesNotMatch(came.proof, /--inherited/);
+  });
+
+  test('the proof is told of the socket that systemd hands over, the first of several', (t) => {
+    const debian = tree(t);
+    const cases: Readonly<Record<string, string>> = {
+      '/run/a_b/kms-1.sock (Stream)\n/run/other.sock (Stream)\n':
+        '--running --inherited /run/a_b/kms-1.sock --config',
+      '127.0.0.1:80 (Stream)\n/run/a.sock (Stream)\n': '--running --inherited /run/a.sock --config',
+      '@abstract (Stream)\n': '--running --config',
+      '/run/a.sock (Datagram)\n': '--running --config',
+      "/run/a 'b;.sock (Stream)\n": '--running --config',
+      '': '--running --config',
+    };
+    for (const [listen, expected] of Object.entries(cases)) {
+      const came = restart(debian, { listen });
+      assert.ok(runs(came)?.includes(expected), `${listen}: ${runs(came)}`);
+    }
   });
 
   test('one line says what was done, and where nothing serves there is nothing to prove', (t) => {
@@ -265,6 +289,15 @@ function declare(): void {
       assert.deepEqual([came.said, came.proof !== ''], [`${line}\n`, proved], line);
       assert.equal(came.restarted, line.startsWith(restarted), line);
     }
+  });
+
+  test('a limit of starts that is used up is lifted before the process that runs is ended', (t) => {
+    const { asked } = restart(tree(t), {});
+    const calls = asked.split('\n').filter((line) => / trousseau\.service$/.test(line));
+    const [lifted, ended] = ['reset-failed', 'try-restart'].map((word) =>
+      calls.indexOf(`${word} trousseau.service`),
+    );
+    assert.ok(lifted !== undefined && ended !== undefined && 0 <= lifted && lifted < ended, asked);
   });
 
   test('a restart after which no process runs is a failure', (t) => {

@@ -10,7 +10,7 @@ import { type BuildContext, type Built, buildKeyring } from '../providers.ts';
 import { tryOut } from '../trial.ts';
 
 export type Step = {
-  readonly step: 'configuration' | 'keys' | 'sample' | 'running process';
+  readonly step: 'configuration' | 'socket' | 'keys' | 'sample' | 'running process';
   readonly ok: boolean;
   /** What was seen, or why it is not so; never a secret. */
   readonly what: string;

@@ -5,6 +5,7 @@ import {
   property,
   READY_MS,
   SERVICE,
+  SOCKET,
   SOCKET_UNIT,
   saysOfItself,
   systemctl,
@@ -99,6 +100,35 @@ export function provedRestart(under: UnderTest): void {
     await systemctl(machine, 'daemon-reload');
     await systemctl(machine, 'restart', SOCKET_UNIT);
     await saysOfItself(machine, /^ready/, READY_MS);
+  });
+
+  it('the process stays where the next one would refuse the socket', async () => {
+    const { machine } = under;
+    const before = await pid();
+    for (const [change, why] of [
+      ['chmod 0666 SOCKET', /NOT PROVED: socket: .*everybody \(mode 0666\)/],
+      ['chown nobody SOCKET && chmod 0660 SOCKET', /NOT PROVED: socket: .*another user/],
+      ['rm SOCKET', /NOT PROVED: socket: .*there is no socket/],
+    ] as const) {
+      await machine.must(['sh', '-ec', change.replaceAll('SOCKET', SOCKET)]);
+      const { code, err } = await restart();
+      assert.equal(code, 1, err);
+      assert.match(err, why);
+      assert.match(err, /proved: running process: all/);
+      assert.equal(await pid(), before);
+    }
+    await systemctl(machine, 'restart', SOCKET_UNIT);
+    await saysOfItself(machine, /^ready/, READY_MS);
+  });
+
+  it('a limit of starts in a drop-in, which is used up, leaves nobody without a process', async () => {
+    const limit = '[Unit]\nStartLimitIntervalSec=1h\nStartLimitBurst=2\n';
+    await writeInside(under.machine, DROP_IN, limit, 0o644);
+    let before = await pid();
+    for (let i = 0; i < 4; i += 1) before = await restarts(before);
+    await under.machine.must(['rm', DROP_IN]);
+    await under.machine.must(['systemctl', 'daemon-reload']);
+    await saysOfItself(under.machine, /^ready/, READY_MS);
   });
 
   it('a drop-in that is proved is what the new process has, without a daemon-reload', async () => {

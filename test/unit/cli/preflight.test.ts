@@ -1,12 +1,18 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { once } from 'node:events';
+import { chmodSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
 import { readRunning } from '../../../src/cli/admin-client.ts';
 import { compare } from '../../../src/cli/preflight/proof.ts';
+import { proveSocket } from '../../../src/cli/preflight/socket.ts';
 import { statusSentence } from '../../../src/cli/service-manager.ts';
 import { keyId } from '../../../src/keyring/key-id.ts';
 import { announce } from '../../../src/keyring/state.ts';
 import type { KeyDescription, KeyVersion } from '../../../src/providers/provider.ts';
 import { systemClock } from '../../../src/system/clock.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
 
 const PATH = ['local', 'ring'];
 const V1 = { version: 1, createdAt: 1_000 };
@@ -98,4 +104,110 @@ describe('the status of the service', () => {
         /^ready, encrypting with local:v1:\w+$/,
       );
   });
+});
+
+type SocketCase = {
+  /** What was done to the socket since it was made, or to its directory. */
+  readonly change?: (dir: string, socket: string) => void;
+  readonly group?: string;
+  readonly shared?: boolean;
+  /** Undefined where it can be served. */
+  readonly refused?: RegExp;
+};
+
+const HANDED_OVER: Readonly<Record<string, SocketCase>> = {
+  'is as it was made': {},
+  'can be used by everybody': {
+    change: (_dir, socket) => chmodSync(socket, 0o666),
+    refused:
+      /^the socket that systemd hands over at .* everybody \(mode 0666\): set SocketMode=0660 .* and chmod 0660 \S+kms\.sock now$/,
+  },
+  'was removed': {
+    change: (_dir, socket) => rmSync(socket),
+    refused: /there is no socket at .*run\/kms\.sock: systemctl restart trousseau\.socket$/,
+  },
+  'was replaced by a file': {
+    change(_dir, socket) {
+      rmSync(socket);
+      writeFileSync(socket, '');
+    },
+    refused: /there is no socket at/,
+  },
+  'is in a directory that everybody may write to': {
+    change: (dir) => chmodSync(join(dir, 'run'), 0o777),
+    refused: /run can be written by others/,
+  },
+  'is in such a directory, which is shared on purpose': {
+    change: (dir) => chmodSync(join(dir, 'run'), 0o777),
+    shared: true,
+  },
+};
+
+/** What is made by the process itself may be there already, from the one that runs. */
+const MADE: Readonly<Record<string, SocketCase>> = {
+  'is there from the process that runs': {},
+  'can be used by everybody, and is made again': {
+    change: (_dir, socket) => chmodSync(socket, 0o666),
+  },
+  'is not there': { change: (_dir, socket) => rmSync(socket) },
+  'is in a directory that is not there': {
+    change: (dir) => rmSync(join(dir, 'run'), { recursive: true }),
+  },
+  'is in a directory above which there is none': {
+    change: (dir) => rmSync(dir, { recursive: true }),
+    refused: /^cannot listen on .*run\/kms\.sock: ENOENT: the directory above it does not exist/,
+  },
+  'is in a directory that everybody may write to': {
+    change: (dir) => chmodSync(join(dir, 'run'), 0o777),
+    refused: /run can be written by others/,
+  },
+  'is in a file': {
+    change(dir) {
+      rmSync(join(dir, 'run'), { recursive: true });
+      writeFileSync(join(dir, 'run'), '');
+    },
+    refused: /run is not a directory|ENOTDIR: a part of its path is not a directory/,
+  },
+  'has a file in its place': {
+    change(_dir, socket) {
+      rmSync(socket);
+      writeFileSync(socket, '');
+    },
+    refused: /kms\.sock exists and is not a socket/,
+  },
+  'has a link in its place': {
+    change(_dir, socket) {
+      rmSync(socket);
+      symlinkSync('/dev/null', socket);
+    },
+    refused: /kms\.sock exists and is a symbolic link/,
+  },
+  'is to have a group that does not exist': {
+    group: 'no-such-group-of-the-tests',
+    refused: /group no-such-group-of-the-tests of socket .* is not in \/etc\/group/,
+  },
+};
+
+describe('the socket of a successor', () => {
+  const prove = async (t: TestContext, one: SocketCase, isInherited: boolean): Promise<void> => {
+    const dir = join(temporaryFolder(t), 'node');
+    mkdirSync(join(dir, 'run'), { recursive: true, mode: 0o755 });
+    const socket = join(dir, 'run/kms.sock');
+    const running = createServer().listen(socket);
+    await once(running, 'listening');
+    t.after(() => running.close());
+    chmodSync(socket, 0o660);
+    one.change?.(dir, socket);
+    const { group, shared = false } = one;
+    const listen = { apis: ['v2' as const], mode: 0o660, sharedDirectory: shared, group };
+    const { step, ok, what } = isInherited
+      ? proveSocket({ ...listen, socket: join(dir, 'another.sock') }, socket)
+      : proveSocket({ ...listen, socket }, undefined);
+    assert.deepEqual([step, ok], ['socket', one.refused === undefined], what);
+    assert.match(what, one.refused ?? /run\/kms\.sock can be served$/);
+  };
+  for (const [title, one] of Object.entries(HANDED_OVER))
+    it(`which systemd hands over, ${title}`, (t) => prove(t, one, true));
+  for (const [title, one] of Object.entries(MADE))
+    it(`which it makes itself, ${title}`, (t) => prove(t, one, false));
 });
