@@ -13,6 +13,7 @@ const DENO = 'node_modules/.bin/deno';
  */
 const NODE_ONLY: readonly string[] = [
   'test/unit/authority/piecewise.test.ts',
+  'test/unit/kms/accept.test.ts',
   'test/unit/kms/content-type.test.ts',
   'test/unit/kms/late.test.ts',
   'test/unit/kms/refused-in-words.test.ts',
