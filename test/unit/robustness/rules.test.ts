@@ -57,6 +57,9 @@ const silentFor = (ms: number, count: number, healthz: string, asked = count): A
       ...(i < count - asked ? [] : status([from + 10, from + 20], 1, { healthz })),
     ];
   }).flat();
+/** What Status said was ok at these times, in milliseconds. */
+const okAt = (...times: readonly number[]): At[] =>
+  times.flatMap((t) => status([t, t + 10], 1, { healthz: 'ok' }));
 const LONG_OUTAGE = [servers(), fault([5_000, 30_000], 'network.cutOff', { node: 0 })];
 
 const rules: Readonly<Record<string, readonly Rule[]>> = {
@@ -278,6 +281,22 @@ const rules: Readonly<Record<string, readonly Rule[]>> = {
       'as far as it was asked',
       [...LONG_OUTAGE, written('a'), silentFor(8_000, 12, 'ok', 4)],
       [...LONG_OUTAGE, written('a'), silentFor(8_000, 12, 'ok', 5)],
+      'Status was ok',
+    ],
+    [
+      'and lately',
+      [
+        ...LONG_OUTAGE,
+        written('a'),
+        silentFor(8_000, 12, 'ok', 0),
+        okAt(9_100, 10_000, 11_000, 12_000, 12_990),
+      ],
+      [
+        ...LONG_OUTAGE,
+        written('a'),
+        silentFor(8_000, 12, 'ok', 0),
+        okAt(9_100, 10_000, 11_000, 12_000, 13_010),
+      ],
       'Status was ok',
     ],
     [
