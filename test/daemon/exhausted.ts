@@ -3,7 +3,7 @@
  * proof says of it then. Its argument is how many descriptors are held in reserve.
  */
 import { once } from 'node:events';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -44,4 +44,5 @@ for (let round = 0; round < 3; round += 1) {
 }
 takeAll();
 process.stdout.write(JSON.stringify({ ...(await probe(LIMIT_MS)), quiet, lines }));
+unlinkSync(path);
 process.exit();
