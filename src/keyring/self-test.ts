@@ -62,7 +62,7 @@ export async function decryptSample(
   if (!same.ok) return same;
   if (proved === undefined || proved.ok) return succeed({ sample, isSameKey: true });
   if (isOfAnotherKey(proved.error.kind)) return succeed({ sample, isSameKey: false });
-  // Policy has retired it; what cannot be told just now must not take the place of the proof.
+  // Policy has retired it. An answer that is uncertain must not replace the proof.
   return proved.error.retired === true ? succeed({ sample, isSameKey: true }) : proved;
 }
 

@@ -1,6 +1,6 @@
 /** Connections that wait to begin: those that begin with few bytes, and those with many. */
 export type Beginning = {
-  /** As much work as so many frames. */
+  /** The work of it, in frames. */
   readonly cost: number;
   readonly begin: () => void;
 };
@@ -16,7 +16,7 @@ export type BeginningLimits = {
 
 export type Beginnings = {
   readonly size: () => number;
-  /** What a connection that begins with so many bytes costs. */
+  /** The work of a connection that begins with this number of bytes, in frames. */
   costOf(bytes: number): number;
   wait(beginning: Beginning): void;
   nextSmall(): Beginning | undefined;

@@ -64,7 +64,7 @@ export function createTurns(
   let begun = 0;
   let answered = 0;
   let ending = false;
-  /** All are paused when there have been so many frames. */
+  /** All connections are paused when this number of frames has been handled. */
   let pauseAt = limits.framesPerTurn;
   /** What waits for a later turn: connections; calls, of the connection that is next first; answers. */
   const beginnings = createBeginnings(limits);

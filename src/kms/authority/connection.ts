@@ -55,7 +55,7 @@ export function acceptConnection(
     read: wasRead = () => undefined,
   }: {
     readonly clock?: Clock;
-    /** Called for each piece of so many bytes that was read before. */
+    /** Called for each piece that was read before, with its length in bytes. */
     readonly read?: (bytes: number) => void;
   } = {},
 ): void {
