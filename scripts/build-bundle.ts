@@ -21,7 +21,7 @@ const NODE_PACKAGE = `node_modules/node-linux-${arch}`;
 const NODE = `${NODE_PACKAGE}/bin/node`;
 
 /**
- * NODE_OPTIONS and the like are for whoever develops, not for whoever finds the environment open.
+ * NODE_OPTIONS and similar variables are for developers, not for an attacker who can set the environment.
  * NODE_DEBUG has Node print what passes through its streams: data keys and tokens.
  */
 const LAUNCHER = `#!/bin/sh
