@@ -1,14 +1,8 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer } from 'node:net';
-import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { keyId } from '../../../src/keyring/key-id.ts';
-import { createKmsServer } from '../../../src/kms/server.ts';
 import { statusMethod } from '../../../src/kms/v2.ts';
 import { LIMITS } from '../../../src/limits.ts';
-import { createLog } from '../../../src/observe/log.ts';
-import { systemClock } from '../../../src/system/clock.ts';
 import {
   createHeaderWriter,
   lastData,
@@ -17,7 +11,7 @@ import {
   prefixed,
 } from '../../fuzz/raw-connection.ts';
 import { waitUntil } from '../../servers/wait-until.ts';
-import { temporaryFolder } from '../temporary-folder.ts';
+import { serving } from './serving.ts';
 
 const STATUS = '/v2.KeyManagementService/Status';
 const WHOLE = prefixed(Buffer.alloc(0));
@@ -28,21 +22,12 @@ describe('calls that wait for their turn', () => {
     it(`are dropped when their client has closed its connection: ${authority}`, async (t) => {
       let begun = 0;
       let first = (): void => undefined;
-      const log = createLog({ level: 'error', format: 'json', write: () => undefined });
       const status = statusMethod(() => {
         begun += 1;
         first();
         return { ok: true, value: { healthz: 'ok', keyId: KEY_ID } };
       });
-      const kms = createKmsServer([status], { log, clock: systemClock });
-      const server = createServer((socket) => kms.accept(socket));
-      const path = join(temporaryFolder(t), 'kms.sock');
-      server.listen(path);
-      await once(server, 'listening');
-      t.after(async () => {
-        const closed = new Promise((resolve) => server.close(resolve));
-        await Promise.all([kms.drain(100), closed]);
-      });
+      const { kms, path } = await serving(t, status);
       const one = await openConnection(path);
       const headers = createHeaderWriter(authority, false);
       const call = (id: number): Buffer[] => [headers.headers(id, STATUS), lastData(id, WHOLE)];

@@ -1,13 +1,7 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer } from 'node:net';
-import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { keyId } from '../../../src/keyring/key-id.ts';
-import { createKmsServer } from '../../../src/kms/server.ts';
 import { statusMethod } from '../../../src/kms/v2.ts';
-import { createLog } from '../../../src/observe/log.ts';
-import { systemClock } from '../../../src/system/clock.ts';
 import {
   createHeaderWriter,
   lastData,
@@ -16,7 +10,7 @@ import {
   prefixed,
 } from '../../fuzz/raw-connection.ts';
 import { DATA, frame, WINDOW_UPDATE } from '../authority/http2-bytes.ts';
-import { temporaryFolder } from '../temporary-folder.ts';
+import { serving } from './serving.ts';
 
 const STATUS = '/v2.KeyManagementService/Status';
 const KEY_ID = keyId(['fake', 'key'], { version: 1, createdAt: 0 });
@@ -52,20 +46,11 @@ describe('a call that is refused in words while other answers are written', () =
       for (const [what, more, data] of CALLS) {
         const who = `${authority}, a client that ${reads ? 'reads' : 'reads later'}`;
         it(`ends with the words: ${what}, ${who}`, { timeout: 60_000 }, async (t) => {
-          const log = createLog({ level: 'error', format: 'json', write: () => undefined });
           const status = statusMethod(() => ({
             ok: true,
             value: { healthz: 'ok', keyId: KEY_ID },
           }));
-          const kms = createKmsServer([status], { log, clock: systemClock });
-          const server = createServer((socket) => kms.accept(socket));
-          const path = join(temporaryFolder(t), 'kms.sock');
-          server.listen(path);
-          await once(server, 'listening');
-          t.after(async () => {
-            const closed = new Promise((resolve) => server.close(resolve));
-            await Promise.all([kms.drain(100), closed]);
-          });
+          const { kms, path } = await serving(t, status);
           const connection = await openConnection(path);
           t.after(() => connection.socket.destroy());
           const headers = createHeaderWriter(authority);

@@ -1,14 +1,9 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer, type Socket } from 'node:net';
-import { join } from 'node:path';
+import type { Socket } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
 import { keyId } from '../../../src/keyring/key-id.ts';
-import { createKmsServer } from '../../../src/kms/server.ts';
 import { statusMethod } from '../../../src/kms/v2.ts';
 import { LIMITS } from '../../../src/limits.ts';
-import { createLog } from '../../../src/observe/log.ts';
-import { systemClock } from '../../../src/system/clock.ts';
 import {
   createHeaderWriter,
   lastData,
@@ -18,7 +13,7 @@ import {
   type RawConnection,
 } from '../../fuzz/raw-connection.ts';
 import { frame, PING, WINDOW_UPDATE } from '../authority/http2-bytes.ts';
-import { temporaryFolder } from '../temporary-folder.ts';
+import { serving } from './serving.ts';
 
 const STATUS = '/v2.KeyManagementService/Status';
 const KEY_ID = keyId(['fake', 'key'], { version: 1, createdAt: 0 });
@@ -27,17 +22,8 @@ const LIMIT = { timeout: 60_000 };
 
 /** A server of Status alone. */
 async function serve(t: TestContext) {
-  const log = createLog({ level: 'error', format: 'json', write: () => undefined });
   const status = statusMethod(() => ({ ok: true, value: { healthz: 'ok', keyId: KEY_ID } }));
-  const kms = createKmsServer([status], { log, clock: systemClock });
-  const server = createServer((socket) => kms.accept(socket));
-  const path = join(temporaryFolder(t), 'kms.sock');
-  server.listen(path);
-  await once(server, 'listening');
-  t.after(async () => {
-    const closed = new Promise((resolve) => server.close(resolve));
-    await Promise.all([kms.drain(100), closed]);
-  });
+  const { kms, path } = await serving(t, status);
   const open = async (): Promise<RawConnection> => {
     const connection = await openConnection(path);
     t.after(() => connection.socket.destroy());
