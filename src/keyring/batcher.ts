@@ -26,12 +26,20 @@ export type BatchItem = {
   /** Items with the same one share one place in a batch; undefined where none may be shared. */
   readonly shareAs: string | undefined;
   readonly lane: Lane;
-  /**
-   * A second item of a call whose first one has a place in the lane: it needs none of its own, and is
-   * shared only until it is sent.
-   */
-  readonly companion: boolean;
+  readonly proof: Proof | undefined;
 };
+
+/**
+ * What is sent in the same request as the items that name it, once for all of them, whatever the limits
+ * of a batch are: so it is newer than each of them, and takes no place of a call.
+ */
+export type Proof = {
+  readonly bytes: Uint8Array;
+  /** Called once for each request; a failure takes the place of each good result that needs this proof. */
+  readonly failure: (result: Result<Uint8Array>) => Failure | undefined;
+};
+
+type Failure = Extract<Result<never>, { ok: false }>;
 
 export type Batcher = {
   /**
@@ -75,14 +83,13 @@ export type BatchLimits = {
 /** Callers who leave after so long have waited for a provider that does not answer. */
 const SILENCE_MS = 2_000;
 
-/** How many calls of each lane may wait for one provider and direction; Encrypt of v2 decrypts two things. */
+/** How many calls of each lane may wait for one provider and direction. */
 export const MOST_CALLS: BatchLimits['calls'] = { urgent: 512, ordinary: 4096 };
 
 export const BATCH_LIMITS: BatchLimits = { batch: 128, bytes: 512 * 1024, calls: MOST_CALLS };
 
 type Waiter = {
-  /** Whose place it has; undefined for a companion. */
-  readonly lane: Lane | undefined;
+  readonly lane: Lane;
   readonly signal: CallSignal;
   readonly leave: () => void;
   readonly resolve: (result: Result<Uint8Array>) => void;
@@ -155,7 +162,8 @@ export function createBatcher(options: BatcherOptions): Batcher {
     for (const entry of entries) entry.batch = batch;
     sent.add(batch);
     const began = clock.now();
-    const items = entries.map(({ item }) => item.bytes);
+    const proofs = proofsOf(entries);
+    const items = [...entries.map(({ item }) => item.bytes), ...proofs.map(({ bytes }) => bytes)];
     const results = await send(items, entries[0]?.item.group ?? 0, batch.abort.signal).catch(
       (cause: unknown) =>
         items.map(() => fail('internal', `${what} failed unexpectedly`, { cause })),
@@ -169,8 +177,15 @@ export function createBatcher(options: BatcherOptions): Batcher {
       backoff.saw(results, began);
       saw?.(results);
     }
+    const resultAt = (i: number): Result<Uint8Array> =>
+      results[i] ?? fail('internal', `${what}: the provider left out an item`);
+    const failures = proofs.map(({ failure }, i) => failure(resultAt(entries.length + i)));
     entries.forEach((entry, i) => {
-      settle(entry, results[i] ?? fail('internal', `${what}: the provider left out an item`));
+      const { proof } = entry.item;
+      const unproved = proof === undefined ? undefined : failures[proofs.indexOf(proof)];
+      const result = resultAt(i);
+      if (unproved !== undefined && result.ok) result.value.fill(0);
+      settle(entry, result.ok ? (unproved ?? result) : result);
     });
     schedule();
     if (idle !== undefined) tellIdle();
@@ -190,7 +205,7 @@ export function createBatcher(options: BatcherOptions): Batcher {
   };
 
   const answer = ({ lane, signal, leave, resolve }: Waiter, result: Result<Uint8Array>): void => {
-    if (lane !== undefined) calls[lane] -= 1;
+    calls[lane] -= 1;
     signal.removeEventListener('abort', leave);
     resolve(result);
   };
@@ -200,11 +215,9 @@ export function createBatcher(options: BatcherOptions): Batcher {
     const { waiters } = entry;
     entry.waiters = [];
     const last = waiters.pop();
-    // Each may overwrite what it was given; of a companion only the outcome counts.
-    for (const waiter of waiters) {
-      const isOwn = result.ok && waiter.lane !== undefined;
-      answer(waiter, isOwn ? succeed(Uint8Array.from(result.value)) : result);
-    }
+    // Each may overwrite what it was given.
+    for (const waiter of waiters)
+      answer(waiter, result.ok ? succeed(Uint8Array.from(result.value)) : result);
     if (last !== undefined) answer(last, result);
     else if (result.ok) result.value.fill(0);
   };
@@ -235,9 +248,8 @@ export function createBatcher(options: BatcherOptions): Batcher {
   const enter = (item: BatchItem): Entry => {
     const { shareAs } = item;
     const same = shareAs === undefined ? undefined : shared.get(shareAs);
-    const mayShare = same?.batch === undefined || !item.companion;
     // An entry whose callers have all left may be aborted already.
-    if (same !== undefined && mayShare && same.waiters.length > 0) return same;
+    if (same !== undefined && same.waiters.length > 0) return same;
     const entry: Entry = { item, waiters: [], batch: undefined };
     if (shareAs !== undefined) shared.set(shareAs, entry);
     queues[item.lane].add(entry);
@@ -256,14 +268,14 @@ export function createBatcher(options: BatcherOptions): Batcher {
           resolve(fail('unavailable', `${what}: the configuration has just been replaced`));
           return;
         }
-        const lane = item.companion ? undefined : item.lane;
-        if (lane !== undefined && calls[lane] >= limits.calls[lane]) {
+        const { lane } = item;
+        if (calls[lane] >= limits.calls[lane]) {
           resolve(
             fail('overloaded', `${what}: ${calls[lane]} calls wait already: try again later`),
           );
           return;
         }
-        if (lane !== undefined) calls[lane] += 1;
+        calls[lane] += 1;
         const entry = enter(item);
         const waiter: Waiter = { lane, signal, leave: () => leave(entry, waiter), resolve };
         signal.addEventListener('abort', waiter.leave);
@@ -287,4 +299,12 @@ export function createBatcher(options: BatcherOptions): Batcher {
       if (idle !== undefined) tellIdle();
     },
   };
+}
+
+/** Each once; nearly always none, or one for all. */
+function proofsOf(entries: readonly Entry[]): readonly Proof[] {
+  const proofs: Proof[] = [];
+  for (const { item } of entries)
+    if (item.proof !== undefined && !proofs.includes(item.proof)) proofs.push(item.proof);
+  return proofs;
 }

@@ -7,7 +7,7 @@ import type { Provider } from '../providers/provider.ts';
 import type { CallSignal } from '../system/call-signal.ts';
 import type { Clock } from '../system/clock.ts';
 import { type Backoff, createBackoff, mayPass } from './backoff.ts';
-import { type Batcher, type BatchItem, createBatcher, type Lane } from './batcher.ts';
+import { type Batcher, createBatcher, type Lane, type Proof } from './batcher.ts';
 import { firstGood } from './first-good.ts';
 import type { KeyId } from './key-id.ts';
 import type { AnnouncedKey } from './state.ts';
@@ -105,50 +105,50 @@ export function createOperations(options: OperationsOptions): Operations {
     signal: CallSignal,
   ): Promise<Result<Uint8Array>> =>
     batcher.submit(
-      { bytes: ciphertext, group: 0, shareAs: nameOf(ciphertext), lane, companion: false },
+      { bytes: ciphertext, group: 0, shareAs: nameOf(ciphertext), lane, proof: undefined },
       signal,
     );
 
-  let proof: BatchItem | undefined;
-  /** One sample proves thousands of calls. */
-  const proofBy = (bytes: Uint8Array, lane: Lane): BatchItem => {
-    if (proof?.bytes !== bytes || proof.lane !== lane)
-      // Never shared with a request that has left: what counts is which key is there from now on.
-      proof = { bytes, group: 0, shareAs: `proof ${nameOf(bytes)}`, lane, companion: true };
+  const failureOf: Proof['failure'] = (result) => {
+    if (!result.ok)
+      return result.error.kind === 'invalid' || result.error.kind === 'behind'
+        ? fail('invalid', replaced(writer.name))
+        : result;
+    result.value.fill(0);
+    return undefined;
+  };
+  let proof: Proof | undefined;
+  /** The same object for each call with one sample, so that a request has it once. */
+  const proofBy = (bytes: Uint8Array | undefined): Proof | undefined => {
+    if (proof?.bytes !== bytes)
+      proof = bytes === undefined ? undefined : { bytes, failure: failureOf };
     return proof;
   };
 
-  const prove: Operations['prove'] = async (ciphertext, lane, signal) => {
-    const outcome = await ofWriter.batcher.submit(proofBy(ciphertext, lane), signal);
-    if (!outcome.ok)
-      return outcome.error.kind === 'invalid' || outcome.error.kind === 'behind'
-        ? fail('invalid', replaced(writer.name))
-        : outcome;
-    outcome.value.fill(0);
-    return PROVED;
-  };
-
   return {
-    prove,
+    async prove(ciphertext, lane, signal) {
+      const item = { bytes: ciphertext, group: 0, shareAs: undefined, lane, proof: undefined };
+      return failureOf(await ofWriter.batcher.submit(item, signal)) ?? succeed(undefined);
+    },
     async encrypt(key, plaintext, verification, lane, signal) {
       const { version, keyId } = key;
       // Never shared: equal plaintexts must give different ciphertexts.
-      const item = { bytes: plaintext, group: version, shareAs: undefined, lane, companion: false };
+      const item = { bytes: plaintext, group: version, shareAs: undefined, lane, proof: undefined };
       const began = clock.now();
       const encrypted = await encrypting.submit(item, signal);
       const took = clock.now() - began;
       if (!encrypted.ok) return encrypted;
       if (verification === 'decrypt') {
-        const sample = options.sample();
-        // A key that was made again under the same name has the same version, and encrypts as told.
-        const verifying = decryptWith(ofWriter.batcher, encrypted.value, lane, signal);
-        const proving = sample === undefined ? PROVED : prove(sample, lane, signal);
-        const [decrypted, proved] = [await verifying, await proving];
+        // A key that was made again under the same name has the same version, and encrypts all the same.
+        const proof = proofBy(options.sample());
+        const decrypted = await ofWriter.batcher.submit(
+          { bytes: encrypted.value, group: 0, shareAs: undefined, lane, proof },
+          signal,
+        );
         if (!decrypted.ok && mayPass(decrypted.error) && signal.aborted)
           return fail('unavailable', tooSlow(writer.name, took));
         const verified = sameAs(plaintext, decrypted, writer.name);
         if (!verified.ok) return verified;
-        if (!proved.ok) return proved;
       }
       return succeed({ ciphertext: encrypted.value, keyId, version });
     },
@@ -183,8 +183,6 @@ export function createOperations(options: OperationsOptions): Operations {
     writer: ofWriter.backoff,
   };
 }
-
-const PROVED = succeed(undefined);
 
 /** An Encrypt of KMS v2 takes two requests: kube-apiserver waits 3 s for both unless told otherwise. */
 function tooSlow(name: string, tookMs: number): string {

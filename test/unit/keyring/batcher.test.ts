@@ -7,6 +7,7 @@ import {
   type BatchLimits,
   createBatcher,
   MOST_CALLS,
+  type Proof,
 } from '../../../src/keyring/batcher.ts';
 import { fail, type Result, succeed } from '../../../src/providers/errors.ts';
 import { createDrivenClock } from '../driven-clock.ts';
@@ -32,7 +33,7 @@ function item(text: string, more: Partial<BatchItem> = {}): BatchItem {
     group: 0,
     shareAs: undefined,
     lane: 'ordinary',
-    companion: false,
+    proof: undefined,
     ...more,
   };
 }
@@ -233,41 +234,86 @@ describe('calls for the same ciphertext', () => {
   });
 });
 
-describe('a companion of a call', () => {
-  const companion = (): BatchItem => item('sample', { shareAs: 'sample', companion: true });
+describe('a proof', () => {
+  const refused = fail('invalid', 'the sample is of another key');
+  const proofOf = (text: string): Proof => ({
+    bytes: Buffer.from(text),
+    failure: (result) => (result.ok ? undefined : refused),
+  });
+  const sample = proofOf('sample');
 
-  it('needs no place of its own, where each place has a call', async () => {
-    const { batcher, sent } = underTest({ calls: { urgent: 0, ordinary: 3 } });
-    const calls = ['a', 'b', 'c'].flatMap((text) => [
-      batcher.submit(item(text), NEVER),
-      batcher.submit(companion(), NEVER),
-    ]);
+  it('stands once in each request that has an item which needs it, and takes no place of a call', async () => {
+    const { batcher, sent } = underTest({ batch: 3, calls: { urgent: 0, ordinary: 4 } });
+    const calls = ['a', 'b', 'c', 'd'].map((text) =>
+      batcher.submit(item(text, { proof: sample }), NEVER),
+    );
     await turn();
     assert.deepEqual(
       sent.map(({ items }) => items),
-      [['a', 'sample', 'b', 'c']],
+      [
+        ['a', 'b', 'c', 'sample'],
+        ['d', 'sample'],
+      ],
     );
-    sent[0]?.answer();
-    assert.ok((await Promise.all(calls)).every(({ ok }) => ok));
-    const after = ['d', 'e', 'f', 'g'].map((text) => batcher.submit(item(text), NEVER));
-    await turn();
-    sent[1]?.answer();
-    const outcomes = await Promise.all(after);
-    assert.deepEqual(
-      outcomes.map(({ ok }) => ok),
-      [true, true, true, false],
-    );
+    for (const request of sent) request.answer();
+    assert.deepEqual(await Promise.all(calls.map(textOf)), ['a', 'b', 'c', 'd']);
   });
 
-  it('is never answered by a request that left before it came', async () => {
+  it('stands in no request whose items need none', async () => {
     const { batcher, sent } = underTest();
-    void batcher.submit(companion(), NEVER);
+    const call = batcher.submit(item('a'), NEVER);
     await turn();
-    const later = batcher.submit(companion(), NEVER);
+    assert.deepEqual(sent[0]?.items, ['a']);
+    sent[0]?.answer();
+    assert.equal(await textOf(call), 'a');
+  });
+
+  const own = fail('denied', 'of the item itself');
+  const good = (text: string) => succeed(new Uint8Array(Buffer.from(text)));
+  for (const [title, results, expected] of [
+    [
+      'that fails is the result of the good items which need it, and of no other',
+      [good('a'), good('b'), own, refused, good('other')],
+      [refused, good('b'), own, good('d')],
+    ],
+    [
+      'that holds changes nothing, also beside one that fails',
+      [good('a'), good('b'), own, good('sample'), refused],
+      [good('a'), good('b'), own, refused],
+    ],
+  ] as const)
+    it(title, async () => {
+      const { batcher, sent } = underTest();
+      const calls = [
+        batcher.submit(item('a', { proof: sample }), NEVER),
+        batcher.submit(item('b'), NEVER),
+        batcher.submit(item('c', { proof: sample }), NEVER),
+        batcher.submit(item('d', { proof: proofOf('other') }), NEVER),
+      ];
+      await turn();
+      assert.deepEqual(sent[0]?.items, ['a', 'b', 'c', 'd', 'sample', 'other']);
+      const [a, b, c, ...proofs] = results;
+      sent[0]?.answer([a, b, c, good('d'), ...proofs]);
+      assert.deepEqual(await Promise.all(calls), expected);
+    });
+
+  it('that fails wipes the plaintext in whose place its failure is answered', async () => {
+    const { batcher, sent } = underTest();
+    const call = batcher.submit(item('a', { proof: sample }), NEVER);
     await turn();
-    assert.equal(sent.length, 2);
-    sent[1]?.answer();
-    assert.ok((await later).ok);
+    const plaintext = good('secret');
+    sent[0]?.answer([plaintext, refused]);
+    assert.deepEqual(await call, refused);
+    assert.deepEqual(plaintext, succeed(new Uint8Array(6)));
+  });
+
+  it('keeps no request alive whose callers have all left', async () => {
+    const { batcher, sent } = underTest();
+    const caller = new AbortController();
+    void batcher.submit(item('a', { proof: sample }), caller.signal);
+    await turn();
+    caller.abort();
+    assert.equal(sent[0]?.signal.aborted, true);
   });
 });
 
