@@ -9,6 +9,7 @@ import { startKubernetesClient } from '../servers/kms-client.ts';
 import { startSealableVault } from '../servers/vault.ts';
 import { transitPolicy } from '../servers/vault-admin.ts';
 import { folderOf, SEED_BYTES } from './calls.ts';
+import { measureStarts } from './start.ts';
 import { anonymousMiB, startSubject, TROUSSEAU, trousseauAt } from './subject.ts';
 
 const KEY = 'kubernetes';
@@ -17,6 +18,7 @@ const LIVES = 3;
 const ROUNDS = 6;
 const CALLS = 3_000;
 const WARM_UP_ROUNDS = 3;
+const STARTS = 20;
 const CALL_TIMEOUT_MS = 30_000;
 const WORKERS = [64, 16, 1];
 const SERVICE = { through: 'service', api: 'v2' } as const;
@@ -41,6 +43,22 @@ for (const [what, measured] of ratios) {
 }
 
 async function run(): Promise<void> {
+  for (let round = 0; round < STARTS; round += 1) {
+    const starts = [];
+    for (const { name, program } of [
+      { name: 'base', program: base },
+      { name: 'this', program: TROUSSEAU },
+    ])
+      starts.push(...(await measureStarts(program, join(folder, `start-${name}-${round}`), 1)));
+    keep(
+      'start',
+      starts.map(({ ms }) => ms),
+    );
+    keep(
+      'memory, after a start',
+      starts.map((start) => start.anonymousMiB),
+    );
+  }
   const dir = join(folder, 'vault');
   mkdirSync(dir);
   await using vault = await startSealableVault({ release: 'newest', dir });

@@ -204,6 +204,6 @@ function commandLine(): string {
   // Where a program lies says something of one machine only.
   const peers = values.peer
     .filter((text) => text !== '')
-    .map((text) => text.replace(/=\S*\//, '='));
+    .map((text) => text.replace(/^([^=]*=)\S*\//, '$1'));
   return peers.length === 0 ? 'make bench' : `make bench PEERS='${peers.join("' '")}'`;
 }
