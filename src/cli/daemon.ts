@@ -48,6 +48,8 @@ export type DaemonOptions = {
   readonly inherited: InheritedSocket | undefined;
   /** What else was handed over, for telling the service manager. */
   readonly others: readonly InheritedSocket[];
+  /** What is wrong with what was handed over, and does not keep it from being served. */
+  readonly warnings: readonly string[];
 };
 
 /** How long calls under way have at a stop; systemd and people expect an end within 5 s. */
@@ -86,7 +88,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
       ? await serveOnSocket(createListener, { ...common, mode, group })
       : await serveOnInherited(createListener, inherited, common);
   if ('problem' in served) return served;
-  for (const why of served.warnings) log.warn?.('the socket', { why });
+  for (const why of [...served.warnings, ...options.warnings]) log.warn?.('the socket', { why });
   const apply = (next: ResolvedConfig): void => {
     config = next;
     live.become(options.logOf(next));

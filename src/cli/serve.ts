@@ -98,6 +98,7 @@ export const serveCommand: Command = {
             logOf,
             inherited: inherited.kms,
             others: inherited.others,
+            warnings: inherited.warnings,
           });
     if ('problem' in daemon) {
       log.error('cannot start', { why: daemon.problem });

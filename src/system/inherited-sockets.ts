@@ -3,7 +3,7 @@
  * while we are away, so that connections wait instead of being refused.
  */
 import type { SocketRefusal } from './socket-rights.ts';
-import { type DescriptorKind, descriptorKind } from './unix-table.ts';
+import { boundPath, type DescriptorKind, descriptorKind } from './unix-table.ts';
 
 export type InheritedSocket = {
   readonly fd: number;
@@ -16,12 +16,17 @@ export type InheritedSockets = {
   readonly kms: InheritedSocket | undefined;
   /** All others, left alone here; `notify` among them where OpenFile= made it. */
   readonly others: readonly InheritedSocket[];
+  /** Sentences for the log: which sockets clients can connect to and nobody serves. */
+  readonly warnings: readonly string[];
 };
 
 type Environment = Record<string, string | undefined>;
 
 const FIRST_FD = 3;
 const MOST_FDS = 1_024;
+const MOST_NAMED = 4;
+/** More than a path of a unix socket, unix(7). */
+const MOST_SHOWN = 128;
 const NOTIFY = 'notify';
 const KMS_NAMES: readonly string[] = ['kms', 'trousseau.socket'];
 /** The last is of systemd 258 and newer. */
@@ -32,6 +37,7 @@ export function takeInheritedSockets(
   env: Environment,
   pid: number,
   kindOf: (fd: number) => DescriptorKind = descriptorKind,
+  pathOf: (fd: number) => string | undefined = boundPath,
 ): InheritedSockets | SocketRefusal {
   const sockets = listedSockets({ ...env }, pid);
   for (const name of VARIABLES) delete env[name];
@@ -41,7 +47,29 @@ export function takeInheritedSockets(
     kindOf,
   );
   if (kms !== undefined && 'problem' in kms) return kms;
-  return { kms, others: sockets.filter((socket) => socket !== kms) };
+  const others = sockets.filter((socket) => socket !== kms);
+  return { kms, others, warnings: unservedWarnings(others, kindOf, pathOf) };
+}
+
+/** systemd accepts connections on each line ListenStream=, and a client on one that is not served waits for ever. */
+function unservedWarnings(
+  others: readonly InheritedSocket[],
+  kindOf: (fd: number) => DescriptorKind,
+  pathOf: (fd: number) => string | undefined,
+): readonly string[] {
+  const unserved = others.filter(
+    // A socket that is not in the table of unix sockets is one of TCP, or of another network namespace.
+    ({ fd, name }) => name !== NOTIFY && ['listening', 'unlisted'].includes(kindOf(fd)),
+  );
+  if (unserved.length === 0) return [];
+  const named = unserved.slice(0, MOST_NAMED).map(({ fd, name }) => {
+    const path = pathOf(fd);
+    return `fd ${fd} (${shown(name)}${path === undefined ? '' : `, ${shown(path)}`})`;
+  });
+  const more = unserved.length - named.length;
+  return [
+    `one socket is served, and calls on others that were handed over get no answer: ${named.join(', ')}${more === 0 ? '' : ` and ${more} more`}; where a drop-in of the socket unit sets another ListenStream=, an empty line ListenStream= must stand before it`,
+  ];
 }
 
 function listedSockets(env: Environment, pid: number): readonly InheritedSocket[] | SocketRefusal {
@@ -98,5 +126,5 @@ function kmsSocket(
 }
 
 function shown(value: string): string {
-  return JSON.stringify(value.slice(0, 64));
+  return JSON.stringify(value.slice(0, MOST_SHOWN));
 }

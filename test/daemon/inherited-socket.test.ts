@@ -91,6 +91,31 @@ describe('a socket that was handed over', () => {
     assert.deepEqual([existsSync(handed), existsSync(join(dir, 'kms.sock'))], [true, false]);
   });
 
+  it('is served beside a second one, which the log names', async (t) => {
+    const dir = temporaryFolder(t);
+    const socket = join(dir, 'handed.sock');
+    const file = writeConfig(dir, { providers: await localProviders(dir) });
+    const log = join(dir, 'plugin.log');
+    await using holder = await holdSocket(socket, file, log);
+    const { pid, exit } = await holder.start('kms', 'kms');
+    const client = createKmsClient(socket);
+    t.after(() => client.close());
+    await waitUntil('a good Status', READY_MS, async () => {
+      return (await client.v2.status()).healthz === 'ok';
+    });
+    process.kill(pid, 'SIGTERM');
+    assert.equal(await exit(), 0);
+    const said = linesOf(log).filter(({ why }) => String(why).includes('get no answer'));
+    assert.deepEqual(
+      said.map(({ level, msg, why }) => [
+        level,
+        msg,
+        String(why).includes(`: fd 4 ("kms", "${socket}");`),
+      ]),
+      [['warn', 'the socket', true]],
+    );
+  });
+
   it('ends the process with 1 and a sentence where it is TCP', async (t) => {
     const dir = temporaryFolder(t);
     const file = writeConfig(dir, { providers: await localProviders(dir) });

@@ -14,8 +14,11 @@ import { inTime } from '../servers/wait-until.ts';
 import { PROGRAM } from './program.ts';
 
 export type SocketHolder = AsyncDisposable & {
-  /** Starts the plugin with the socket, under a name; LISTEN_PID is its process id. */
-  start(name: string): Promise<HeldPlugin>;
+  /**
+   * Starts the plugin with the socket under a name, or under two, as fd 3 and 4; LISTEN_PID is its
+   * process id.
+   */
+  start(...names: readonly [string, string?]): Promise<HeldPlugin>;
 };
 
 export type HeldPlugin = {
@@ -31,8 +34,9 @@ const END_MS = 20_000;
 
 // Assigned in the shell that becomes the plugin, because LISTEN_PID must be its process id.
 const PLUGIN = 'echo "started $$"; LISTEN_PID=$$ exec "$0" serve --config "$1" >&2';
-const SCRIPT = `while read -r name; do
-  (LISTEN_FDS=1 LISTEN_FDNAMES=$name sh -c '${PLUGIN}' "$0" "$1"; echo "ended $?") &
+const SCRIPT = `exec 4<&3
+while read -r count names; do
+  (LISTEN_FDS=$count LISTEN_FDNAMES=$names sh -c '${PLUGIN}' "$0" "$1"; echo "ended $?") &
 done`;
 
 export type HeldProgram = {
@@ -88,9 +92,9 @@ export async function holdSocket(
     });
   const alive = new Set<number>();
   return {
-    async start(name) {
+    async start(...names) {
       const [started, ending] = [next('started'), next('ended')];
-      stdin.write(`${name}\n`);
+      stdin.write(`${names.length} ${names.join(':')}\n`);
       const pid = await inTime('the start of the plugin by the shell', START_MS, started);
       guard(pid);
       alive.add(pid);

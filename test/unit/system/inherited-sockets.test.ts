@@ -8,10 +8,16 @@ const PID = 4711;
 type Case = {
   readonly env: Readonly<Record<string, string>>;
   readonly kinds?: Readonly<Record<number, DescriptorKind>>;
+  readonly paths?: Readonly<Record<number, string>>;
 };
 
-function taken({ env, kinds = {} }: Case) {
-  return takeInheritedSockets({ ...env }, PID, (fd) => kinds[fd] ?? 'closed');
+function taken({ env, kinds = {}, paths = {} }: Case) {
+  return takeInheritedSockets(
+    { ...env },
+    PID,
+    (fd) => kinds[fd] ?? 'closed',
+    (fd) => paths[fd],
+  );
 }
 
 function handed(count: string, names?: string): Case['env'] {
@@ -71,8 +77,60 @@ describe('sockets that were handed over', () => {
         { fd: 3, name: 'a' },
         { fd: 5, name: 'notify' },
       ],
+      warnings: [],
     });
   });
+
+  for (const [what, one, said] of [
+    ['only one', { env: handed('1', 'kms'), kinds: { 3: 'listening' } }, undefined],
+    [
+      'one beside notify',
+      { env: handed('2', 'kms:notify'), kinds: { 3: 'listening', 4: 'other' } },
+      undefined,
+    ],
+    [
+      'one beside a file of OpenFile=',
+      { env: handed('2', 'kms:more'), kinds: { 3: 'listening', 4: 'other' } },
+      undefined,
+    ],
+    [
+      'a second ListenStream= of the same unit',
+      {
+        env: handed('2', 'kms:kms'),
+        kinds: { 3: 'listening', 4: 'listening' },
+        paths: { 3: '/run/trousseau/kms.sock', 4: '/run/other/kms.sock' },
+      },
+      /get no answer: fd 4 \("kms", "\/run\/other\/kms\.sock"\); where a drop-in .* empty line ListenStream=/,
+    ],
+    [
+      'a listener of TCP, or of another network namespace',
+      { env: handed('2', 'kms:web'), kinds: { 3: 'listening', 4: 'unlisted' } },
+      /get no answer: fd 4 \("web"\);/,
+    ],
+    [
+      'another socket and no name for either',
+      { env: handed('2'), kinds: { 3: 'unlisted', 4: 'listening' } },
+      /get no answer: fd 3 \("unknown"\);/,
+    ],
+    [
+      'more than a line has room for',
+      {
+        env: handed('7', 'kms:kms:kms:kms:kms:kms:kms'),
+        kinds: {
+          ...{ 3: 'listening', 4: 'listening', 5: 'listening', 6: 'listening' },
+          ...{ 7: 'listening', 8: 'listening', 9: 'listening' },
+        },
+      },
+      /get no answer: fd 4 [^,]*, fd 5 [^,]*, fd 6 [^,]*, fd 7 \("kms"\) and 2 more;/,
+    ],
+  ] as const satisfies readonly (readonly [string, Case, RegExp | undefined])[]) {
+    it(`are named in a warning where they are not served: ${what}`, () => {
+      const found = taken(one);
+      assert.ok(!('problem' in found), 'problem' in found ? found.problem : '');
+      assert.equal(found.warnings.length, said === undefined ? 0 : 1);
+      if (said !== undefined) assert.match(found.warnings[0] ?? '', said);
+    });
+  }
 
   for (const [one, said] of [
     [{ env: { ...handed('1'), LISTEN_PID: 'me' } }, /LISTEN_PID must be the number .* "me"/],
