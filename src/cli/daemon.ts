@@ -15,6 +15,7 @@ import type { InheritedSocket } from '../system/inherited-sockets.ts';
 import type { SocketRefusal } from '../system/socket-rights.ts';
 import { stateFiles } from '../system/state-file.ts';
 import { type SocketOptions, serveOnSocket } from '../system/unix-socket.ts';
+import { boundPath } from '../system/unix-table.ts';
 import { watchFile } from '../system/watch-file.ts';
 import { VERSION } from '../version.ts';
 import { startAdminEndpoint } from './admin-endpoint.ts';
@@ -66,6 +67,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
   let config = started;
   const handover = await openHandover({
     files: stateFiles(HANDOVER_FILE, env),
+    socket: (inherited && boundPath(inherited.fd)) ?? started.listen.socket,
     clock,
     log,
   });

@@ -4,34 +4,19 @@
  * are read, and a number tells which is the newer one. It is the time of the write, and more than every
  * number that was read: a clock that was set back does not lower it, nor does a file that was not read.
  */
-import { readdir, rm, stat } from 'node:fs/promises';
+import { readdir, realpath, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
-import * as v from 'valibot';
-import { announce } from '../keyring/state.ts';
 import type { Log } from '../observe/log.ts';
-import type { KeyDescription } from '../providers/provider.ts';
 import type { Clock } from '../system/clock.ts';
-import { createStateWriter, readStateFile } from '../system/state-file.ts';
+import { makingReasonOf } from '../system/files.ts';
+import {
+  createStateWriter,
+  type ReplaceFile,
+  readStateFile,
+  type StateWriter,
+} from '../system/state-file.ts';
 import { within } from '../system/within.ts';
-
-/** What is handed over; base64 stands for bytes. */
-export type Content = {
-  readonly kind: typeof KIND;
-  readonly version: 1;
-  /** What the configuration named: another key under the same file is not taken for this one. */
-  readonly provider: readonly string[];
-  readonly keyId: string;
-  readonly description: KeyDescription;
-  /** What the announced key has made of random bytes: who decrypts it reads what that key has encrypted. */
-  readonly sample?: string;
-  /** Since when the provider has been away, in milliseconds since the epoch; absent while it is there. */
-  readonly awaySince?: number;
-  /** What the provider has made of the seeds that may become sources of local KEKs. */
-  readonly sources: readonly string[];
-  /** Of the last entries of the decrypt cache, which hold seeds of other nodes too. */
-  readonly ciphertexts: readonly string[];
-};
+import { type Content, formatHandover, parseHandover, type Written } from './handover-content.ts';
 
 export type HandoverFile = {
   /** What the process before this one has written last; undefined where nothing of it can be taken. */
@@ -40,124 +25,165 @@ export type HandoverFile = {
   write(content: Content): Promise<boolean>;
 };
 
-export const KIND = 'trousseau-announced-key';
 const MOST_BYTES = 1 << 20;
 const LIMIT_MS = 1_000;
+/** More than a path of a unix socket has, unix(7). */
+const MOST_SHOWN = 128;
 /** What a process that was killed while it wrote has left; one that writes now is younger. */
 const LEFT_BEHIND_MS = 60_000;
 
-const count = v.pipe(v.number(), v.integer(), v.minValue(0));
-const version = v.object({
-  version: count,
-  createdAt: v.number(),
-  checkValue: v.optional(v.string()),
-});
-const base64 = v.pipe(v.string(), v.base64(), v.maxLength(4_096));
-/** A later program may add fields: after a downgrade they are left out, and the key_id is known still. */
-const schema = v.object({
-  kind: v.literal(KIND),
-  version: v.literal(1),
-  sequence: v.optional(count, 0),
-  provider: v.array(v.string()),
-  keyId: v.string(),
-  description: v.object({
-    path: v.pipe(v.array(v.string()), v.minLength(1)),
-    versions: v.pipe(v.array(version), v.minLength(1)),
-    current: version,
-    minDecryptionVersion: count,
-    facts: v.object({ type: v.string(), deletable: v.boolean(), exportable: v.boolean() }),
-  }),
-  sample: v.optional(base64),
-  awaySince: v.optional(v.number()),
-  sources: v.pipe(v.array(base64), v.maxLength(16)),
-  ciphertexts: v.optional(v.pipe(v.array(base64), v.maxLength(128)), []),
-});
+export type HandoverFileOptions = {
+  /** In the order in which they are written to. */
+  readonly files: readonly string[];
+  /** The path of the socket that this process serves. What a process on another socket has left is not taken. */
+  readonly socket: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** How a file is replaced; on the disk unless given. */
+  readonly replace?: ReplaceFile | undefined;
+};
 
-type Read = { readonly sequence: number; readonly content: Content };
+type Place = {
+  readonly file: string;
+  readonly writer: StateWriter;
+  /** Of which key the file there is, as far as this process knows. */
+  keyId: string | undefined;
+};
+
+/** What came of a write: the place that took it, and those before it that did not. */
+type Outcome = {
+  readonly place: Place | undefined;
+  readonly failures: readonly { readonly file: string; readonly why: string }[];
+};
 
 /**
  * Reads all places, and removes what was left half written there. A file that is missing, damaged or
  * not to be trusted is none.
- *
- * @param files in the order in which they are written to
  */
-export async function openHandoverFile(
-  files: readonly string[],
-  clock: Clock,
-  log: Log,
-): Promise<HandoverFile> {
-  const read = await Promise.all(files.map((file) => readHandover(file, clock, log)));
+export async function openHandoverFile(options: HandoverFileOptions): Promise<HandoverFile> {
+  const { files, socket, clock, log, replace } = options;
+  const read = await Promise.all(files.map((file) => readHandover(file, options)));
   const newest = read.reduce(
     (best, one) => ((one?.sequence ?? -1) > (best?.sequence ?? -1) ? one : best),
     undefined,
   );
   let sequence = newest?.sequence ?? 0;
   const limitMs = LIMIT_MS / Math.max(1, files.length);
-  const places = files.map((file, i) => ({
-    file,
-    writer: createStateWriter(file, clock, limitMs),
-    /** Of which key the file there is, as far as this process knows. */
-    keyId: read[i]?.content.keyId,
-    hasFailed: false,
-  }));
+  const places = files.map(
+    (file, i): Place => ({
+      file,
+      writer: createStateWriter(file, clock, limitMs, replace),
+      keyId: read[i]?.content.keyId,
+    }),
+  );
+  const report = createReport(log);
+
+  const writeToFirst = async (text: string): Promise<Outcome> => {
+    const failures: Outcome['failures'][number][] = [];
+    for (const place of places) {
+      try {
+        await place.writer.write(text);
+        return { place, failures };
+      } catch (error) {
+        failures.push({ file: place.file, why: makingReasonOf(error) });
+      }
+    }
+    return { place: undefined, failures };
+  };
+
+  /** Where a file of this key is lost, as with a reboot, an earlier key_id must not come back. */
+  const removeEarlier = async (keyId: string): Promise<boolean> => {
+    let hasRemoved = false;
+    for (const place of places) {
+      if (place.keyId === undefined || place.keyId === keyId) continue;
+      const removed = await within(clock, limitMs, remove(place.file), () => false);
+      if (removed) place.keyId = undefined;
+      hasRemoved ||= removed;
+    }
+    return hasRemoved;
+  };
+
+  const put = async (text: string, keyId: string): Promise<boolean> => {
+    let outcome = await writeToFirst(text);
+    // On a full disk this makes room, too.
+    if (outcome.place === undefined && (await removeEarlier(keyId)))
+      outcome = await writeToFirst(text);
+    if (outcome.place !== undefined) {
+      outcome.place.keyId = keyId;
+      await removeEarlier(keyId);
+    }
+    report(outcome);
+    return outcome.place !== undefined;
+  };
 
   return {
     content: newest?.content,
     async write(content) {
       sequence = Math.max(sequence + 1, Math.floor(clock.now()));
-      const text = `${JSON.stringify({ ...content, sequence })}\n`;
-      for (const place of places) {
-        const { file } = place;
-        try {
-          await place.writer.write(text);
-        } catch (error) {
-          if (!place.hasFailed)
-            log.warn?.('announced key not handed over', { file, why: reason(error) });
-          place.hasFailed = true;
-          continue;
-        }
-        place.hasFailed = false;
-        place.keyId = content.keyId;
-        // Where this file is lost, as with a reboot, an earlier key_id must not come back.
-        for (const other of places) {
-          if (other === place || other.keyId === undefined || other.keyId === content.keyId)
-            continue;
-          const removed = await within(clock, limitMs, remove(other.file), () => false);
-          if (removed) other.keyId = undefined;
-        }
-        return true;
-      }
-      return false;
+      const text = formatHandover({ sequence, socket, content });
+      return await within(clock, LIMIT_MS, put(text, content.keyId), () => false);
     },
   };
 }
 
-async function readHandover(file: string, clock: Clock, log: Log): Promise<Read | undefined> {
+/** Says what changes: the same failures again are no news. */
+function createReport(log: Log): (outcome: Outcome) => void {
+  let failing: ReadonlySet<string> = new Set();
+  let isNowhere = false;
+  return ({ place, failures }) => {
+    if (place === undefined) {
+      const why = failures.map(({ file, why }) => `${file}: ${why}`).join('; ');
+      if (!isNowhere)
+        log.warn?.('announced key not handed over', {
+          why,
+          effect:
+            'after a restart in an outage of the provider, Status has no key_id until the provider is reached',
+        });
+    } else {
+      if (isNowhere) log.info?.('announced key handed over again', { file: place.file });
+      for (const { file, why } of failures) {
+        if (!failing.has(file))
+          log.warn?.('announced key not written here', { file, why, instead: place.file });
+      }
+    }
+    isNowhere = place === undefined;
+    failing = new Set(failures.map(({ file }) => file));
+  };
+}
+
+async function readHandover(
+  file: string,
+  { socket: served, clock, log }: HandoverFileOptions,
+): Promise<Written | undefined> {
   try {
     const [text] = await Promise.all([
       readStateFile(file, MOST_BYTES, clock),
       within(clock, LIMIT_MS, removeLeftBehind(file), () => undefined),
     ]);
     if (text === undefined) return undefined;
-    const parsed = v.safeParse(schema, JSON.parse(text));
-    if (!parsed.success) throw new Error('it is not of this form');
-    const { sequence, ...rest } = parsed.output;
-    const content = withoutUndefined(rest);
-    const { description, keyId } = content;
-    const { versions, current } = description;
-    const isWhole = versions.some((one) => isDeepStrictEqual(one, current));
-    if (!isWhole || announce(description).keyId !== keyId)
-      throw new Error('its key_id is not the one of its description');
-    return { sequence, content };
+    const written = parseHandover(text);
+    const { socket = served } = written;
+    if (!(await within(clock, LIMIT_MS, isSamePlace(socket, served), () => false)))
+      throw new Error(
+        `it is of a plugin that served ${shown(socket)}, and this one serves ${shown(served)}: where both run on this node, give each a STATE_DIRECTORY and a RuntimeDirectory= of its own`,
+      );
+    return written;
   } catch (error) {
     log.warn?.('handed over key not taken', { file, why: reason(error) });
     return undefined;
   }
 }
 
-/** As JSON has it, so that it compares equal to what was written. */
-function withoutUndefined(parsed: Omit<v.InferOutput<typeof schema>, 'sequence'>): Content {
-  return JSON.parse(JSON.stringify(parsed)) as Content;
+function shown(path: string): string {
+  return JSON.stringify(path.slice(0, MOST_SHOWN));
+}
+
+/** Whether two paths lead to one socket: of many machines /var/run is a link to /run. */
+async function isSamePlace(one: string, other: string): Promise<boolean> {
+  if (one === other) return true;
+  const folderOf = (path: string): Promise<string> =>
+    realpath(dirname(path)).catch(() => dirname(path));
+  return basename(one) === basename(other) && (await folderOf(one)) === (await folderOf(other));
 }
 
 function remove(file: string): Promise<boolean> {

@@ -8,9 +8,9 @@ import type { HandedOver } from '../keyring/handed-over.ts';
 import type { Keyring } from '../keyring/keyring.ts';
 import type { Sample } from '../keyring/self-test.ts';
 import { type AnnouncedKey, announce } from '../keyring/state.ts';
-import type { Log } from '../observe/log.ts';
-import type { Clock, Timer } from '../system/clock.ts';
-import { type Content, KIND, openHandoverFile } from './handover-file.ts';
+import type { Timer } from '../system/clock.ts';
+import { type Content, KIND } from './handover-content.ts';
+import { type HandoverFileOptions, openHandoverFile } from './handover-file.ts';
 import { keyOf } from './providers.ts';
 
 export type Handover = {
@@ -30,12 +30,8 @@ export type Handover = {
   stop(): Promise<void>;
 };
 
-export type HandoverOptions = {
-  /** In the order in which they are written to; without one nothing is handed over. */
-  readonly files: readonly string[];
-  readonly clock: Clock;
-  readonly log: Log;
-};
+/** Without a file nothing is handed over. */
+export type HandoverOptions = HandoverFileOptions;
 
 /** The name of the file in the directory that the unit gives. */
 export const HANDOVER_FILE = 'announced-key.json';
@@ -46,8 +42,9 @@ const FOLLOW_MS = 1_000;
 const CIPHERTEXTS_MS = 60_000;
 
 /** Reads what was handed over; a file that is missing, damaged or not to be trusted is none. */
-export async function openHandover({ files, clock, log }: HandoverOptions): Promise<Handover> {
-  const file = await openHandoverFile(files, clock, log);
+export async function openHandover(options: HandoverOptions): Promise<Handover> {
+  const { files, clock } = options;
+  const file = await openHandoverFile(options);
   const read = file.content;
   let timer: Timer | undefined;
   let written: Content | undefined = read;

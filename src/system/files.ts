@@ -46,14 +46,24 @@ export async function readSecretFile(place: string, env: Environment): Promise<s
   return (await readSecretBytes(place, env)).toString('utf8').replace(/\r?\n$/, '');
 }
 
+/** The ids of a user and a group. */
+type Owner = { readonly uid: number; readonly gid: number };
+
 /**
  * Replaces a file as a whole: whoever reads it sees all of the old one or all of the new one, also
- * after a power failure. The owner of the file that is replaced stays its owner.
+ * after a power failure.
+ *
+ * @param owner who owns it afterwards, where root writes it; the owner of the file that is replaced unless given
  */
-export async function writeFileAtomically(path: string, data: string, mode: number): Promise<void> {
+export async function writeFileAtomically(
+  path: string,
+  data: string,
+  mode: number,
+  owner?: Owner,
+): Promise<void> {
   const directory = dirname(path);
   const temporary = join(directory, `.${basename(path)}.${randomBytes(6).toString('hex')}`);
-  const previous = await stat(path).catch(ifMissing);
+  const previous = owner ?? (await stat(path).catch(ifMissing));
   const file = await open(temporary, 'wx', mode);
   try {
     await file.chmod(mode);

@@ -1,7 +1,7 @@
 /** A small file in a directory of the process's own, which what comes after a restart reads. */
 import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
-import { join } from 'node:path';
+import { open, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type { Clock } from './clock.ts';
 import { ifMissing, writeFileAtomically } from './files.ts';
 import { within } from './within.ts';
@@ -26,7 +26,8 @@ export function stateFiles(name: string, env: Environment): readonly string[] {
 }
 
 /**
- * The text of a file that only this user, or root, can have written; undefined where there is none.
+ * The text of a file that only this user, or root, can have written; undefined where there is none. root, as
+ * for a start by hand, takes the file of the directory's owner too, who is the user of the service.
  *
  * @throws a sentence where it is not to be trusted, too large, or not read in time
  */
@@ -50,13 +51,29 @@ async function readOwn(path: string, mostBytes: number): Promise<string | undefi
       return stats;
     });
     const user = process.getuid?.() ?? uid;
-    if (uid !== user && uid !== 0) throw new Error(`it belongs to the user with id ${uid}`);
+    const isTrusted =
+      uid === user || uid === 0 || (user === 0 && uid === (await ownerOf(path)).uid);
+    if (!isTrusted) throw new Error(`it belongs to the user with id ${uid}`);
     if ((mode & OTHERS) !== 0) throw new Error('others may read or change it');
     if (size > mostBytes) throw new Error(`it is larger than ${mostBytes} bytes`);
     return await file.readFile('utf8');
   } finally {
     await file.close();
   }
+}
+
+/**
+ * Replaces the file. What root writes belongs to the owner of the directory: the service, which runs as that
+ * user, could not read a file of root's.
+ */
+async function replaceOwn(path: string, text: string, mode: number): Promise<void> {
+  const owner = process.getuid?.() === 0 ? await ownerOf(path) : undefined;
+  await writeFileAtomically(path, text, mode, owner);
+}
+
+/** The owner of the directory of a file. */
+function ownerOf(path: string): Promise<{ readonly uid: number; readonly gid: number }> {
+  return stat(dirname(path));
 }
 
 /** Writes one file again and again; the content that was given last is the one that stays. */
@@ -71,6 +88,9 @@ export type StateWriter = {
   write(text: string): Promise<void>;
 };
 
+/** What replaces a file as a whole. A test gives another one to stand for a disk. */
+export type ReplaceFile = (path: string, text: string, mode: number) => Promise<void>;
+
 /**
  * A writer whose writes follow each other: one that is late never replaces what came after it.
  *
@@ -80,7 +100,7 @@ export function createStateWriter(
   path: string,
   clock: Clock,
   limitMs: number = LIMIT_MS,
-  replace: typeof writeFileAtomically = writeFileAtomically,
+  replace: ReplaceFile = replaceOwn,
 ): StateWriter {
   let next: string | undefined;
   let work: Promise<void> | undefined;

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import {
   chmodSync,
   chownSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -22,9 +23,10 @@ import { createLog } from '../../../src/observe/log.ts';
 import { fail } from '../../../src/providers/errors.ts';
 import type { KeyDescription } from '../../../src/providers/provider.ts';
 import { systemClock } from '../../../src/system/clock.ts';
-import { stateFiles } from '../../../src/system/state-file.ts';
+import { writeFileAtomically } from '../../../src/system/files.ts';
+import { type ReplaceFile, stateFiles } from '../../../src/system/state-file.ts';
 import { waitUntil } from '../../servers/wait-until.ts';
-import { createDrivenClock } from '../driven-clock.ts';
+import { createDrivenClock, settle } from '../driven-clock.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 
 const description: KeyDescription = {
@@ -38,6 +40,7 @@ const description: KeyDescription = {
   facts: { type: 'aes256-gcm96', deletable: false, exportable: false },
 };
 const key = announce(description);
+const SOCKET = '/run/trousseau/kms.sock';
 const SOURCES = [Buffer.from('vault:v2:QUJD'), Buffer.from('vault:v2:REVG')];
 const READY: KeyringState = { kind: 'ready', key };
 const SAMPLE = { plaintext: Buffer.alloc(32), ciphertext: Buffer.from('vault:v2:R0hJ') };
@@ -67,7 +70,8 @@ function setUp(t: TestContext) {
   const file = join(dir, HANDOVER_FILE);
   const lines: string[] = [];
   const log = createLog({ level: 'info', format: 'json', write: (line) => void lines.push(line) });
-  const open = (clock = systemClock) => openHandover({ files: [file], clock, log });
+  const open = (clock = systemClock, socket = SOCKET) =>
+    openHandover({ files: [file], socket, clock, log });
   /** As a process does that announces a key and ends. */
   const write = async (state = READY, config = configOf()): Promise<void> => {
     const handover = await open();
@@ -140,16 +144,23 @@ describe('an announced key', () => {
   });
 
   it('has the ciphertexts of the cache at the end, and once a minute before', async (t) => {
-    const { file, open } = setUp(t);
+    const { file, log, open } = setUp(t);
     const clock = createDrivenClock();
-    const handover = await open(clock);
+    let writes = 0;
+    // One that is under way while the clock moves on would take too long.
+    const replace: ReplaceFile = async (...write) => {
+      await writeFileAtomically(...write);
+      writes += 1;
+    };
+    const handover = await openHandover({ files: [file], socket: SOCKET, clock, log, replace });
     let asked = 0;
     const ciphertexts = () => {
       asked += 1;
       return [Buffer.from(`vault:v2:${asked}`)];
     };
     handover.follow(keyringIn(READY, { sources: () => [], ciphertexts }), () => configOf());
-    await waitUntil('the file', 5_000, async () => existsSync(file));
+    await waitUntil('the file', 5_000, async () => writes === 1);
+    await settle();
     await clock.advance(59_000);
     assert.equal(asked, 1);
     await clock.advance(1_000);
@@ -262,12 +273,77 @@ describe('a file that was handed over is not taken, and said not to be, where it
   }
 });
 
+describe('a file that was handed over belongs to one socket', () => {
+  const sockets: readonly [string, (dir: string) => readonly [string, string], boolean][] = [
+    ['of the same socket', () => [SOCKET, SOCKET], true],
+    ['of another socket', () => ['/run/a/kms.sock', '/run/b/kms.sock'], false],
+    ['of another socket in the same directory', () => ['/run/a/1.sock', '/run/a/2.sock'], false],
+    ['of the same socket by a link', (dir) => [`${dir}/run/kms.sock`, `${dir}/var/kms.sock`], true],
+  ];
+  for (const [what, pathsIn, isTaken] of sockets) {
+    it(`${isTaken ? 'it is taken' : 'it is not taken, and the log names both'} where it is ${what}`, async (t) => {
+      const { dir, lines, open } = setUp(t);
+      mkdirSync(join(dir, 'run'));
+      symlinkSync('run', join(dir, 'var'));
+      const [before, after] = pathsIn(dir);
+      const handover = await open(systemClock, before);
+      handover.follow(keyringIn(READY), () => configOf());
+      await handover.stop();
+      const left = (await open(systemClock, after)).leftFor(configOf());
+      assert.equal(left?.key.keyId, isTaken ? key.keyId : undefined);
+      const said = lines.map((line) => JSON.parse(line).why);
+      if (isTaken) assert.deepEqual(said, []);
+      else
+        assert.match(
+          said.join(),
+          /^it is of a plugin that served ".*\.sock", and this one serves ".*\.sock": where both .* STATE_DIRECTORY/,
+        );
+    });
+  }
+
+  it('it is taken where an earlier version, which names no socket, has written it', async (t) => {
+    const { file, open, write } = setUp(t);
+    await write();
+    const { socket, ...rest } = JSON.parse(readFileSync(file, 'utf8'));
+    assert.equal(socket, SOCKET);
+    writeFileSync(file, JSON.stringify(rest), { mode: 0o600 });
+    assert.equal((await open()).leftFor(configOf())?.key.keyId, key.keyId);
+  });
+});
+
+describe('a process of root in the directory of the user of the service', () => {
+  const USER = 65_534;
+  const ownersOf = (...paths: readonly string[]) => paths.map((path) => statSync(path).uid);
+  const files: readonly [string, number | undefined][] = [
+    ['no file', undefined],
+    ["the user's file", USER],
+    ["a file of root's", 0],
+  ];
+  // Only root can make a directory of somebody else.
+  for (const [what, owner] of process.getuid?.() === 0 ? files : []) {
+    it(`takes what is there and leaves a file of that user, where there is ${what}`, async (t) => {
+      const { dir, file, lines, open, write } = setUp(t);
+      chownSync(dir, USER, USER);
+      if (owner !== undefined) {
+        await write();
+        chownSync(file, owner, owner);
+        assert.equal((await open()).leftFor(configOf())?.key.keyId, key.keyId);
+      }
+      const handover = await open();
+      await handover.announcing(key, undefined, configOf());
+      assert.deepEqual(ownersOf(file, dir), [USER, USER]);
+      assert.equal((await open()).leftFor(configOf())?.key.keyId, key.keyId);
+      assert.deepEqual(lines, []);
+    });
+  }
+});
+
 describe('the directory for it', () => {
   it('is named once in the log where it cannot be written to, and stops nothing', async (t) => {
     const { dir, lines, log } = setUp(t);
     const file = join(dir, 'missing', HANDOVER_FILE);
     const clock = createDrivenClock();
-    const handover = await openHandover({ files: [file], clock, log });
+    const handover = await openHandover({ files: [file], socket: SOCKET, clock, log });
     handover.follow(keyringIn(READY), () => configOf());
     await waitUntil('the line', 5_000, async () => lines.length > 0);
     await clock.advance(60_000);
@@ -320,9 +396,10 @@ describe('an announced key that was handed over in two places', () => {
     const folders = ['state', 'run'].map((name) => join(dir, name));
     for (const folder of folders) mkdirSync(folder);
     const files = folders.map((folder) => join(folder, HANDOVER_FILE));
-    const open = () => openHandover({ files, clock: systemClock, log });
-    const announced = async (state: KeyringState): Promise<void> => {
-      const handover = await open();
+    const open = (replace?: ReplaceFile) =>
+      openHandover({ files, socket: SOCKET, clock: systemClock, log, replace });
+    const announced = async (state: KeyringState, replace?: ReplaceFile): Promise<void> => {
+      const handover = await open(replace);
       handover.follow(keyringIn(state), () => configOf());
       await handover.stop();
     };
@@ -335,7 +412,9 @@ describe('an announced key that was handed over in two places', () => {
     await announced(EARLIER);
     const unblock = blocked(folders[0] ?? '');
     await announced(READY);
-    assert.ok(lines.some((line) => /announced key not handed over.*state/.test(line)));
+    const said = lines.filter((line) => !line.includes('handed over key not taken'));
+    assert.equal(said.length, 1);
+    assert.match(said[0] ?? '', /announced key not written here.*state.*EISDIR.*"instead":".*run/);
     unblock();
     assert.equal(files.every(existsSync), true);
     assert.equal(await left(), key.keyId);
@@ -349,6 +428,71 @@ describe('an announced key that was handed over in two places', () => {
     await announced(READY);
     assert.deepEqual(files.map(existsSync), [true, false]);
     assert.equal(await left(), key.keyId);
+  });
+
+  /** As a full disk does: a new file finds no room while there is another one. */
+  const fullDisk: ReplaceFile = async (path, text, mode) => {
+    if (existsSync(path)) throw Object.assign(new Error('ENOSPC: no space'), { code: 'ENOSPC' });
+    await writeFileAtomically(path, text, mode);
+  };
+  const fullForAll: ReplaceFile = async () => {
+    throw Object.assign(new Error('ENOSPC: no space'), { code: 'ENOSPC' });
+  };
+
+  it('is written on full disks in the place of an earlier one', async (t) => {
+    const { files, lines, announced, left } = twoPlaces(t);
+    await announced(EARLIER);
+    const [state = '', run = ''] = files;
+    copyFileSync(state, run);
+    const later: KeyringState = {
+      kind: 'ready',
+      key: announce({ ...description, minDecryptionVersion: 2 }),
+    };
+    await announced(later, fullDisk);
+    assert.equal(await left(), key.keyId);
+    assert.deepEqual(lines, []);
+  });
+
+  it('leaves no earlier one on disks that stay full, and the log says what a restart has then', async (t) => {
+    const { files, lines, open, announced, left } = twoPlaces(t);
+    await announced(EARLIER);
+    const handover = await open(fullForAll);
+    await handover.announcing(key, SAMPLE, configOf());
+    handover.follow(keyringIn(READY), () => configOf());
+    await handover.stop();
+    assert.deepEqual(files.map(existsSync), [false, false]);
+    assert.equal(await left(), undefined);
+    assert.equal(lines.length, 1);
+    const each = files.map((file) => `${file}: ENOSPC: no space is left on its file system`);
+    const { level, msg, why, effect } = JSON.parse(lines[0] ?? '');
+    assert.deepEqual(
+      [level, msg, why, effect],
+      [
+        'warn',
+        'announced key not handed over',
+        each.join('; '),
+        'after a restart in an outage of the provider, Status has no key_id until the provider is reached',
+      ],
+    );
+  });
+
+  it('is said to be handed over again once a disk has room', async (t) => {
+    const { files, lines, open, left } = twoPlaces(t);
+    let isFull = true;
+    const handover = await open((...write) =>
+      isFull ? fullForAll(...write) : writeFileAtomically(...write),
+    );
+    await handover.announcing(key, SAMPLE, configOf());
+    isFull = false;
+    await handover.announcing(key, SAMPLE, configOf());
+    assert.equal(await left(), key.keyId);
+    assert.deepEqual(
+      lines.map((line) => JSON.parse(line)).map(({ msg, file }) => [msg, file]),
+      [
+        ['announced key not handed over', undefined],
+        ['announced key handed over again', files[0]],
+      ],
+    );
   });
 
   it('is taken from the first place where the other one is damaged', async (t) => {

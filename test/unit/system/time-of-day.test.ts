@@ -56,10 +56,17 @@ const TOLD: Readonly<Record<string, (clock: DrivenClock) => Promise<string>>> = 
     const config = { providers: [], write: ['none'] } as unknown as ResolvedConfig;
     const none = { sample: () => undefined, sources: () => [], ciphertexts: () => [] };
     try {
-      const handover = await openHandover({ files, clock, log: silentLog });
+      const handover = await openHandover({
+        files,
+        socket: '/run/kms.sock',
+        clock,
+        log: silentLog,
+      });
       handover.follow({ state: () => outageSince(clock.now()), ...none }, () => config);
       await handover.stop();
-      const left = (await openHandover({ files, clock, log: silentLog })).leftFor(config);
+      const left = (
+        await openHandover({ files, socket: '/run/kms.sock', clock, log: silentLog })
+      ).leftFor(config);
       return new Date(left?.awaySince ?? 0).toISOString();
     } finally {
       rmSync(dir, { recursive: true });
