@@ -1,6 +1,6 @@
 /** Whether the files and the group that a configuration names are there. Secrets are not read. */
 import { lstat, stat } from 'node:fs/promises';
-import { certificateProblem, readCertificates } from '../system/certificates.ts';
+import { certificateProblem, readCertificates, validityOf } from '../system/certificates.ts';
 import { reasonOf } from '../system/files.ts';
 import type { ResolvedConfig, ResolvedProvider } from './environment.ts';
 import { readText } from './load.ts';
@@ -22,10 +22,13 @@ export async function accountOf(name: string): Promise<Account | undefined> {
 /**
  * What is not there on this machine: an error where nothing works without it, or else a warning. Of `account`,
  * which will run the service, also what it cannot read.
+ *
+ * @param now in milliseconds since the epoch, for the dates of certificates
  */
 export async function checkFiles(
   config: ResolvedConfig,
   account?: Account,
+  now: number = Date.now(),
 ): Promise<readonly Finding[]> {
   const findings: Finding[] = [];
   const { group } = config.listen;
@@ -38,14 +41,16 @@ export async function checkFiles(
       findings.push({ path: [...at, ...path], severity: 'warning', message });
     };
     if (authority !== undefined) {
-      const problem = await authorityProblem(authority.file);
-      if (problem !== undefined) findings.push(error([...at, ...authority.path], problem));
+      const found = await authorityFinding(authority.file, now);
+      if (found !== undefined) findings.push({ ...found, path: [...at, ...authority.path] });
     }
     for (const named of secrets) {
       const problem = isKeyring(named)
         ? await keyringProblem(named.file, account)
         : await secretProblem(named.file);
       if (problem !== undefined) warn(named, problem);
+      const expiry = isCertificate(named, secrets) ? await expiryOf(named.file, now) : undefined;
+      if (expiry !== undefined) warn(named, expiry);
     }
     if (account === undefined) continue;
     for (const named of authority === undefined ? secrets : [authority, ...secrets]) {
@@ -73,6 +78,11 @@ function isKeyring({ path }: NamedFile): boolean {
   return path.at(-1) === 'keyringFile';
 }
 
+/** A certificate of this plugin's own, without the key, which is a secret. */
+function isCertificate({ path, file }: NamedFile, secrets: readonly NamedFile[]): boolean {
+  return path.at(-1) === 'certFile' && secrets.filter((one) => one.file === file).length === 1;
+}
+
 /** Every field whose name ends so holds a path, or a systemd credential, which only the unit has. */
 function namedFiles(settings: object, at: FieldPath): readonly NamedFile[] {
   return Object.entries(settings).flatMap(
@@ -86,13 +96,35 @@ function namedFiles(settings: object, at: FieldPath): readonly NamedFile[] {
   );
 }
 
-async function authorityProblem(file: string): Promise<string | undefined> {
+/** An error where no server can be verified with the file. */
+async function authorityFinding(
+  file: string,
+  now: number,
+): Promise<Omit<Finding, 'path'> | undefined> {
   try {
-    const why = certificateProblem(await readCertificates(file));
-    return why === undefined ? undefined : `${file}: ${why}`;
+    const pem = await readCertificates(file);
+    const problem = certificateProblem(pem);
+    if (problem !== undefined) return { severity: 'error', message: `${file}: ${problem}` };
+    const { valid, why } = validityOf(pem, now);
+    if (why === undefined) return undefined;
+    return valid === 0
+      ? { severity: 'error', message: `${file}: it holds no certificate that is valid now: ${why}` }
+      : { severity: 'warning', message: `${file}: ${why}` };
   } catch (cause) {
-    return `${file}: ${reasonOf(cause)}`;
+    return { severity: 'error', message: `${file}: ${reasonOf(cause)}` };
   }
+}
+
+/** What Vault would not take of a client certificate, as far as this user may read it. */
+async function expiryOf(file: string, now: number): Promise<string | undefined> {
+  let pem: string;
+  try {
+    pem = await readCertificates(file);
+  } catch {
+    return undefined; // that it is not there is said already
+  }
+  const why = certificateProblem(pem) ?? validityOf(pem, now).why;
+  return why === undefined ? undefined : `${file}: ${why}`;
 }
 
 async function secretProblem(file: string): Promise<string | undefined> {
@@ -101,7 +133,7 @@ async function secretProblem(file: string): Promise<string | undefined> {
     if (!stats.isFile()) return `${file}: it is not a regular file`;
     return (stats.mode & 0o007) === 0
       ? undefined
-      : `${file}: everybody on this machine can read or write it: chmod o= ${file}`;
+      : `${file}: everybody on this machine can read or write it: if the secret is in it, chmod o= ${file}`;
   } catch (cause) {
     return statProblem(file, cause);
   }
@@ -117,7 +149,7 @@ async function keyringProblem(
     if (stats.isSymbolicLink()) return `${file}: it is a symbolic link: name the file itself`;
     if (!stats.isFile()) return `${file}: it is not a regular file`;
     if ((stats.mode & 0o077) !== 0)
-      return `${file}: others than its owner may read or change it, which the plugin refuses: chmod 0600 ${file}`;
+      return `${file}: others than its owner may read or change it, which the plugin refuses: if it is the keyring, chmod 0600 ${file}`;
     return account === undefined || stats.uid === 0 || stats.uid === account.uid
       ? undefined
       : `${file}: it belongs to the user with id ${stats.uid}, which the plugin refuses: chown ${account.name}: ${file}`;

@@ -28,6 +28,54 @@ export function certificateProblem(pem: string): string | undefined {
   return undefined;
 }
 
+/** What the dates of the certificates in a file mean at a time. */
+export type Validity = {
+  /** How many of them are valid then. */
+  readonly valid: number;
+  /** Which are not, and since or until when; undefined where all are valid. */
+  readonly why: string | undefined;
+};
+
+const MOST_NAMED = 3;
+const MOST_SHOWN = 80;
+
+/**
+ * Reads the dates of a file that {@link certificateProblem} has nothing against.
+ *
+ * @param now in milliseconds since the epoch
+ */
+export function validityOf(pem: string, now: number): Validity {
+  const blocks = pem.match(BLOCK) ?? [];
+  const wrong = blocks.flatMap((block, i): readonly string[] => {
+    const certificate = new X509Certificate(block);
+    const why = dateProblem(certificate, now);
+    if (why === undefined) return [];
+    return [`certificate ${i + 1} of ${blocks.length} (${subjectOf(certificate)}) ${why}`];
+  });
+  const valid = blocks.length - wrong.length;
+  if (wrong.length === 0) return { valid, why: undefined };
+  const more = wrong.length - MOST_NAMED;
+  const named = wrong.slice(0, MOST_NAMED).join(', ');
+  const why = `${named}${more > 0 ? ` and ${more} more` : ''}; by this machine's clock it is ${iso(now)}`;
+  return { valid, why };
+}
+
+function dateProblem({ validFrom, validTo }: X509Certificate, now: number): string | undefined {
+  const [from, to] = [Date.parse(validFrom), Date.parse(validTo)];
+  if (to < now) return `expired on ${iso(to)}`;
+  return from > now ? `is not valid before ${iso(from)}` : undefined;
+}
+
+function iso(time: number): string {
+  return new Date(time).toISOString();
+}
+
+/** Its common name, where it has one; on one line, without what a terminal obeys. */
+function subjectOf({ subject }: X509Certificate): string {
+  const name = /^CN=.*$/m.exec(subject)?.[0] ?? subject;
+  return name.replace(/\n/g, ', ').replace(/\p{C}/gu, '?').slice(0, MOST_SHOWN).toWellFormed();
+}
+
 /** The bundle of a distribution has some 250 KB. */
 const MOST_BYTES = 4 << 20;
 

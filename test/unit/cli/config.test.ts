@@ -62,9 +62,9 @@ describe('trousseau config check', () => {
       [
         keyring,
         0o640,
-        /which the plugin refuses: chmod 0600 .*\n.*may not read it .*; chmod 0600 /,
+        /which the plugin refuses: if it is the keyring, chmod 0600 .*\n.*may not read it .*; chmod 0600 /,
       ],
-      [keyring, 0o644, /which the plugin refuses: chmod 0600 /],
+      [keyring, 0o644, /which the plugin refuses: if it is the keyring, chmod 0600 /],
       [link, 0o600, /it is a symbolic link: name the file itself/],
     ];
     for (const [path, mode, said] of cases) {
@@ -275,7 +275,10 @@ describe('the files that a configuration names', () => {
 `;
     const { code, err } = await trousseau('config', 'check', fileWith(t, text));
     assert.equal(code, 0);
-    assert.match(err, /tokenFile: .*everybody on this machine can read or write it: chmod o= /);
+    assert.match(
+      err,
+      /tokenFile: .*everybody on this machine can read or write it: if the secret is in it, chmod o= /,
+    );
     assert.match(err, /tls\.certFile: .*it does not exist/);
     assert.equal(err.trimEnd().split('\n').length, 2);
     assert.doesNotMatch(err, /planted/);
