@@ -10,6 +10,7 @@ import {
   type LogFormat,
   type LogLevel,
 } from '../observe/log.ts';
+import { systemClock } from '../system/clock.ts';
 import { takeInheritedSockets } from '../system/inherited-sockets.ts';
 import { type Command, DEFAULT_CONFIG, EXIT, type ExitCode } from './command.ts';
 import { configFile } from './config-source.ts';
@@ -85,7 +86,7 @@ export const serveCommand: Command = {
     for (const warning of warnings)
       log.warn?.('configuration', { why: formatProblems([warning]).trim() });
     process.on('uncaughtException', createLastNet(log, process.exit));
-    const signals = listenForSignals(log);
+    const signals = listenForSignals(log, systemClock);
     const daemon =
       'problem' in inherited
         ? inherited
