@@ -62,6 +62,25 @@ providers:
   });
 });
 
+describe('standard input in the place of a file', () => {
+  for (const [what, path, said] of [
+    ['a directory', '/', 'it is a directory'],
+    ['nothing', '/dev/null', 'it is empty'],
+    ['a device without an end', '/dev/zero', 'it is larger than 1048576 bytes'],
+  ] as const) {
+    it(`that is ${what} ends with 2 and says so`, () => {
+      const input = openSync(path, 'r');
+      const { status, stdout, stderr } = spawnSync(PROGRAM, ['config', 'check', '-'], {
+        env: environment(),
+        stdio: [input, 'pipe', 'pipe'],
+        encoding: 'utf8',
+      });
+      closeSync(input);
+      assert.deepEqual([status, stdout, stderr], [2, '', `standard input: ${said}\n`]);
+    });
+  }
+});
+
 describe('an output that cannot be written', () => {
   for (const argvOf of [
     () => ['version'],

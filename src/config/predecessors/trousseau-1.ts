@@ -28,11 +28,12 @@ export function fromTrousseau1(data: unknown): Converted | undefined {
   const names: readonly unknown[] = Array.isArray(fields['keynames']) ? fields['keynames'] : [];
   const [key] = names;
   const { auth, byHand } = login(field);
+  const transit = field('transitPath')?.replace(/^\/+|\/+$/g, '');
   return converted({
     predecessor,
     vault: {
       address: field('address'),
-      mount: field('transitPath')?.replace(/^\/+|\/+$/g, ''),
+      mount: transit,
       key: typeof key === 'string' ? key : undefined,
       tls: tls(field),
       auth,
@@ -44,9 +45,19 @@ export function fromTrousseau1(data: unknown): Converted | undefined {
             'It names several keys, of which the first encrypted: each other key needs a provider of its own.',
           ]
         : []),
-      'Its policy has no "read" on the key: add path "transit/keys/KEY" { capabilities = ["read"] }.',
+      readOf(transit, names),
     ],
   });
+}
+
+/** What the policy of the new plugin needs beside that of the old one. */
+function readOf(mount: string | undefined, names: readonly unknown[]): string {
+  const known = names.filter((name) => typeof name === 'string' && name !== '');
+  const paths = (known.length === 0 ? ['NAME-OF-THE-KEY'] : known).map(
+    (name) =>
+      `path ${JSON.stringify(`${mount || 'transit'}/keys/${name}`)} { capabilities = ["read"] }`,
+  );
+  return `Its policy has no "read" on the key: add ${paths.join(' and ')}.`;
 }
 
 type Field = (name: string) => string | undefined;

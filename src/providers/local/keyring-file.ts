@@ -107,21 +107,41 @@ export async function serialise(keyring: Keyring, secret: SealSecret | undefined
   return `${JSON.stringify({ ...top, seal: made, sealed: sealed.toString('base64') }, undefined, 1)}\n`;
 }
 
-/** Reads what {@link serialise} wrote. */
-export async function parse(
-  text: string,
-  secret: SealSecret | undefined,
-): Promise<Keyring | KeyringProblem> {
+/** A keyring file whose form is right, and whose keys have not been looked at. */
+export type KeyringForm = v.InferOutput<typeof fileSchema>;
+
+/** Whether a text is a keyring file at all. */
+export function formOf(text: string): KeyringForm | KeyringProblem {
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    return { problem: 'it is not JSON: it was cut or damaged; restore it from a copy' };
+    return {
+      problem:
+        'it is not JSON: it was cut or damaged, or is no keyring; restore the keyring from a copy',
+    };
   }
   const read = v.safeParse(fileSchema, json);
-  if (!read.success) return { problem: 'it is not a keyring of this version of trousseau' };
-  const file = read.output;
+  return read.success
+    ? read.output
+    : { problem: 'it is not a keyring of this version of trousseau' };
+}
+
+/** Reads what {@link serialise} wrote. */
+export async function parse(
+  text: string,
+  secret: SealSecret | undefined,
+): Promise<Keyring | KeyringProblem> {
+  const form = formOf(text);
+  return 'problem' in form ? form : await keyringIn(form, secret);
+}
+
+/** Opens a keyring file. */
+export async function keyringIn(
+  file: KeyringForm,
+  secret: SealSecret | undefined,
+): Promise<Keyring | KeyringProblem> {
   if ('keys' in file) {
     if (secret !== undefined) {
       return {

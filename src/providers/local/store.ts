@@ -10,10 +10,11 @@ import {
 import { withLockFile } from '../../system/lock-file.ts';
 import { shareRead } from '../../system/read-file.ts';
 import {
+  formOf,
   type Keyring,
   type KeyringProblem,
+  keyringIn,
   newKeyring,
-  parse,
   rotated,
   serialise,
 } from './keyring-file.ts';
@@ -89,17 +90,19 @@ export async function loadKeyring(
     // Of what is read, not of what may have taken its place meanwhile.
     const stats = await file.stat();
     if (!stats.isFile()) return about('it is not a regular file');
+    if (stats.size > MAX_BYTES) return about('it is far too large for a keyring');
+    const form = formOf(await file.readFile('utf8'));
+    // Before its rights: of a file that is none, nobody is to change them.
+    if ('problem' in form) return about(form.problem);
     if ((stats.mode & OTHERS) !== 0)
       return about(`others may read or change it: chmod 0600 ${keyringFile}`);
     if (user !== undefined && stats.uid !== user && stats.uid !== 0)
       return about(
         `it belongs to the user with id ${stats.uid}, who may change it: chown ${user} ${keyringFile}`,
       );
-    if (stats.size > MAX_BYTES) return about('it is far too large for a keyring');
-    const text = await file.readFile('utf8');
     const secret = await sealSecret(place, env);
     if (secret !== undefined && 'problem' in secret) return about(secret.problem);
-    const parsed = await parse(text, secret);
+    const parsed = await keyringIn(form, secret);
     return 'problem' in parsed
       ? about(parsed.problem)
       : { keyring: parsed, stamp: stampOfStats(stats) };

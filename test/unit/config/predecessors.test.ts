@@ -68,7 +68,10 @@ const ROWS: readonly Row[] = [
       key: 'vault-kms-demo',
       auth: { token: { tokenFile: '/etc/trousseau/vault-token' } },
     },
-    byHand: [/Write the token, which the field token holds/, /no "read" on the key/],
+    byHand: [
+      /Write the token, which the field token holds/,
+      /no "read" on the key: add path "transit\/keys\/vault-kms-demo" \{ capabilities = \["read"\] \}\.$/m,
+    ],
   },
   {
     what: 'an AppRole, a certificate authority and paths of its own',
@@ -97,7 +100,12 @@ vault:
         },
       },
     },
-    byHand: [/the role id/, /the secret id/, /several keys, of which the first encrypted/],
+    byHand: [
+      /the role id/,
+      /the secret id/,
+      /several keys, of which the first encrypted/,
+      /add path "team\/transit\/keys\/one" \{.*\} and path "team\/transit\/keys\/two" \{.*\}\.$/m,
+    ],
   },
   {
     what: 'a certificate',

@@ -159,7 +159,7 @@ describe('a bad keyring file', () => {
     for (let at = 0; at < text.length; at += 1) {
       assert.match(
         problemOf(await parse(text.slice(0, at), undefined)),
-        /it is not JSON: it was cut or damaged; restore it from a copy/,
+        /it is not JSON: it was cut or damaged, or is no keyring; restore the keyring from a copy/,
       );
     }
   });

@@ -88,6 +88,26 @@ describe('a keyring file that is refused', () => {
     });
   }
 
+  for (const [what, content] of [
+    ['a list of users', 'root:x:0:0:root:/root:/bin/bash\n'],
+    ['a configuration', 'apiVersion: trousseau.io/v1\n'],
+    ['other JSON', '{"kind":"Config"}'],
+    ['nothing', ''],
+  ] as const) {
+    it(`being no keyring but ${what}, whose rights nobody is to change`, async (t) => {
+      const place = emptyPlace(t);
+      writeFileSync(place.keyringFile, content);
+      for (const mode of [0o644, 0o666]) {
+        chmodSync(place.keyringFile, mode);
+        for (const user of [undefined, 65_534]) {
+          const said = problemOf(await loadKeyring(place, {}, user));
+          assert.match(said, /it is not (JSON|a keyring)/);
+          assert.doesNotMatch(said, /chmod|chown/);
+        }
+      }
+    });
+  }
+
   it('being a symbolic link, also to a good one', async (t) => {
     const { keyringFile } = await madePlace(t);
     renameSync(keyringFile, `${keyringFile}.real`);
