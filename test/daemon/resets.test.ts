@@ -1,7 +1,18 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { Client, credentials, status } from '@grpc/grpc-js';
+import { encodeEncryptRequest } from '../../src/kms/codec/v2.ts';
+import {
+  createHeaderWriter,
+  lastData,
+  OPENING,
+  openConnection,
+  prefixed,
+  resetFrame,
+} from '../fuzz/raw-connection.ts';
 import { startPlugin } from '../servers/plugin.ts';
+import { frame, GOAWAY } from '../unit/authority/http2-bytes.ts';
 import { temporaryFolder } from '../unit/temporary-folder.ts';
 import { localProviders } from './program.ts';
 
@@ -57,4 +68,60 @@ describe('honest clients with short deadlines, while the daemon is stopped for a
     }
     assert.ok(plugin.process.isRunning());
   });
+});
+
+/** RFC 9113, section 7, and what no document defines. */
+const CODES = [
+  ...Array.from({ length: 16 }, (_, code) => code),
+  ...[0xff, 0xffff, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff],
+];
+
+function goawayFrame(code: number): Buffer {
+  const payload = Buffer.alloc(8);
+  payload.writeUInt32BE(code, 4);
+  return frame(GOAWAY, 0, 0, payload);
+}
+
+describe('a reset or an end with any code', () => {
+  for (const authority of AUTHORITIES) {
+    it(`puts no line into the log that is not one of ours: ${authority}`, async (t) => {
+      const dir = temporaryFolder(t);
+      const config = { providers: await localProviders(dir) };
+      await using plugin = await startPlugin({ dir, config });
+      await plugin.ready();
+      const request = prefixed(encodeEncryptRequest({ plaintext: Buffer.alloc(32), uid: 'u' }));
+      const paths = [STATUS, '/v2.KeyManagementService/Encrypt', '/v2.KeyManagementService/Steal'];
+      for (const code of CODES) {
+        for (const path of paths) {
+          const { socket, until, ends, closed } = await openConnection(plugin.socket);
+          socket.write(OPENING);
+          const writer = createHeaderWriter(authority);
+          const whole = (stream: number): Buffer =>
+            Buffer.concat([writer.headers(stream, path), lastData(stream, request)]);
+          socket.write(Buffer.concat([writer.headers(1, path), resetFrame(1, code)]));
+          socket.write(Buffer.concat([whole(3), resetFrame(3, code)]));
+          // After its answer, and while the next call has only begun.
+          socket.write(whole(5));
+          await until(() => ends.has(5));
+          socket.write(Buffer.concat([resetFrame(5, code), writer.headers(7, path)]));
+          socket.write(whole(9));
+          await until(() => ends.has(9));
+          socket.write(Buffer.concat([resetFrame(7, code), goawayFrame(code)]));
+          socket.end();
+          await closed;
+        }
+      }
+      await plugin.ready();
+      await plugin.process.stop();
+      const lines = readFileSync(plugin.process.logFile, 'utf8').trim().split('\n');
+      for (const line of lines) {
+        assert.match(line, /^\{"time":/);
+        assert.doesNotMatch(line, / at .*:\d+:\d+|stack|ERR_/);
+      }
+      assert.deepEqual(
+        lines.map((line) => JSON.parse(line)).filter(({ level }) => level === 'error'),
+        [],
+      );
+    });
+  }
 });
