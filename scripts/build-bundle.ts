@@ -21,8 +21,8 @@ const NODE_PACKAGE = `node_modules/node-linux-${arch}`;
 const NODE = `${NODE_PACKAGE}/bin/node`;
 
 /**
- * NODE_OPTIONS and similar variables are for developers, not for an attacker who can set the environment.
- * NODE_DEBUG has Node print what passes through its streams: data keys and tokens.
+ * NODE_OPTIONS and similar variables are for developers, not for an attacker who can set the environment; with
+ * some of them Node writes files. NODE_DEBUG has it print what passes through its streams: data keys and tokens.
  */
 const LAUNCHER = `#!/bin/sh
 # Starts the bundle with the Node that it was tested with; no core dumps, they would hold keys.
@@ -30,7 +30,8 @@ self=$0
 [ -L "$self" ] && self=$(readlink -f "$self")
 here=\${self%/*}/lib
 ulimit -c 0
-unset NODE_OPTIONS NODE_REPL_EXTERNAL_MODULE NODE_PATH NODE_V8_COVERAGE NODE_DEBUG NODE_DEBUG_NATIVE
+unset NODE_OPTIONS NODE_REPL_EXTERNAL_MODULE NODE_PATH NODE_DEBUG NODE_DEBUG_NATIVE
+unset NODE_V8_COVERAGE NODE_COMPILE_CACHE NODE_REDIRECT_WARNINGS
 # libuv gives name look-ups at most half of them, so that one that hangs leaves files readable.
 export UV_THREADPOOL_SIZE=${UV_THREADS}
 # glibc keeps what was freed, some 8 MiB of it, unless it is told not to.

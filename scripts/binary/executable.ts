@@ -18,11 +18,26 @@ export type Parts = {
 };
 
 /**
+ * Node has read NODE_DEBUG when our first script runs, and would print data keys and tokens: the process begins
+ * again without it. Node would close descriptors that were handed over, so with some it does not begin at all.
+ */
+const WITHOUT_DEBUG = `if (process.env.NODE_DEBUG || process.env.NODE_DEBUG_NATIVE) {
+  const { NODE_DEBUG, NODE_DEBUG_NATIVE, ...env } = process.env;
+  if (env.LISTEN_FDS) {
+    const why = 'with NODE_DEBUG or NODE_DEBUG_NATIVE Node would print data keys: take them out of the environment';
+    require('node:fs').writeSync(2, why + '\\n');
+    process.exit(1);
+  }
+  process.execve(process.execPath, [process.argv0, ...process.argv.slice(2)], env);
+}
+`;
+
+/**
  * The first script that runs. The environment is changed before libuv makes its threads, which it
  * does at the first use; what may be changed only before the process starts is systemd's business.
  * NODE_V8_COVERAGE is the one wish of the environment to write files that execArgvExtension lets by.
  */
-const MAIN = `process.env.UV_THREADPOOL_SIZE = '${UV_THREADS}';
+const MAIN = `${WITHOUT_DEBUG}process.env.UV_THREADPOOL_SIZE = '${UV_THREADS}';
 if (process.env.NODE_V8_COVERAGE) require('node:v8').stopCoverage();
 const { getRawAsset } = require('node:sea');
 const { Script } = require('node:vm');

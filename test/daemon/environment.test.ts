@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -92,9 +92,23 @@ describe('the environment, where the configuration is silent', () => {
     await v2.decrypt({ ...(await v2.encrypt(seed, 'uid')), uid: 'uid' });
     const lines = readFileSync(plugin.process.logFile, 'utf8').trim().split('\n');
     for (const line of lines) assert.match(line, /^\{"time":/);
-    // The executable has no launcher: there the unit drops it before Node reads it.
+    // The executable has no launcher, and would start itself again: with the unit it need not.
     const unit = readFileSync(join(ROOT, 'systemd/trousseau.service'), 'utf8');
     assert.match(unit, /^UnsetEnvironment=.*\bNODE_DEBUG\b/m);
+  });
+
+  it('has Node write no files: NODE_COMPILE_CACHE, NODE_V8_COVERAGE and NODE_REDIRECT_WARNINGS', async (t) => {
+    const [dir, written] = [temporaryFolder(t), temporaryFolder(t)];
+    const env = {
+      NODE_COMPILE_CACHE: join(written, 'cache'),
+      NODE_V8_COVERAGE: join(written, 'coverage'),
+      NODE_REDIRECT_WARNINGS: join(written, 'warnings'),
+    };
+    const config = { providers: await localProviders(dir) };
+    await using plugin = await startPlugin({ dir, config, env });
+    await plugin.ready();
+    await plugin.process.stop();
+    assert.deepEqual(readdirSync(written), []);
   });
 
   it('gives way to what the configuration says', async (t) => {

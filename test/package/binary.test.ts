@@ -118,6 +118,34 @@ describe('the x64 executable', () => {
     assert.doesNotMatch(readFileSync(serving.process.logFile, 'utf8'), /Debugger/);
   });
 
+  it('has Node print nothing of what it works on: NODE_DEBUG', async (t) => {
+    const env = { NODE_DEBUG: 'stream,net,http,http2,undici', NODE_DEBUG_NATIVE: 'http2' };
+    await using serving = await serveLocally(temporaryFolder(t), program, env);
+    await assertServes(serving);
+    const environ = readFileSync(`/proc/${serving.process.pid}/environ`, 'latin1');
+    assert.doesNotMatch(environ, /NODE_DEBUG/);
+    await serving.process.stop();
+    const lines = readFileSync(serving.process.logFile, 'utf8').trim().split('\n');
+    for (const line of lines) assert.match(line, /^\{"time":/);
+  });
+
+  it('keeps its arguments and its exit code where NODE_DEBUG is set, and refuses where descriptors were handed over', () => {
+    const [command = '', ...args] = program;
+    const ask = (env: Readonly<Record<string, string>>, ...more: readonly string[]) => {
+      const all = { env: environment(env), encoding: 'utf8' } as const;
+      const { status, stdout, stderr } = spawnSync(command, [...args, ...more], all);
+      return { status, stdout, stderr };
+    };
+    for (const more of [['version'], ['srve', '--a b'], ['config', 'check', '/none "$x"']])
+      assert.deepEqual(ask({ NODE_DEBUG: 'stream' }, ...more), ask({}, ...more));
+    assert.deepEqual(ask({ NODE_DEBUG: 'stream', LISTEN_FDS: '1' }, 'serve'), {
+      status: 1,
+      stdout: '',
+      stderr:
+        'with NODE_DEBUG or NODE_DEBUG_NATIVE Node would print data keys: take them out of the environment\n',
+    });
+  });
+
   it('lets no environment variable write its coverage', async (t) => {
     const dir = temporaryFolder(t);
     const coverage = join(dir, 'coverage');
