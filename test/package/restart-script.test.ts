@@ -4,9 +4,12 @@
  * the booted machines.
  */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { temporaryFolder } from '../unit/temporary-folder.ts';
 import { ROOT } from './executable.ts';
 import { inOwnNamespaces } from './own-namespaces.ts';
 import { needTools } from './packages-built.ts';
@@ -269,6 +272,24 @@ function declare(): void {
       const came = restart(debian, { listen });
       assert.ok(runs(came)?.includes(expected), `${listen}: ${runs(came)}`);
     }
+  });
+
+  test('a socket that the process has and systemd has lost is missed, as after a mask that was loaded', async (t) => {
+    const debian = tree(t);
+    const path = join(temporaryFolder(t), 'kms.sock');
+    const listen = `${path} (Stream)\n`;
+    assert.equal(restart(debian, { listen }).restarted, true, 'nobody listens there');
+    const server = createServer().listen(path);
+    await once(server, 'listening');
+    t.after(() => server.close());
+    const { said, restarted } = restart(debian, { listen });
+    assert.match(
+      said,
+      /NOT restarted: systemd does not hold .*kms\.sock any more.*: systemctl restart/,
+    );
+    assert.equal(restarted, false);
+    assert.equal(restart(debian, {}).restarted, true, 'it is another path');
+    assert.equal(restart(debian, { listen, socket: 'inactive' }).restarted, true, 'no socket unit');
   });
 
   test('one line says what was done, and where nothing serves there is nothing to prove', (t) => {
