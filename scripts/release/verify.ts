@@ -1,8 +1,10 @@
 /**
- * Checks a release: every signature and checksum, then makes the packages again from this clone and
- * compares. `verify.ts [--release FOLDER] [--binaries FOLDER] [--key FINGERPRINT] [--no-rebuild]
- * [--compression small|fast] [--uncommitted]`; the last two are for releases that tests have made.
+ * Checks a release: every signature and checksum, then, where these are right, makes the packages again from
+ * this clone and compares. `verify.ts [--release FOLDER] [--build | --binaries FOLDER] [--key FINGERPRINT]
+ * [--no-rebuild] [--compression small|fast] [--uncommitted]`: --build makes the executables first, which are
+ * otherwise those of the folder; the last two are for releases that tests have made.
  */
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,6 +20,7 @@ import type { Provenance } from './provenance.ts';
 const { values } = parseArgs({
   options: {
     release: { type: 'string', default: 'dist/release' },
+    build: { type: 'boolean', default: false },
     binaries: { type: 'string', default: 'dist/bin' },
     key: { type: 'string' },
     'no-rebuild': { type: 'boolean', default: false },
@@ -28,12 +31,20 @@ const { values } = parseArgs({
 
 if (await inOwnTemporaryFolder()) {
   const missing = missingTools('release') ?? missingFile(values.release);
-  const problems =
-    missing === undefined
-      ? [...signatures(), ...(values['no-rebuild'] ? [] : rebuilt())]
-      : [missing];
+  const problems = missing === undefined ? checked() : [missing];
   for (const problem of problems) process.stderr.write(`${problem}\n`);
   process.exitCode = problems.length > 0 ? 1 : 0;
+}
+
+/** A build takes minutes: nothing is built of what is refused anyway. */
+function checked(): readonly string[] {
+  const found = signatures();
+  if (values['no-rebuild']) return found;
+  const statement = JSON.parse(
+    readFileSync(join(values.release, PROVENANCE), 'utf8'),
+  ) as Provenance;
+  const problems = [...found, ...notOfThisClone(statement)];
+  return problems.length > 0 ? problems : rebuilt(statement);
 }
 
 function signatures(): readonly string[] {
@@ -47,21 +58,25 @@ function signatures(): readonly string[] {
   return found;
 }
 
-function rebuilt(): readonly string[] {
-  const statement = JSON.parse(
-    readFileSync(join(values.release, PROVENANCE), 'utf8'),
-  ) as Provenance;
-  const { commit, version, sourceDateEpoch } =
-    statement.predicate.buildDefinition.externalParameters;
-  const { allCommitted } = statement.predicate.buildDefinition.internalParameters;
-  if (!allCommitted && !values.uncommitted)
+/** Why this clone cannot make the packages of the release again. */
+function notOfThisClone({ predicate: { buildDefinition } }: Provenance): readonly string[] {
+  const { commit } = buildDefinition.externalParameters;
+  if (!buildDefinition.internalParameters.allCommitted && !values.uncommitted)
     return ['not everything was committed when it was made: nobody can make it again'];
   const here = editionOf(process.env);
   if (here.dirty && !values.uncommitted)
     return [
       `${here.gitProblem ?? 'not everything in this clone is committed'}: what it makes is of no commit`,
     ];
-  if (here.commit !== commit) return [`it is of commit ${commit}, this clone is at ${here.commit}`];
+  return here.commit === commit
+    ? []
+    : [`it is of commit ${commit}, this clone is at ${here.commit}`];
+}
+
+function rebuilt({ predicate: { buildDefinition, runDetails } }: Provenance): readonly string[] {
+  const { version, sourceDateEpoch } = buildDefinition.externalParameters;
+  if (values.build)
+    execFileSync(process.execPath, ['scripts/build-binary.ts'], { stdio: 'inherit' });
   const out = mkdtempSync(join(tmpdir(), 'trousseau-rebuild-'));
   try {
     run(
@@ -78,7 +93,7 @@ function rebuilt(): readonly string[] {
         },
       },
     );
-    return statement.predicate.runDetails.byproducts.flatMap(({ name, digest }) => {
+    return runDetails.byproducts.flatMap(({ name, digest }) => {
       const same = sha256(unsignedBytes(join(out, name))) === digest.sha256;
       if (same) process.stdout.write(`${name}: the same bits, made again\n`);
       return same ? [] : [`${name}: made again, it has other bits`];

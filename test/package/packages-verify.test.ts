@@ -63,6 +63,25 @@ test('a release by another key than the expected one is refused', () => {
   assert.match(said, /signed by [0-9A-F]{40}, not by A{40}/);
 });
 
+test('nothing is built for a release that is refused', (t) => {
+  const dry = ask('make', ['--dry-run', '--assume-old=node_modules/.installed', 'verify-release']);
+  assert.equal(
+    dry.out.trim(),
+    'node_modules/.bin/node scripts/release/verify.ts --build --release dist/release',
+  );
+  const changed = changeable(t);
+  flipByte(join(changed, basename(release.packages.file('deb'))));
+  for (const [folder, why] of [
+    [changed, /\.deb is not as SHA256SUMS says/],
+    [work, /is it the folder of a release\?/],
+  ] as const) {
+    const { status, said } = verify(folder, '--build');
+    assert.equal(status, 1);
+    assert.match(said, why);
+    assert.doesNotMatch(said, /dist\/bin|made again/);
+  }
+});
+
 for (const name of [KEY, 'SHA256SUMS', 'SHA256SUMS.asc', 'trousseau.provenance.json']) {
   test(`a folder without ${name} is said to be no release, in one line`, (t) => {
     const folder = changeable(t);
