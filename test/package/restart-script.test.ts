@@ -30,6 +30,7 @@ case "$*" in
 *--property=Listen' 'trousseau.socket) cat /root/listen ;;
 *--property=MainPID*) if grep -q '^try-restart ' /root/asked; then cat /root/after; else cat /root/before; fi ;;
 'is-enabled trousseau.service') cat /root/enabled ;;
+*--property=DynamicUser*) cat /root/dynamic ;;
 *--property=NeedDaemonReload*)
   # Only where the script has had the files read, and nobody has changed them since.
   if grep -q '^daemon-reload$' /root/asked; then cat /root/stale; else echo yes; fi
@@ -41,7 +42,10 @@ case "$*" in
 *' is-active -- away.service') exit 3 ;;
 *' is-active -- trousseau.socket') [ "$(cat /root/socket)" != inactive ] || exit 3 ;;
 'is-enabled trousseau.socket') cat /root/socket ;;
-*' cat '*) cat /root/unit ;;
+*' cat '*)
+  # systemd 257 colours the headings of sections, as this does.
+  if [ "$SYSTEMD_COLORS" = 1 ]; then sed 's/^\\[/\\x1b[0;1;36m&/' /root/unit; else cat /root/unit; fi
+  ;;
 start\\ trousseau-preflight-*)
   cp "/run/systemd/system/$2" /root/proof
   said=$(sed -n 's/^StandardOutput=file://p' /root/proof)
@@ -69,6 +73,7 @@ type World = {
   readonly pre?: string;
   readonly post?: string;
   readonly binds?: string;
+  readonly dynamic?: 'yes' | 'no';
   /** MainPID before and after a restart. */
   readonly before?: string;
   readonly after?: string;
@@ -89,7 +94,11 @@ function prepare(): void {
   baseTree({ suite: 'trixie', packages: PACKAGES });
 }
 
-function restart(debian: Tree, world: World): Came {
+function restart(
+  debian: Tree,
+  world: World,
+  environment: Readonly<Record<string, string>> = {},
+): Came {
   const {
     unit = `[Service]\n${SERVE}\n`,
     active = 'active',
@@ -102,6 +111,7 @@ function restart(debian: Tree, world: World): Came {
     pre = '',
     post = '',
     binds = '',
+    dynamic = 'no',
     before = '42',
     after = '43',
   } = world;
@@ -121,6 +131,7 @@ function restart(debian: Tree, world: World): Came {
     pre,
     post,
     binds,
+    dynamic,
     before,
     after,
     asked: '',
@@ -128,7 +139,12 @@ function restart(debian: Tree, world: World): Came {
   };
   for (const [name, text] of Object.entries(answers))
     writeFileSync(debian.path(`/root/${name}`), text);
-  const { status, output } = debian.run('sh', '/root/restart');
+  const { status, output } = debian.run(
+    'env',
+    ...Object.entries(environment).map(([name, value]) => `${name}=${value}`),
+    'sh',
+    '/root/restart',
+  );
   // A person's script must not go on as if the new process ran.
   assert.equal(status, /WARNING/.test(output) ? 1 : 0, output);
   const left = debian.run('sh', '-c', 'ls /run/*.said /run/systemd/system/trousseau-preflight-*');
@@ -179,8 +195,35 @@ function declare(): void {
       'Restart=no',
       'RuntimeDirectoryPreserve=yes',
       'SuccessExitStatus=',
+      'RestartForceExitStatus=',
+      'FailureAction=none',
     ])
       assert.ok(proof.includes(`\n${last}\n`), last);
+  });
+
+  test('the proof may write to the folders of the unit, and has systemd give them to nobody', (t) => {
+    const debian = tree(t);
+    const cases: Readonly<Record<string, string>> = {
+      'RuntimeDirectory=trousseau': '/run/trousseau',
+      'RuntimeDirectory = a b/c:d': '/run/a /run/b/c',
+      'RuntimeDirectory=a\nRuntimeDirectory=b': '/run/a /run/b',
+      'RuntimeDirectory=a\nRuntimeDirectory=\nRuntimeDirectory=b': '/run/b',
+      'RuntimeDirectory=a\nRuntimeDirectory=': '',
+      'StateDirectory=a': '/var/lib/a',
+      'CacheDirectory=a': '/var/cache/a',
+      'LogsDirectory=a': '/var/log/a',
+    };
+    for (const [lines, expected] of Object.entries(cases)) {
+      const { proof } = restart(debian, { unit: `[Service]\n${SERVE}\n${lines}\n` });
+      assert.doesNotMatch(proof, /^(Runtime|State|Cache|Logs)Directory *=/m, lines);
+      const paths = [...proof.matchAll(/^ReadWritePaths=(.*)$/gm)].map(([, path = '']) =>
+        path.trim().replaceAll(' -', ' ').replace(/^-/, ''),
+      );
+      assert.deepEqual(paths, expected === '' ? [] : [expected], lines);
+    }
+    const unit = `[Service]\n${SERVE}\nStateDirectory=a\n`;
+    const { proof } = restart(debian, { unit, dynamic: 'yes' });
+    assert.match(proof, /^StateDirectory=a$/m, 'a dynamic user reaches it in no other way');
   });
 
   test('what a start depends on holds for the proof too', (t) => {
@@ -195,6 +238,12 @@ function declare(): void {
     assert.match(rest, /Service|^ExecStart/m);
     // An empty one would take it away again.
     assert.deepEqual(proof.match(/^ExecCondition=.*$/gm), ['ExecCondition=/bin/c']);
+  });
+
+  test('colours that a person has asked systemd for are not read with the unit', (t) => {
+    const debian = tree(t);
+    const colours = { SYSTEMD_COLORS: '1', SYSTEMD_URLIFY: '1' };
+    assert.equal(restart(debian, {}, colours).restarted, true);
   });
 
   test('specifiers for the name of the unit mean the unit, not its proof', (t) => {
