@@ -154,8 +154,13 @@ async function describeAndTry(
     if (tested.ok) triedOut(tested.value.sample, ms);
     return { seen: tested.ok ? succeed(seen) : tested, missingSince: undefined };
   };
-  const another = how === 'replaced' ? await replaced() : undefined;
-  if (another !== undefined) return another;
+  if (how === 'replaced') {
+    const same =
+      earlier === undefined ? await hasMaterialOf(provider, proof, signal) : succeed(false);
+    if (!same.ok) return { seen: same, missingSince };
+    const another = same.value ? undefined : await replaced();
+    if (another !== undefined) return another;
+  }
   const isAnnounced = state.kind === 'ready' && state.key.keyId === seen.keyId;
   const part = isAnnounced ? tryOut : 'all';
   const { version } = seen;
@@ -199,6 +204,26 @@ function proofOf(
   const proof = sample()?.ciphertext ?? left;
   const version = proof && provider.versionOf(proof);
   return version === undefined || version < minDecryptionVersion ? undefined : proof;
+}
+
+/**
+ * Whether a key with other times of creation decrypts what the announced one has encrypted: one that was
+ * imported again from where its material is kept. Nothing is lost with it.
+ */
+async function hasMaterialOf(
+  provider: Provider,
+  proof: Uint8Array | undefined,
+  signal: AbortSignal,
+): Promise<Result<boolean>> {
+  if (proof === undefined) return succeed(false);
+  const [read] = await provider.decrypt([proof], signal);
+  if (read === undefined) return fail('internal', `${provider.name} answered no item to decrypt`);
+  if (read.ok) {
+    read.value.fill(0);
+    return succeed(true);
+  }
+  const mayPass = isTransient(read.error.kind) && !isOfAnotherKey(read.error.kind);
+  return mayPass ? read : succeed(false);
 }
 
 /**

@@ -21,6 +21,8 @@ export type FakeProvider = Provider & {
   rotate(at: number): void;
   /** Deletes the key and makes it again under the same name. */
   recreate(at: number): void;
+  /** Deletes the key and imports its versions again, with what they were made of: only the times are others. */
+  reimport(at: number): void;
   /** Restores a backup of the time when there were so many versions. */
   restore(versions: number): void;
   /** Takes a backup; what it returns restores it. */
@@ -67,6 +69,11 @@ export function createFakeProvider(name = 'fake', createdAt = 1_000): FakeProvid
     recreate(at) {
       keys = new Map();
       add(at);
+    },
+    reimport(at) {
+      keys = new Map(
+        [...keys].map(([version, { secret }]) => [version, { secret, createdAt: at }]),
+      );
     },
     restore(versions) {
       keys = new Map([...keys].slice(0, versions));

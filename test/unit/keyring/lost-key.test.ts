@@ -149,6 +149,60 @@ describe('an announced key', () => {
   });
 });
 
+describe('an announced key that was imported again, from where its material is kept', () => {
+  it('is announced with its new times, and everything is read', async () => {
+    const setup = await rotated(true);
+    const before = setup.announced();
+    const made = await setup.keyring.encrypt(PLAIN, 'seed', never);
+    assert.ok(made.ok);
+    setup.provider.failing.all = 'denied';
+    await setup.clock.advance(MINUTE);
+    assert.match(setup.refusal(), /was told to fail/);
+    delete setup.provider.failing.all;
+    setup.provider.reimport(9_000);
+    await setup.clock.advance(2_000);
+    assert.notEqual(setup.announced(), before);
+    const again = await setup.keyring.encrypt(PLAIN, 'seed', never);
+    assert.ok(again.ok && again.value.keyId === setup.announced());
+    for (const { ciphertext } of [made.value, again.value]) {
+      const read = await setup.keyring.decrypt({ ciphertext, purpose: 'seed' }, never);
+      assert.ok(read.ok);
+      assert.deepEqual(Buffer.from(read.value), PLAIN);
+    }
+    assert.deepEqual(setup.told('announced key lost'), []);
+  });
+
+  it('is lost where the newest version was not imported, until it is', async () => {
+    const setup = await rotated();
+    const whole = setup.provider.backup();
+    setup.provider.restore(1);
+    setup.provider.reimport(9_000);
+    await setup.clock.advance(2 * MINUTE);
+    assert.match(setup.refusal(), /is another key than fake:v2:/);
+    whole();
+    setup.provider.reimport(9_000);
+    await setup.clock.advance(2_000);
+    assert.match(setup.announced(), /^fake:v2:/);
+  });
+
+  for (const [kind, state] of [
+    ['unavailable', 'outage'],
+    ['denied', 'lost'],
+  ] as const)
+    it(`is ${state === 'lost' ? 'lost' : 'neither lost nor announced'} while what it has encrypted is answered with ${kind}`, async () => {
+      const setup = await rotated();
+      const before = setup.announced();
+      setup.provider.failing.decrypt = kind;
+      setup.provider.reimport(9_000);
+      await setup.clock.advance(2 * MINUTE);
+      assert.equal(setup.keyring.state().kind, state);
+      assert.equal(knownKey(setup.keyring.state())?.keyId, before);
+      delete setup.provider.failing.decrypt;
+      await setup.clock.advance(2_000);
+      assert.notEqual(setup.announced(), before);
+    });
+});
+
 describe('a lost key whose loss is acknowledged', () => {
   for (const [what, lose] of LOSSES.slice(1)) {
     it(`gives way to the new one where ${what}`, async () => {
