@@ -65,6 +65,16 @@ const BY_STATE: readonly (readonly [RegExp, Meaning])[] = [
       down: true,
     },
   ],
+  // Of the listener, before anything that is asked for is read (vault/http/handler.go).
+  [
+    /x-forwarded-for/i,
+    {
+      kind: 'unavailable',
+      advice:
+        'its listener takes requests from load balancers alone: name one of those in addresses, see that it sends the header and stands in x_forwarded_for_authorized_addrs, or set x_forwarded_for_reject_not_present or x_forwarded_for_reject_not_authorized to false',
+      down: true,
+    },
+  ],
   [
     /API access to this namespace has been locked/i,
     { kind: 'unavailable', advice: 'an administrator has to unlock the namespace' },

@@ -63,6 +63,12 @@ describe('what an answer of Vault means', () => {
     [429, 'lease count quota exceeded', 'throttled'],
     [403, '', 'unavailable', 'server'],
     [400, 'path disabled in replication DR secondary mode', 'unavailable', 'server'],
+    ...[
+      'missing x-forwarded-for header and configured to reject when not present',
+      'client address not authorized for x-forwarded-for and configured to reject connection',
+      'malformed x-forwarded-for configuration or request, hops to skip (1) would skip before earliest chain link (chain length 1)',
+      'malformed x-forwarded-for IP address nobody',
+    ].map((said) => [400, said, 'unavailable', 'server'] as const),
     [500, 'cannot write to readonly storage', 'unavailable', 'server'],
     [500, 'local node not active but active cluster node not found', 'unavailable', 'server'],
     [503, 'no active Vault instance found', 'unavailable', 'server'],

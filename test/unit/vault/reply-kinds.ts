@@ -65,6 +65,21 @@ export const KINDS: readonly Kind[] = [
   ),
   kind(
     'server',
+    '1.21.1, 1.9.3',
+    'a listener for load balancers, asked by somebody else',
+    errorsOf(400, 'missing x-forwarded-for header and configured to reject when not present'),
+  ),
+  kind(
+    'server',
+    '1.21.1, 1.9.3',
+    'a listener for load balancers, asked by one that it does not know',
+    errorsOf(
+      400,
+      'client address not authorized for x-forwarded-for and configured to reject connection',
+    ),
+  ),
+  kind(
+    'server',
     'Enterprise',
     'a performance standby that is behind',
     errorsOf(412, 'required index state not present'),
