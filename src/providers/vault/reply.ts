@@ -122,8 +122,9 @@ export function readReply(
 ): Result<VaultReply> {
   const { status } = response;
   const stranger = (why: string): Failure => notVault(request, server, response, why, now);
-  // A standby that cannot forward sends its clients to the active node, without a body.
-  if (status === TEMPORARY_REDIRECT) return succeed(refused(request, response, {}, [], now));
+  // A standby that cannot forward sends its clients to the active node, without a body; a proxy has one.
+  if (status === TEMPORARY_REDIRECT && response.text === '')
+    return succeed(refused(request, response, {}, [], now));
   if (status > 300 && status < 400) return stranger(redirectOf(response));
   const mayBeEmpty = request.holds === 'nothing' || request.holds === 'renewal';
   if (response.text === '' && status === 204 && mayBeEmpty)
@@ -137,13 +138,23 @@ export function readReply(
   // Else each request would count as an outage, and what Vault wrapped is for somebody else to open.
   if (status < 300 && isObject(body['wrap_info']))
     return fail('denied', `${request.what}: ${WRAPPED}`);
-  const { errors } = body;
-  if (status >= 400 && isTexts(errors))
-    return succeed(refused(request, response, body, errors, now));
+  const words = wordsOf(body);
+  if (status >= 400 && words !== undefined)
+    return succeed(refused(request, response, body, words, now));
   return stranger(status < 300 ? (lacks ?? 'it means nothing') : 'it gives no reason in errors');
 }
 
 const TEMPORARY_REDIRECT = 307;
+
+/** Why Vault refuses. KV version 2 says it in `warnings` where another engine was meant. */
+function wordsOf({
+  errors,
+  warnings,
+  request_id,
+}: VaultReply['body']): readonly string[] | undefined {
+  if (isTexts(errors)) return errors;
+  return typeof request_id === 'string' && isTexts(warnings) ? warnings : undefined;
+}
 
 /** https://developer.hashicorp.com/vault/docs/enterprise/control-groups */
 const WRAPPED =

@@ -38,12 +38,25 @@ describe('a reply is known by its form', () => {
     [BATCH, 301, undefined, 'not Vault: unavailable'],
     [BATCH, 302, undefined, 'not Vault: unavailable'],
     [BATCH, 307, undefined, 'refusal of the server'],
+    [BATCH, 307, { message: 'Temporary Redirect' }, 'not Vault: unavailable'],
     [BATCH, 308, undefined, 'not Vault: unavailable'],
     ['data', 200, { data: {} }, 'answer'],
     ['data', 200, { data: [] }, 'not Vault: unavailable'],
     ['data', 404, { data: { data: null, metadata: {} } }, 'answer'],
     ['data', 404, { errors: [] }, 'refusal of the request'],
     ['data', 404, {}, 'not Vault: unavailable'],
+    // Another engine is mounted there: KV version 2.
+    [
+      'data',
+      404,
+      {
+        request_id: 'x',
+        data: null,
+        warnings: ['Invalid path for a versioned K/V secrets engine.'],
+      },
+      'refusal of the request',
+    ],
+    ['data', 404, { warnings: ['no'] }, 'not Vault: unavailable'],
     // A control group of a policy, or a header that a load balancer adds.
     ...([BATCH, 'data', 'auth', 'renewal'] as const).map(
       (holds) =>
