@@ -84,7 +84,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
   const kms = createKmsServer(methodsOf(config.listen.apis, keyring, health), { log, clock });
   const createListener = (): Server => createServer(kms.accept);
   const { socket: path, mode, group, sharedDirectory: shared } = config.listen;
-  const common = { path, shared, clock, ...socketEvents(log) };
+  const ofUnit = env['RUNTIME_DIRECTORY']?.split(':') ?? [];
+  const common = { path, shared, ofUnit, clock, ...socketEvents(log) };
   const served =
     inherited === undefined
       ? await serveOnSocket(createListener, { ...common, mode, group })

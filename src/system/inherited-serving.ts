@@ -18,7 +18,10 @@ import {
 import { BACKLOG, type ServedSocket, type SocketOptions } from './unix-socket.ts';
 import { boundPath } from './unix-table.ts';
 
-export type InheritedOptions = Pick<SocketOptions, 'shared' | 'clock' | 'changed' | 'failed'> & {
+export type InheritedOptions = Pick<
+  SocketOptions,
+  'shared' | 'ofUnit' | 'clock' | 'changed' | 'failed'
+> & {
   /** Where the socket is, where the kernel does not tell: one of another network namespace. */
   readonly path: string;
 };
@@ -50,7 +53,7 @@ export async function serveOnInherited(
       `the path ${path} of the inherited socket was removed or replaced: ${RESTART_SOCKET}`,
   });
   return {
-    warnings: (inode.mode & GROUP_RIGHTS) === 0 ? [] : shutOut(dirname(path), inode.gid),
+    warnings: (inode.mode & GROUP_RIGHTS) === 0 ? [] : shutOut(dirname(path), inode.gid, options),
     lost: watch.lost,
     own: () => path,
     async close() {

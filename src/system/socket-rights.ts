@@ -80,16 +80,39 @@ export function directoryRefusal(directory: string, shared: boolean): SocketRefu
   return undefined;
 }
 
+export type ShutOutOptions = {
+  /** Directories of RuntimeDirectory=, systemd.exec(5). */
+  readonly ofUnit?: readonly string[];
+  readonly isUnknown?: (gid: number) => boolean;
+};
+
 /** Directories whose rights keep the group of a socket from reaching it, each with what to do. */
-export function shutOut(directory: string, gid: number): readonly string[] {
+export function shutOut(
+  directory: string,
+  gid: number,
+  { ofUnit = [], isUnknown = isUnmapped }: ShutOutOptions = {},
+): readonly string[] {
   const directories = inspected(directory);
-  // In a user namespace all other groups have one number.
-  if ('problem' in directories || isUnmapped(gid)) return [];
+  if ('problem' in directories) return [];
+  // In a user namespace all groups without a number have one: of two of them nobody can say whether they are the same.
+  const isHidden = isUnknown(gid);
+  const who = isHidden ? 'the group of the socket' : `group ${gid}`;
+  const advice = (path: string, isOwn: boolean): string => {
+    if (!ofUnit.includes(path))
+      return `${isOwn ? '' : `chgrp ${isHidden ? 'GROUP' : gid} ${path}; `}chmod g+x ${path}`;
+    return isOwn
+      ? 'set RuntimeDirectoryMode=0750 in the service unit'
+      : 'set Group= in the service unit to that group too, since systemd undoes at each start what chgrp does there';
+  };
   return directories
-    .filter(({ stats }) => (stats.mode & (stats.gid === gid ? PASS.group : PASS.others)) === 0)
+    .filter(({ stats }) =>
+      stats.gid === gid
+        ? !isHidden && (stats.mode & PASS.group) === 0
+        : (stats.mode & PASS.others) === 0,
+    )
     .map(
       ({ path, stats }) =>
-        `group ${gid} may use the socket, but cannot pass directory ${path} (group ${stats.gid}, mode ${octal(stats)}): ${stats.gid === gid ? '' : `chgrp ${gid} ${path}; `}chmod g+x ${path}`,
+        `${who} may use the socket, but cannot pass directory ${path} (group ${stats.gid}, mode ${octal(stats)}): ${advice(path, stats.gid === gid)}`,
     );
 }
 

@@ -29,6 +29,8 @@ export type SocketOptions = {
   readonly group: string | undefined;
   /** Whether other users may write to the directory; they are trusted then. */
   readonly shared: boolean;
+  /** Directories that the unit makes, and gives to its user and group at each start. */
+  readonly ofUnit?: readonly string[];
   readonly clock: Clock;
   /** The path leads to this process no longer, and why; or undefined: it does again. */
   readonly changed: (lost: string | undefined) => void;
@@ -132,7 +134,7 @@ async function openSocket(
     if (outcome === 'won' && problem === undefined) {
       server.on('error', (error) => options.failed(describe(error)));
       const group = (mode & GROUP_RIGHTS) === 0 ? undefined : claim.inode.gid;
-      const warnings = group === undefined ? [] : shutOut(directory, group);
+      const warnings = group === undefined ? [] : shutOut(directory, group, options);
       return { server, claim, warnings };
     }
     void withdraw(server, claim);

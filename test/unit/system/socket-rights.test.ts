@@ -102,4 +102,27 @@ describe('a group that may use the socket', () => {
       for (const [i, pattern] of said.entries()) assert.match(found[i] ?? '', pattern);
     });
   }
+
+  it('is told how: as systemd does it where the directory is of its unit', (t) => {
+    const directory = join(temporaryFolder(t), 'run');
+    mkdirSync(directory);
+    chmodSync(directory, 0o700);
+    const { gid } = lstatSync(directory);
+    for (const [which, ofUnit, hidden, expected] of [
+      [gid, [directory], false, /\): set RuntimeDirectoryMode=0750 in the service unit$/],
+      [gid + 1, [directory], false, /^group \d+ may .*\): set Group= in the service unit to that/],
+      [gid + 1, [directory], true, /^the group of the socket may .*\): set Group= in the service/],
+      [gid + 1, ['/other'], true, /^the group of the socket may .*\): chgrp GROUP \S*run; chmod/],
+      // Whether it is the same group is not known.
+      [gid, [directory], true, undefined],
+    ] as const) {
+      const isUnknown = (): boolean => hidden;
+      const [found, ...more] = shutOut(directory, which, { ofUnit, isUnknown }).filter((why) =>
+        why.includes('/run '),
+      );
+      assert.deepEqual(more, []);
+      if (expected === undefined) assert.equal(found, undefined);
+      else assert.match(found ?? '', expected);
+    }
+  });
 });
