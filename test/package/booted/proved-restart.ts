@@ -98,6 +98,7 @@ export function provedRestart(under: UnderTest): void {
     await stays(/NOT restarted: the unit of trousseau\.socket is bad-setting/);
     await machine.must(['rm', SOCKET_DROP_IN]);
     await systemctl(machine, 'daemon-reload');
+    await stays(/systemd does not hold/);
     await systemctl(machine, 'restart', SOCKET_UNIT);
     await saysOfItself(machine, /^ready/, READY_MS);
   });
