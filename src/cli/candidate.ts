@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ResolvedConfig } from '../config/environment.ts';
 import type { KeyId } from '../keyring/key-id.ts';
+import { acknowledgedInUse } from '../keyring/lost-key.ts';
 import type { Sample } from '../keyring/self-test.ts';
 import { type AnnouncedKey, hasBeenReady, type KeyringState, knownKey } from '../keyring/state.ts';
 import { type KeyringSwap, mayReplace } from '../keyring/swap.ts';
@@ -43,6 +44,7 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
     ];
     const same = sameKeyring(config, current());
     if (!evenIfSame && same) {
+      warnings.push(...acknowledgedIn(config, swap.keyring.state()));
       return {
         ok: true,
         warnings,
@@ -93,6 +95,7 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
     }
     const isProved = keeps || hasBeenReady(inUse()) || context.remembered?.(config) !== undefined;
     if (!isProved) warnings.push(UNPROVED);
+    warnings.push(...acknowledgedIn(config, built.keyring.state()));
     if (tried.ok) warnings.push(...tried.value.warnings);
     else warnings.push(`taken though not ready, as none was before: ${tried.error.message}`);
     return {
@@ -114,6 +117,12 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
     };
   };
   return attempt;
+}
+
+/** A key that works may be replaced unnoticed where its loss is acknowledged, as after its backup was found. */
+function acknowledgedIn(config: ResolvedConfig, state: KeyringState): readonly string[] {
+  if (state.kind !== 'ready' || !isAcknowledged(config, state.key.keyId)) return [];
+  return [acknowledgedInUse(state.key.keyId)];
 }
 
 const UNPROVED =

@@ -136,7 +136,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
   const pings = createPings();
   const { failures = createFailures(log, clock) } = options;
   const suspicion = createSuspicion(clock);
-  const stateLog = createStateLog(log, clock);
+  const { isAcknowledged = () => false } = options;
+  const stateLog = createStateLog(log, clock, isAcknowledged);
 
   const forget = (why: string): void => {
     if (memory?.forget()) log.warn?.('what was kept for an outage is forgotten', { why });
@@ -227,7 +228,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     clock,
     state: () => state,
     notBefore: operations.writer.askedUntil,
-    isAcknowledged: options.isAcknowledged ?? (() => false),
+    isAcknowledged,
     async announcing(key) {
       await options.announcing?.(key, sample);
     },

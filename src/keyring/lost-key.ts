@@ -1,4 +1,5 @@
 /** What an operator is told where the announced key is missing: what may have happened, and the rescue. */
+import type { KeyId } from './key-id.ts';
 import type { AnnouncedKey, Instead } from './state.ts';
 
 /** Where the loss is not certain yet: a server that lags shows the same. */
@@ -22,6 +23,11 @@ export function lostSentence(announced: AnnouncedKey, instead: Instead, isKnown:
 /** Where another provider is configured than the one that had the announced key, and does not read it. */
 export function unreadSentence({ keyId }: AnnouncedKey, why: string): string {
   return `${keyId} was announced before the last start, and no provider of the configuration decrypts what it has encrypted (${why}): keep the earlier provider in providers beside the new one; or, where nothing in etcd needs it, acknowledge its loss (health.acknowledgedLosses: ["${keyId}"])`;
+}
+
+/** Where the key that is announced is one of those that an operator has called lost. */
+export function acknowledgedInUse(keyId: KeyId): string {
+  return `health.acknowledgedLosses has ${keyId}, which is in use: take it out, or another key may take its place unnoticed, and nothing reads what was written under this one`;
 }
 
 const BACKUP = 'a backup older than the last rotation was restored, or a server lags far behind';

@@ -5,6 +5,8 @@
  */
 import type { Log } from '../observe/log.ts';
 import type { Clock } from '../system/clock.ts';
+import type { KeyId } from './key-id.ts';
+import { acknowledgedInUse } from './lost-key.ts';
 import { type KeyringState, raisedMinimum } from './state.ts';
 
 export type StateLog = {
@@ -30,8 +32,12 @@ const FIRST_SUM_MS = 60_000;
 /** Half of the time that kube-apiserver gives a call by default. */
 const SLOW_MS = 1_500;
 
-/** A log of a keyring that starts. */
-export function createStateLog(log: Log, clock: Clock): StateLog {
+/** A log of a keyring that starts; `isAcknowledged` says whether an operator has called a key lost. */
+export function createStateLog(
+  log: Log,
+  clock: Clock,
+  isAcknowledged: (keyId: KeyId) => boolean = () => false,
+): StateLog {
   let loggedAt = clock.now();
   let slowAt = Number.NEGATIVE_INFINITY;
   /** What was logged last. */
@@ -57,6 +63,12 @@ export function createStateLog(log: Log, clock: Clock): StateLog {
       after: before.kind,
       ...(before.kind === 'ready' ? {} : { seconds: secondsSince(before.since) }),
     });
+    const { keyId } = after.key;
+    if (isAcknowledged(keyId))
+      log.warn?.('the loss of the key in use is acknowledged', {
+        keyId,
+        why: acknowledgedInUse(keyId),
+      });
   };
 
   const tell = (

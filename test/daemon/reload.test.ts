@@ -68,6 +68,22 @@ describe('a changed configuration', () => {
     assert.equal(calls(), before);
   });
 
+  it('is taken with a warning where it acknowledges the loss of the key that is in use', async (t) => {
+    const dir = temporaryFolder(t);
+    const providers = await twoKeyrings(dir);
+    await using plugin = await startPlugin({ dir, config: { providers, write: ['a'] } });
+    await plugin.ready();
+    const { key_id } = await plugin.client.v2.status();
+    const health = { acknowledgedLosses: [key_id] };
+    // Without a trial; with one that brings another key; with one that brings this key back.
+    for (const [i, write] of ['a', 'b', 'a'].entries()) {
+      replaceConfig(dir, { providers, write: [write], health });
+      await logged(plugin, RELOADED, i + 1);
+      const why = String((await reloadOf(dir))['why']);
+      assert.equal(why.includes(`acknowledgedLosses has ${key_id}`), write === 'a', why);
+    }
+  });
+
   it('is tried again at SIGHUP though the file is what it was, and replaces the login', async (t) => {
     const dir = temporaryFolder(t);
     await using vault = await startFakeVault();

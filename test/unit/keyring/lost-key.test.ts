@@ -239,6 +239,36 @@ describe('a lost key whose loss is acknowledged', () => {
   });
 });
 
+describe('a key in use whose loss is acknowledged', () => {
+  const told = (setup: Awaited<ReturnType<typeof setUp>>) =>
+    setup.told('the loss of the key in use is acknowledged');
+
+  it('is warned of when it is back, since another one may take its place unnoticed', async () => {
+    const setup = await rotated();
+    const [second, copy] = [setup.announced(), setup.provider.backup()];
+    setup.provider.restore(1);
+    await setup.clock.advance(2 * MINUTE);
+    setup.acknowledged.add(second);
+    await setup.clock.advance(MINUTE);
+    assert.deepEqual(told(setup), []);
+    copy();
+    await setup.clock.advance(2_000);
+    assert.equal(setup.announced(), second);
+    const [line, ...more] = told(setup);
+    assert.deepEqual([line?.['level'], line?.['keyId'], more], ['warn', second, []]);
+    assert.match(String(line?.['why']), /take it out/);
+  });
+
+  it('is not warned of where another one has taken its place', async () => {
+    const setup = await rotated();
+    setup.acknowledged.add(setup.announced());
+    setup.provider.recreate(9_000);
+    await setup.clock.advance(2 * MINUTE);
+    assert.match(setup.announced(), /^fake:v1:/);
+    assert.deepEqual(told(setup), []);
+  });
+});
+
 describe('while the announced key is lost', () => {
   const calls = [
     ['seed', 'behind', 'denied'],
