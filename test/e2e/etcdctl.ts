@@ -1,18 +1,18 @@
 /**
- * `etcdctl get PREFIX --prefix --print-value-only`, which prints each value and a line feed, and the same with
- * `--keys-only`, which prints each key and an empty line, over etcd's JSON gateway: etcdctl itself is not among
- * the servers of the tests. ENDPOINT comes first.
+ * `etcdctl get PREFIX --prefix`, which prints each key and each value on a line of its own, the same with
+ * `--print-value-only`, and with `--keys-only`, which prints each key and an empty line, over etcd's JSON
+ * gateway: etcdctl itself is not among the servers of the tests. ENDPOINT comes first.
  */
 import { jsonRequest } from '../servers/json-request.ts';
 
 const [endpoint = '', command, prefix = '', ...flags] = process.argv.slice(2);
 const [isPrefix, what] = flags;
-const keysOnly = what === '--keys-only';
+const [hasKeys, hasValues] = [what !== '--print-value-only', what !== '--keys-only'];
 if (
   command !== 'get' ||
   isPrefix !== '--prefix' ||
-  flags.length !== 2 ||
-  !(keysOnly || what === '--print-value-only')
+  flags.length > 2 ||
+  (what !== undefined && hasKeys && hasValues)
 )
   throw new Error(`not copied: ${process.argv.slice(3).join(' ')}`);
 const end = prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1);
@@ -26,6 +26,7 @@ if (status !== 200) throw new Error(`etcd: ${status}`);
 type Entry = { readonly key: string; readonly value?: string };
 const { kvs = [] } = body as { readonly kvs?: readonly Entry[] };
 for (const { key, value = '' } of kvs) {
-  process.stdout.write(Buffer.from(keysOnly ? key : value, 'base64'));
-  process.stdout.write(keysOnly ? '\n\n' : '\n');
+  if (hasKeys) process.stdout.write(`${Buffer.from(key, 'base64')}\n`);
+  if (hasValues) process.stdout.write(Buffer.from(value, 'base64'));
+  process.stdout.write('\n');
 }

@@ -96,6 +96,40 @@ describe('the commands that count what lies in etcd', { timeout: 60_000 }, () =>
   });
 });
 
+describe('the command that shows what is lost with a key', { timeout: 60_000 }, () => {
+  const folder = testFolder();
+
+  after(() => folder.remove());
+
+  it('prints the keys of the objects that have the lost key_id, and of no others', async () => {
+    const lost = 'vault:v2:5f0c2b1d3e4f5a6b7c8d9e0f1a2b3c4d';
+    const stored = (keyId: string): Buffer =>
+      Buffer.from(
+        `k8s:enc:kms:v2:trousseau:\n\x60\0\xff\n\x12\x29${keyId}\x1a\x80vault:v2:AAAA`,
+        'latin1',
+      );
+    await using etcd = await startEtcd({ dir: folder.sub('etcd') });
+    for (const [name, keyId] of [
+      ['default/written-again', lost.replace('5f0c', '5f0d')],
+      ['default/lost', lost],
+      ['kube-system/bootstrap-token-x.1', lost],
+      ['kube-system/earlier', lost.replace('v2', 'v1')],
+    ] as const)
+      await etcd.put(`/registry/secrets/${name}`, stored(keyId));
+    const node = nodeFolder({
+      dir: folder.sub('node'),
+      vault: { address: '', token: '', caFile: '' },
+      ...{ kubeconfig: '', etcd: etcd.endpoint },
+      replaced: { ' > /dev/shm/lost': '' },
+    });
+    const said = await node.shell(command('etcdctl get /registry/secrets/ --prefix |'));
+    assert.equal(
+      said,
+      '/registry/secrets/default/lost\n/registry/secrets/kube-system/bootstrap-token-x.1\n',
+    );
+  });
+});
+
 describe('a change to another keyring', { timeout: 480_000 }, () => {
   const folder = testFolder();
   let etcd: Etcd;

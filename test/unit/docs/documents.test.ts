@@ -110,6 +110,19 @@ describe('the documents', () => {
     }
   });
 
+  it('name each entry of an EncryptionConfiguration once, or kube-apiserver would not start', () => {
+    const files = documents.flatMap(({ name, text }) =>
+      blocksOf(text)
+        .filter(({ text: yaml }) => /^kind: EncryptionConfiguration$/m.test(yaml))
+        .map(({ text: yaml, line }) => ({ place: `${name}:${line}`, yaml })),
+    );
+    assert.ok(files.length > 10, `${files.length} files`);
+    for (const { place, yaml } of files) {
+      const names = [...yaml.matchAll(/^ +name: (\S+)$/gm)].map(([, one]) => one);
+      assert.deepEqual(names, [...new Set(names)], place);
+    }
+  });
+
   it('have kube-apiserver ready before they have it write every Secret again', () => {
     const changed = documents.filter(({ text }) => text.includes('--encryption-provider-config'));
     const rewriting = changed.flatMap(({ name, text }) => {
