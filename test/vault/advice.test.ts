@@ -303,6 +303,43 @@ for (const release of RELEASES) {
       await new Promise((resolve) => signer.close(resolve));
     });
 
+    for (const [what, forged, config, role, said] of [
+      ['signed with another key', 'key', {}, {}, /no key that the token in \/etc\/jwt/],
+      ['of another issuer', 'issuer', { bound_issuer: 'here' }, {}, /another issuer.*bound_issuer/],
+      ['for another audience', 'none', {}, { bound_audiences: ['x'] }, /does not fit the role/],
+    ] as const) {
+      it(`a JWT ${what}: what is at fault, and not another thing`, async () => {
+        const pair = () => generateKeyPairSync('ec', { namedCurve: 'P-256' });
+        const [known, other] = [pair(), pair()];
+        mounts += 1;
+        const mount = `jwt-${mounts}`;
+        await vault.admin.enableAuth('jwt', mount);
+        await vault.admin.write(`auth/${mount}/config`, {
+          jwt_validation_pubkeys: [known.publicKey.export({ type: 'spki', format: 'pem' })],
+          ...config,
+        });
+        await vault.admin.write(`auth/${mount}/role/r`, {
+          ...{ role_type: 'jwt', user_claim: 'sub', bound_audiences: ['vault'] },
+          ...{ token_policies: [POLICY], ...role },
+        });
+        const part = (value: object): string =>
+          Buffer.from(JSON.stringify(value)).toString('base64url');
+        const claims = { sub: 'node-1', aud: 'vault', iss: 'there', nbf: 1 };
+        const exp = Math.floor(Date.now() / 1000) + 600;
+        const text = `${part({ alg: 'ES256' })}.${part({ ...claims, exp })}`;
+        const { privateKey } = forged === 'key' ? other : known;
+        const key = { key: privateKey, dsaEncoding: 'ieee-p1363' } as const;
+        const jwt = `${text}.${sign('sha256', Buffer.from(text), key).toString('base64url')}`;
+        const auth = { jwt: { mount, role: 'r', tokenFile: '/etc/jwt' } };
+        const provider = providerOn([vault.address], auth, () => jwt);
+        const described = await provider.describe(signal());
+        await provider.stop();
+        assert.ok(!described.ok);
+        assert.equal(described.error.kind, 'denied');
+        assert.match(described.error.message, said);
+      });
+    }
+
     it('a policy that is broken and mended: the call after that succeeds, and a later revocation is seen by nobody', async () => {
       const policy = `mended-${release}`;
       await vault.admin.writePolicy(policy, transitPolicy(KEY));

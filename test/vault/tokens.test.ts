@@ -75,6 +75,25 @@ for (const release of RELEASES) {
       assert.equal(await live(), 0);
     });
 
+    it('are two, however often they are used, where the role binds them to another address', async () => {
+      const bound = { ...TOKENS, token_bound_cidrs: ['192.0.2.11/32'] };
+      const { roleId, secretId } = await vault.admin.createAppRole('bound', bound);
+      const { appRole } = approle();
+      const auth = { appRole: { ...appRole, roleID: roleId } };
+      const provider = providerOn([vault.address], auth, () => secretId);
+      for (let i = 0; i < 20; i += 1) {
+        const described = await provider.describe(caller());
+        assert.match(
+          described.ok ? '' : described.error.message,
+          /token_bound_cidrs.*the next try is at .*at once after SIGHUP/,
+        );
+      }
+      await provider.stop();
+      assert.equal(await live(), 2);
+      await vault.admin.write('sys/leases/revoke-prefix/auth/approle/login');
+      await liveBecomes(0);
+    });
+
     it('are none after a stop during a login, as by SIGTERM or by an overtaken reload', async () => {
       await using slow = await startSlowAnswers(vault.address, (path) =>
         path === LOGIN ? SLOW_MS : 0,

@@ -13,8 +13,17 @@ export type DeniedRequests = {
   known(denied: Denied): Failure | undefined;
   /** What Vault says of the token; all callers that were denied the same path ask once. */
   standing(denied: Denied, token: string): Promise<Standing>;
-  /** The diagnosis, which holds for a while from now on. */
-  conclude(token: string, denied: Denied, found: Standing): Failure;
+  /**
+   * The diagnosis, which holds for a while from now on.
+   *
+   * @param whole makes more of it before
+   */
+  conclude(
+    token: string,
+    denied: Denied,
+    found: Standing,
+    whole?: (diagnosis: Failure) => Failure,
+  ): Failure;
   /** Vault did what was asked there. */
   accepted(path: string): void;
 };
@@ -45,12 +54,13 @@ export function createDeniedRequests(options: DeniedRequestsOptions): DeniedRequ
       standings.set(key, asking);
       return asking;
     },
-    conclude(token, denied, found) {
+    conclude(token, denied, found, whole = (diagnosis) => diagnosis) {
       const held = inUse.last();
       const isHeld = held?.login.token === token;
       const age = isHeld ? clock.now() - held.since : 0;
       const own = isHeld ? held.login.own : method.tokenPlace === undefined;
-      const diagnosis = diagnose(denied, { token, own, fresh: age < FRESH_MS }, found, method);
+      const facts = { token, own, fresh: age < FRESH_MS };
+      const diagnosis = whole(diagnose(denied, facts, found, method));
       const reason = found.kind === 'not taken' ? 'token' : 'policy';
       denials.denied(denied.request.path, reason, diagnosis);
       return diagnosis;

@@ -5,7 +5,7 @@
 import type { Clock } from '../../system/clock.ts';
 import { withLimit } from '../../system/within.ts';
 import { fail, type Result } from '../errors.ts';
-import { adviceFor, type Facts, mayDo } from './auth/advice.ts';
+import { adviceFor, type Facts, isTokenDenied, mayDo } from './auth/advice.ts';
 import type { AuthMethod, Send } from './auth/login.ts';
 import type { DeniedFor } from './denials.ts';
 import type { VaultRefusal, VaultRequest } from './reply.ts';
@@ -59,15 +59,9 @@ export async function standingOf(
     : { kind: 'not allowed', granted };
 }
 
-/**
- * What the request was denied for. Vault checks the token first and says `permission denied` alone
- * where that fails, from 1.11 or so on with `invalid token` where it does not know it. What a policy
- * denies comes as `1 error occurred:` with the same words (1.9.3 and 1.21.1).
- */
+/** What the request was denied for. */
 export function deniedFor({ refusal: { words } }: Denied): DeniedFor {
-  return /error occurred/i.test(words) && !/invalid token|bad token/i.test(words)
-    ? 'policy'
-    : 'token';
+  return isTokenDenied(words) ? 'token' : 'policy';
 }
 
 function grantedIn(data: unknown, path: string): readonly string[] | undefined {

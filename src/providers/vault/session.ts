@@ -7,7 +7,7 @@ import type { Log } from '../../observe/log.ts';
 import type { Clock } from '../../system/clock.ts';
 import { unlessAborted, within, withLimit } from '../../system/within.ts';
 import { fail, type Result, succeed } from '../errors.ts';
-import { adviceFor, countsForLockout } from './auth/advice.ts';
+import { adviceFor, countsForLockout, isTokenDenied } from './auth/advice.ts';
 import {
   type Asking,
   type AuthMethod,
@@ -121,7 +121,7 @@ export function createSession(options: SessionOptions): Session {
   };
 
   const refusedFor = (
-    { error, refusal }: LoginFailure,
+    { error, refusal, isElsewhere }: LoginFailure,
     credentials: string,
   ): Extract<Result<never>, { ok: false }> => {
     if (error.kind !== 'denied') return { ok: false, error };
@@ -134,9 +134,40 @@ export function createSession(options: SessionOptions): Session {
         method.locksOut &&
         refusal?.step === 'login' &&
         countsForLockout(refusal.status, refusal.words),
-      place: method.credential.place,
+      place: isElsewhere === true ? undefined : method.credential.place,
+      // The login itself was granted a token, with which the secret was asked for.
+      ...(refusal?.step === 'dedicated token' &&
+        refusal.status === 403 &&
+        isTokenDenied(refusal.words) && { leavesToken: true }),
     });
     log.warn?.('login refused', { method: method.name, why: failure.error.message });
+    return failure;
+  };
+
+  /** The last token that Vault has taken for anything. */
+  let taken: string | undefined;
+  /** Whether Vault granted it just now, and does not take it from here. */
+  const isInVain = (token: string, found: Standing): boolean => {
+    const held = inUse.last();
+    if (found.kind !== 'not taken' || held?.login.token !== token || taken === token) return false;
+    return held.login.own && clock.now() - held.since < FRESH_MS;
+  };
+  let inVain: { readonly token: string; readonly failure: Failure } | undefined;
+  /**
+   * Vault does not take such a token for giving it back either: so the next login waits. Requests that were
+   * under way together are one refusal.
+   */
+  const refuseInVain = (token: string, { error }: Failure): Failure => {
+    if (inVain?.token === token) return inVain.failure;
+    const failure = refusals.refused({
+      identity,
+      credentials: lastCredentials ?? '',
+      message: error.message,
+      counts: false,
+      place: undefined,
+      leavesToken: true,
+    });
+    inVain = { token, failure };
     return failure;
   };
 
@@ -241,10 +272,15 @@ export function createSession(options: SessionOptions): Session {
       return again.value === rejected ? denials.conclude(rejected, denied, found) : again;
     },
     async denied(token, denied) {
-      return denials.conclude(token, denied, await denials.standing(denied, token));
+      const found = await denials.standing(denied, token);
+      return denials.conclude(token, denied, found, (diagnosis) =>
+        isInVain(token, found) ? refuseInVain(token, diagnosis) : diagnosis,
+      );
     },
     accepted(token, path) {
       denials.accepted(path);
+      if (taken !== token) refusals.tokenTaken(identity);
+      taken = token;
       const held = inUse.last();
       if (held === undefined || held.login.proven || held.login.token !== token) return;
       inUse.proven();

@@ -42,6 +42,12 @@ const TABLE: readonly (readonly [string, Facts, string, RegExp])[] = [
     /\/etc\/secret-id has expired or was used before.*look for theft/,
   ],
   [
+    'a KV secret that is asked for from an address that the token is not bound to',
+    { ...LOGIN, step: 'dedicated token', status: 403, words: 'permission denied' },
+    'the login for the dedicated token is granted, and its token is not taken from here',
+    /credentials are good.*token_bound_cidrs.*token_num_uses/,
+  ],
+  [
     'a KV secret that may not be read',
     {
       ...LOGIN,
@@ -134,6 +140,25 @@ const TABLE: readonly (readonly [string, Facts, string, RegExp])[] = [
     { ...LOGIN, ...JWT, method: 'kubernetes', words: 'invalid role name "x"' },
     'the role is unknown (JWT, Kubernetes)',
     /check role and mount/,
+  ],
+  ...[
+    'error verifying token signature: no known key successfully validated the token signature',
+    'error verifying token signature: failed to verify id token signature',
+    'error validating token: id token signed with unsupported algorithm, expected ["RS256"] got "ES256"',
+  ].map(
+    (words) =>
+      [
+        `a JWT of which Vault says: ${words}`,
+        { ...LOGIN, ...JWT, words },
+        'a JWT whose signature Vault cannot verify',
+        /no key that the token in \/etc\/jwt.*jwt_validation_pubkeys.*jwks_url/,
+      ] as const,
+  ),
+  [
+    'a JWT of another issuer',
+    { ...LOGIN, ...JWT, words: 'error validating token: invalid issuer (iss) claim' },
+    'a JWT of another issuer',
+    /\/etc\/jwt is of another issuer.*bound_issuer/,
   ],
   [
     'a JWT for another audience',

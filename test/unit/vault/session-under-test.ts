@@ -1,4 +1,5 @@
 /** A session whose Vault is a function of the test's own: no sockets, no time but the driven clock. */
+import type { AuthConfig } from '../../../src/config/schema.ts';
 import { createLog } from '../../../src/observe/log.ts';
 import { fail, type ProviderErrorKind, succeed } from '../../../src/providers/errors.ts';
 import type { Send } from '../../../src/providers/vault/auth/login.ts';
@@ -47,6 +48,7 @@ export function createSessionUnderTest(
   random = 0,
   clock = createDrivenClock(1_800_000_000_000, random),
   memory = createLoginMemory(clock),
+  more: Pick<AuthConfig, 'dedicatedToken'> = {},
 ): SessionUnderTest {
   const requests: Request[] = [];
   const secret = { id: 'first', hangs: false };
@@ -75,7 +77,7 @@ export function createSessionUnderTest(
   const approle = { mount: 'approle', roleID: 'role', secretIDWrapped: false };
   const session = createSession({
     method: authMethod(
-      { appRole: { ...approle, secretIDFile: '/id' } },
+      { appRole: { ...approle, secretIDFile: '/id' }, ...more },
       () => (secret.hangs ? new Promise(() => undefined) : Promise.resolve(secret.id)),
       memory.unwrapped,
     ),

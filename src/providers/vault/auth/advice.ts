@@ -50,6 +50,20 @@ const policyLine = ({ path, capability }: Facts): string =>
 const NARROWING =
   'allowed_parameters, denied_parameters, required_parameters, min_wrapping_ttl and max_wrapping_ttl';
 
+/**
+ * Whether Vault's words with a 403 are about the token itself. It checks that first and says `permission
+ * denied` alone where it fails, from 1.11 or so on with `invalid token` where it does not know it. What a
+ * policy denies comes as `1 error occurred:` with the same words (1.9.3 and 1.21.1).
+ */
+export function isTokenDenied(words: string): boolean {
+  return !/error occurred/i.test(words) || /invalid token|bad token/i.test(words);
+}
+
+const OTHER_ADDRESSES =
+  'the role binds its tokens to other addresses than the one that Vault sees (change token_bound_cidrs, and mind load balancers on the way), the role limits how often they may be used (set token_num_uses to 0), or somebody revokes them';
+
+const isJwt = ({ method }: Facts): boolean => /jwt|kubernetes/i.test(method);
+
 const login =
   (words: RegExp, more: (facts: Facts) => boolean = () => true) =>
   (facts: Facts): boolean =>
@@ -61,6 +75,13 @@ export const ADVICE: readonly AdviceLine[] = [
     when: ({ step }) => step === 'unwrap',
     advice: ({ credential }) =>
       `the wrapping token in ${credential.place} has expired or was used before. It works once, so after a restart a new one has to be written to the file. If this plugin has not used it, somebody else has the secret id: revoke it and look for theft`,
+  },
+  {
+    situation: 'the login for the dedicated token is granted, and its token is not taken from here',
+    when: ({ step, status, words }) =>
+      step === 'dedicated token' && status === 403 && isTokenDenied(words),
+    advice: () =>
+      `Vault granted the token of this login seconds ago, so the credentials are good: ${OTHER_ADDRESSES}`,
   },
   {
     situation: 'the KV secret with the dedicated token may not be read',
@@ -111,11 +132,24 @@ export const ADVICE: readonly AdviceLine[] = [
     advice: () => 'there is no such role under this mount: check role and mount',
   },
   {
+    // 'error verifying token signature: no known key successfully validated the token signature' where the
+    // method has keys, 'failed to verify id token signature' where it fetches them.
+    situation: 'a JWT whose signature Vault cannot verify',
+    when: login(/signature|signed with unsupported|signing algorithm/i, isJwt),
+    advice: ({ credential }) =>
+      `Vault has no key that the token in ${credential.place} was signed with, and the role is not at fault: check jwt_validation_pubkeys, jwks_url, oidc_discovery_url or pem_keys in the configuration of the method, also after its signer has changed its keys, and that the token is of that signer`,
+  },
+  {
+    situation: 'a JWT of another issuer',
+    when: login(/\(iss\)|\bissuer\b/i, isJwt),
+    advice: ({ credential }) =>
+      `the token in ${credential.place} is of another issuer than the configuration of the method allows, and the role is not at fault: check its bound_issuer (issuer with the method of Kubernetes), and that the token is of that issuer`,
+  },
+  {
     situation: 'a JWT that does not fit the role, or is too old',
     when: login(
       /./,
-      ({ method, status, words }) =>
-        /jwt|kubernetes/i.test(method) && (status !== 403 || /\bclaim\b/i.test(words)),
+      (facts) => isJwt(facts) && (facts.status !== 403 || /\bclaim\b/i.test(facts.words)),
     ),
     advice: ({ credential }) =>
       `the token in ${credential.place} does not fit the role: check its audience, subject and claims against the role's bounds, its end and the clocks, and whether the file is renewed`,
@@ -180,7 +214,7 @@ export const ADVICE: readonly AdviceLine[] = [
     situation: 'Vault granted the token seconds ago, and does not take it from here',
     when: ({ token }) => token?.fresh === true && token.own,
     advice: () =>
-      'Vault granted this token seconds ago, so the credentials are good: the role binds its tokens to other addresses than the one that Vault sees (change token_bound_cidrs, and mind load balancers on the way), the role limits how often they may be used (set token_num_uses to 0), or somebody revokes them',
+      `Vault granted this token seconds ago, so the credentials are good: ${OTHER_ADDRESSES}`,
   },
   {
     situation: 'a token of a file or a KV secret that Vault does not know',

@@ -43,7 +43,8 @@ export function dedicatedToken(config: DedicatedTokenConfig, first: AuthMethod):
       const found = await readAgain(place, config, login.value.token, asking);
       // What was logged in for is done; without this each login would leave a token behind.
       if (login.value.own) asking.giveBack(login.value);
-      return found.ok ? await lookUp(found.value, asking) : found;
+      const outcome = found.ok ? await lookUp(found.value, asking) : found;
+      return outcome.ok ? outcome : { ...outcome, isElsewhere: true };
     },
   };
 }

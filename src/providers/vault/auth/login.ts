@@ -43,6 +43,8 @@ export type Asking = {
 export type LoginFailure = {
   readonly ok: false;
   readonly error: Extract<Result<never>, { ok: false }>['error'];
+  /** What is wrong is not with the credentials, so that other ones would not help. */
+  readonly isElsewhere?: true;
   /** Undefined where trying again can help without anybody's doing. */
   readonly refusal?: {
     readonly step: Step;
