@@ -99,6 +99,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
   const manager = createServiceManager({
     ...{ env, others: options.others, served, log, clock },
     state: keyring.state,
+    readers: keyring.readerTroubles,
     isFull: () => kms.open().open >= LIMITS.connections,
     reload: () => reloader.report(),
   });
@@ -122,6 +123,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
         now: clock.now(),
         reload: reloader.report(),
         reloadRequests: reloader.requests(),
+        readers: keyring.readerTroubles(),
         loaded: keyring.loaded(),
         queued: keyring.queued(),
         failedCalls: context.failures.counts(),

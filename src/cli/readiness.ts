@@ -2,7 +2,8 @@
 import type { FailureCount } from '../keyring/failures.ts';
 import { keyId } from '../keyring/key-id.ts';
 import type { Remembered } from '../keyring/outage-memory.ts';
-import { type KeyringState, knownKey } from '../keyring/state.ts';
+import type { ReaderTrouble } from '../keyring/reader-checks.ts';
+import { isTransient, type KeyringState, knownKey } from '../keyring/state.ts';
 import type { KmsOpen } from '../kms/server.ts';
 import type { Readiness } from '../observe/admin.ts';
 import type { KeyDescription } from '../providers/provider.ts';
@@ -16,6 +17,8 @@ export type Observed = {
   readonly reload: ReloadReport | undefined;
   /** How many reloads were requested since the start; `reload` says which of them it is the result of. */
   readonly reloadRequests: number;
+  /** Which providers that only decrypt do not now. */
+  readonly readers: readonly ReaderTrouble[];
   /** The keys whose material this process has in memory. */
   readonly loaded: readonly KeyDescription[];
   /** How many items wait for a free request to a provider. */
@@ -32,19 +35,26 @@ export type Observed = {
 };
 
 /**
- * Ready means: the provider answered lately, nothing stands against using the key, and clients reach
- * this process. A reload that was refused does not change that, since the configuration before it is
- * still in use.
+ * Ready means: the provider answered lately, nothing stands against using the key, none that only
+ * decrypts refuses to, and clients reach this process. A reload that was refused does not change that,
+ * since the configuration before it is still in use.
  */
 export function readinessOf(observed: Observed): Readiness {
   const { state, now, reload, reloadRequests, loaded, queued, lost, decryptCache } = observed;
-  const { failedCalls, cancelledCalls, connections } = observed;
+  const { failedCalls, cancelledCalls, connections, readers } = observed;
+  const refuses = ({ error }: ReaderTrouble): boolean => !isTransient(error.kind);
+  const described = (trouble: ReaderTrouble): object => ({
+    provider: trouble.provider,
+    state: refuses(trouble) ? 'refused' : 'outage',
+    seconds: Math.round((now - trouble.since) / 1000),
+    why: trouble.error.message,
+  });
   const key = knownKey(state);
   const inMemory = loaded.flatMap(({ path, versions }) =>
     versions.map((version) => keyId(path, version)),
   );
   return {
-    ready: state.kind === 'ready' && lost === undefined,
+    ready: state.kind === 'ready' && lost === undefined && !readers.some(refuses),
     detail: {
       state: state.kind,
       ...(key === undefined ? {} : { keyId: key.keyId, keyVersion: key.version }),
@@ -56,6 +66,7 @@ export function readinessOf(observed: Observed): Readiness {
       ...(state.kind === 'ready'
         ? {}
         : { seconds: Math.round((now - state.since) / 1000), why: state.why?.message }),
+      ...(readers.length === 0 ? {} : { decryptOnly: readers.map(described) }),
       queued,
       ...(lost === undefined ? {} : { socket: { reachable: false, why: lost } }),
       ...(failedCalls.length === 0 ? {} : { failedCalls }),

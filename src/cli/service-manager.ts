@@ -3,7 +3,8 @@
  * proof, and the keyring's state in one sentence. Without a service manager it does nothing.
  */
 import type { Environment } from '../config/environment.ts';
-import type { KeyringState } from '../keyring/state.ts';
+import type { ReaderTrouble } from '../keyring/reader-checks.ts';
+import { isTransient, type KeyringState } from '../keyring/state.ts';
 import type { Log } from '../observe/log.ts';
 import type { Clock, Timer } from '../system/clock.ts';
 import type { InheritedSocket } from '../system/inherited-sockets.ts';
@@ -37,6 +38,8 @@ export type ServiceManagerOptions = {
   /** Whether the server has all the connections that it may have. */
   readonly isFull: () => boolean;
   readonly state: () => KeyringState;
+  /** Which providers that only decrypt do not now. */
+  readonly readers: () => readonly ReaderTrouble[];
   /** What became of the last reload; undefined where there was none. */
   readonly reload: () => ReloadReport | undefined;
   readonly clock: Clock;
@@ -50,7 +53,7 @@ const SPARE_DESCRIPTORS = 8;
 
 /** A service manager that has been told nothing yet. */
 export function createServiceManager(options: ServiceManagerOptions): ServiceManager {
-  const { env, clock, log, state, reload, served } = options;
+  const { env, clock, log, state, reload, served, readers } = options;
   const channel = notifyChannel(env, options.others);
   const notifier = createNotifier({
     channel,
@@ -63,7 +66,7 @@ export function createServiceManager(options: ServiceManagerOptions): ServiceMan
   let timer: Timer | undefined;
 
   const follow = (): void => {
-    notifier.status(statusSentence(state(), clock, reload(), served.lost()));
+    notifier.status(statusSentence(state(), clock, reload(), served.lost(), readers()));
     timer = clock.setTimer(STATUS_MS, follow);
   };
   return {
@@ -133,11 +136,18 @@ export function statusSentence(
   clock: Pick<Clock, 'timeOfDay'>,
   reload?: ReloadReport,
   lost?: string,
+  readers: readonly ReaderTrouble[] = [],
 ): string {
-  const keyring = lost === undefined ? keyringSentence(state, clock) : `cannot be reached: ${lost}`;
+  const own = lost === undefined ? keyringSentence(state, clock) : `cannot be reached: ${lost}`;
+  const others = readers.filter(({ error }) => !isTransient(error.kind)).map(readerSentence);
+  const keyring = [own, ...others].join('; ');
   return reload === undefined || reload.ok
     ? keyring
     : `${keyring}; the last reload was refused at ${reload.at}: ${reload.why}`;
+}
+
+function readerSentence({ provider, error }: ReaderTrouble): string {
+  return `${provider}, which only decrypts, refuses: ${error.message}`;
 }
 
 function keyringSentence(state: KeyringState, clock: Pick<Clock, 'timeOfDay'>): string {

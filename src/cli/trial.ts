@@ -47,7 +47,8 @@ const READ_LIMIT_MS = 5_000;
 
 /**
  * Starts the keyring and has it prove itself: its provider must log in, describe its key, and
- * encrypt and decrypt a sample; those that only decrypt must not refuse. It is never stopped here.
+ * encrypt and decrypt a sample; those that only decrypt must describe their key and let decrypt with
+ * it. It is never stopped here.
  */
 export async function tryOut(trial: Trial): Promise<Result<Proven>> {
   const { built, inUse, clock, signal } = trial;
@@ -81,9 +82,10 @@ export async function tryOut(trial: Trial): Promise<Result<Proven>> {
     const warnings: string[] = [];
     for (const provider of decryptOnly) {
       const described = await provider.describe(limit.signal);
-      if (described.ok) continue;
-      const why = `${provider.name}, which only decrypts: ${described.error.message}`;
-      if (!isTransient(described.error.kind)) return fail(described.error.kind, why);
+      const checked = described.ok ? await keyring.readerChecked(provider.name) : described;
+      if (checked.ok) continue;
+      const why = `${provider.name}, which only decrypts: ${checked.error.message}`;
+      if (!isTransient(checked.error.kind)) return fail(checked.error.kind, why);
       warnings.push(why);
     }
     const read = await readsSample(trial, limit.signal);

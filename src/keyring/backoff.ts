@@ -11,6 +11,8 @@ import type { Clock, Timer } from '../system/clock.ts';
 export type Backoff = {
   /** Whether nothing may be sent to the provider now. */
   holds(): boolean;
+  /** Whether the last that is known of the provider is that it does not answer as it should. */
+  isAway(): boolean;
   /** Until when the provider asked to be left alone, in milliseconds since the epoch; 0 if it did not. */
   askedUntil(): number;
   /** What the provider said last while nothing may be sent; empty otherwise. */
@@ -41,6 +43,7 @@ export function createBackoff(clock: Clock): Backoff {
   let limitedSince = Number.NEGATIVE_INFINITY;
   let why = '';
   let failures = 0;
+  let away = false;
 
   const end = (): void => {
     timer?.cancel();
@@ -55,14 +58,17 @@ export function createBackoff(clock: Clock): Backoff {
     timer = clock.setTimer(ms, end);
   };
   const recovered = (): void => {
+    away = false;
     if (timer !== undefined) end();
   };
 
   return {
     holds: () => timer !== undefined,
+    isAway: () => away,
     askedUntil: () => askedUntil,
     why: () => (timer === undefined ? '' : why),
     saw(results, began = clock.now()) {
+      if (results.length > 0) away = results.every(passing);
       const asked = longestWait(results);
       if (asked !== undefined) {
         const until = clock.now() + asked.ms;

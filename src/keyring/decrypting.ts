@@ -55,11 +55,13 @@ export type DecryptingOptions = {
   readonly proveKey: (signal: CallSignal) => void;
   /** Told that a version was seen that is newer than the one announced. */
   readonly sawNewerVersion: () => void;
+  /** Told that a provider which is not known to be away has not answered in time. */
+  readonly sawSilence: () => void;
 };
 
 /**
- * How long the other providers have to answer or to refuse what is in memory, while the one that encrypts is
- * away. A host that drops what is sent to it would take all of the caller's time, for each call.
+ * How long the providers that are there have to answer or to refuse what is in memory, while another one that may
+ * have made it is away. A host that drops what is sent to it would take all of the caller's time, for each call.
  */
 const OTHERS_MS = 500;
 
@@ -112,16 +114,46 @@ export function createDecrypting(options: DecryptingOptions): Decrypting {
     return remembered === undefined ? outcome : succeed(remembered);
   };
 
-  /** One try, out of memory where nobody can be asked: what is asked stands in an audit log. */
+  /**
+   * One try, out of memory where nobody can be asked: what is asked stands in an audit log. Who is known to be
+   * away is not waited for.
+   */
   const attempt = (sealed: Sealed, signal: CallSignal): Promise<Result<Uint8Array>> => {
-    const now = state();
-    // One that has not the announced version is there, and can be asked for the others.
-    const isAway = now.kind === 'outage' && now.why.kind !== 'behind';
-    const remembered = isAway ? memory?.decrypt(sealed.ciphertext) : undefined;
+    if (memory === undefined) return once(sealed, signal);
+    const presence = operations.presence(sealed.ciphertext);
+    const remembered = presence === 'all' ? undefined : memory.decrypt(sealed.ciphertext);
     if (remembered === undefined) return once(sealed, signal);
-    if (alone) return Promise.resolve(succeed(remembered));
+    if (presence === 'none') return Promise.resolve(succeed(remembered));
     remembered.fill(0);
-    return withinLimit(OTHERS_MS, signal, (limited) => once(sealed, limited));
+    return askThoseThere(memory, sealed, signal);
+  };
+
+  /** That one of them cannot decrypt it is not final: the one that made it may be away. */
+  const askThoseThere = async (
+    memory: OutageMemory,
+    sealed: Sealed,
+    signal: CallSignal,
+  ): Promise<Result<Uint8Array>> => {
+    const { ciphertext, purpose } = sealed;
+    const remember = memory.remembering();
+    let isLate = false;
+    const outcome = await withinLimit(
+      OTHERS_MS,
+      signal,
+      (limited) => operations.decrypt(ciphertext, 'ordinary', limited, 'there'),
+      () => {
+        isLate = true;
+      },
+    );
+    if (outcome.ok) {
+      if (purpose !== 'sample' && state().kind !== 'refused')
+        remember(ciphertext, outcome.value, false);
+      return outcome;
+    }
+    if (isLate) options.sawSilence();
+    // Whoever refuses has it all forgotten.
+    const remembered = memory.decrypt(ciphertext);
+    return remembered === undefined ? await once(sealed, signal) : succeed(remembered);
   };
 
   /** Asks for at most so long, and no longer than the caller waits. */
@@ -129,9 +161,13 @@ export function createDecrypting(options: DecryptingOptions): Decrypting {
     ms: number,
     signal: CallSignal,
     ask: (limited: CallSignal) => Promise<Result<Uint8Array>>,
+    late: () => void,
   ): Promise<Result<Uint8Array>> => {
     const limit = createCallController();
-    const timer = clock.setTimer(ms, limit.abort);
+    const timer = clock.setTimer(ms, () => {
+      late();
+      limit.abort();
+    });
     signal.addEventListener('abort', limit.abort, { once: true });
     if (signal.aborted) limit.abort();
     try {

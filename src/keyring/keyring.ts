@@ -26,6 +26,7 @@ import { createOperations, type Encrypted } from './operations.ts';
 import { createOutageMemory, type Kept, type Remembered } from './outage-memory.ts';
 import { createPings } from './pings.ts';
 import type { Purpose } from './purpose.ts';
+import { createReaderChecks, type ReaderTrouble } from './reader-checks.ts';
 import type { Sample } from './self-test.ts';
 import {
   type AnnouncedKey,
@@ -64,6 +65,10 @@ export type Keyring = {
   versionOf(ciphertext: Uint8Array): number | undefined;
   /** How many calls wait for a free request to a provider. */
   queued(): number;
+  /** Which providers that only decrypt do not now, as far as it is known. */
+  readerTroubles(): readonly ReaderTrouble[];
+  /** Whether the provider of this name, which only decrypts, would: what came of its first check. */
+  readerChecked(name: string): Promise<Result<void>>;
   /** The keys whose material this process has in memory: of all providers, or of the one of this name. */
   loaded(provider?: string): readonly KeyDescription[];
   /** What is kept for an outage; undefined where nothing is to be. */
@@ -213,14 +218,24 @@ export function createKeyring(options: KeyringOptions): Keyring {
     clock,
     sample: () => sample?.ciphertext,
     sawWriter: learn,
+    // One that has not the announced version is there, and can be asked for the others.
+    isWriterAway: () => state.kind === 'outage' && state.why.kind !== 'behind',
     // Of the writer's refusals each call knows which ciphertext they were about.
-    sawOther(results) {
+    sawOther(reader, results) {
+      const isNews = (result: Result<unknown>): boolean =>
+        !result.ok && concernsAll(result.error.kind) && result.error.retired !== true;
+      checks.nudge(reader, !results.every(isNews));
       // That its policy rules out one version is known to the call that asked for it.
       const refusal = results.find(
         (result) => !result.ok && isRefusal(result.error.kind) && result.error.retired !== true,
       );
       if (refusal?.ok === false) forget(refusal.error.message);
     },
+  });
+  const checks = createReaderChecks({
+    readers: readers.filter((reader) => reader !== writer),
+    ...{ clock, log, refused: forget },
+    saw: operations.sawReader,
   });
   const watcher = createWatcher({
     provider: writer,
@@ -283,6 +298,9 @@ export function createKeyring(options: KeyringOptions): Keyring {
     refused: forget,
     sawMissingVersion,
     proveKey,
+    sawSilence() {
+      for (const reader of readers) checks.nudge(reader, false);
+    },
     sawNewerVersion(): void {
       if (suspicion.worthALook('newer version')) void watcher.nudge();
     },
@@ -309,6 +327,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
       writer.onChange?.(() => void watcher.nudge());
       for (const reader of readers) reader.start();
       watcher.start();
+      checks.start();
     },
     abandon(): void {
       abandoned = true;
@@ -317,6 +336,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     },
     async stop(): Promise<void> {
       watcher.stop();
+      checks.stop();
       memory?.stop();
       await operations.idle();
       memory?.forget();
@@ -333,6 +353,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
       return versionUnderLocalKek(ciphertext);
     },
     queued: operations.queued,
+    readerTroubles: checks.troubles,
+    readerChecked: checks.first,
     loaded: (provider) =>
       readers
         .filter(({ name }) => provider === undefined || name === provider)

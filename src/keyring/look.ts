@@ -117,6 +117,8 @@ async function describeAndTry(
   const described = await provider.describe(signal);
   // What could not be asked neither confirms a loss nor ends the time that it takes.
   if (!described.ok) return { seen: described, missingSince };
+  const { unfit } = described.value;
+  if (unfit !== undefined) return { seen: fail('denied', unfit), missingSince };
   const seen = announce(described.value);
   const earlier = hasBeenReady(state) ? undefined : options.earlier;
   const known = knownKey(state) ?? earlier?.key;

@@ -42,8 +42,21 @@ export type Operations = {
    * by now. Goes into one request with what is submitted in the same turn.
    */
   prove(ciphertext: Uint8Array, lane: Lane, signal: CallSignal): Promise<Result<void>>;
-  /** Asks the readers in their order, until one can decrypt it. */
-  decrypt(ciphertext: Uint8Array, lane: Lane, signal: CallSignal): Promise<Result<Uint8Array>>;
+  /**
+   * Asks the readers in their order, those that are away last, until one can decrypt it.
+   *
+   * @param among `there` leaves out those that are away
+   */
+  decrypt(
+    ciphertext: Uint8Array,
+    lane: Lane,
+    signal: CallSignal,
+    among?: 'all' | 'there',
+  ): Promise<Result<Uint8Array>>;
+  /** Which of the readers that may have made it, by its form, are known to answer. Asks nobody. */
+  presence(ciphertext: Uint8Array): Presence;
+  /** What somebody else has seen of a reader that only decrypts. */
+  sawReader(reader: Provider, outcome: Result<void>): void;
   /** How many items wait for a free request. */
   queued(): number;
   /** Resolves when nothing is queued or under way; after it nothing is left behind. */
@@ -53,6 +66,8 @@ export type Operations = {
   /** What somebody else has seen of the writer, and when it wants to be asked again. */
   readonly writer: Pick<Backoff, 'saw' | 'recovered' | 'askedUntil'>;
 };
+
+export type Presence = 'all' | 'some' | 'none';
 
 export type OperationsOptions = {
   readonly writer: Provider;
@@ -64,14 +79,16 @@ export type OperationsOptions = {
   /** Told of each request to the writer, item by item. */
   readonly sawWriter: (results: readonly Result<Uint8Array>[]) => void;
   /** The same of those that only decrypt. */
-  readonly sawOther: (results: readonly Result<Uint8Array>[]) => void;
+  readonly sawOther: (reader: Provider, results: readonly Result<Uint8Array>[]) => void;
+  /** Whether the writer is known to be away. */
+  readonly isWriterAway: () => boolean;
 };
 
 type Reader = { readonly batcher: Batcher; readonly backoff: Backoff };
 
 /** What the providers can do, with one queue for each of them and each direction. */
 export function createOperations(options: OperationsOptions): Operations {
-  const { writer, readers, clock, sawWriter, sawOther } = options;
+  const { writer, readers, clock, sawWriter, sawOther, isWriterAway } = options;
   const decrypting = new Map(
     readers.map((reader): [Provider, Reader] => {
       const backoff = createBackoff(clock);
@@ -80,7 +97,7 @@ export function createOperations(options: OperationsOptions): Operations {
         send: (items, _group, signal) => reader.decrypt(items, signal),
         clock,
         backoff,
-        saw: reader === writer ? sawWriter : sawOther,
+        saw: reader === writer ? sawWriter : (results) => sawOther(reader, results),
       });
       return [reader, { batcher, backoff }];
     }),
@@ -97,6 +114,9 @@ export function createOperations(options: OperationsOptions): Operations {
   });
   const batchers = [encrypting, ...[...decrypting.values()].map(({ batcher }) => batcher)];
   const [only] = decrypting.size === 1 ? decrypting : [];
+
+  const isAway = (reader: Provider, { backoff }: Reader): boolean =>
+    reader === writer ? isWriterAway() : backoff.isAway();
 
   const decryptWith = (
     batcher: Batcher,
@@ -152,7 +172,21 @@ export function createOperations(options: OperationsOptions): Operations {
       }
       return succeed({ ciphertext: encrypted.value, keyId, version });
     },
-    decrypt(ciphertext, lane, signal) {
+    presence(ciphertext) {
+      let areAllThere = true;
+      for (const [reader, known] of decrypting) areAllThere &&= !isAway(reader, known);
+      if (areAllThere) return 'all';
+      let [there, away] = [0, 0];
+      for (const [reader, known] of decrypting) {
+        if (reader.versionOf(ciphertext) === undefined) continue;
+        if (isAway(reader, known)) away += 1;
+        else there += 1;
+      }
+      if (away === 0) return 'all';
+      return there === 0 ? 'none' : 'some';
+    },
+    sawReader: (reader, outcome) => decrypting.get(reader)?.backoff.saw([outcome]),
+    decrypt(ciphertext, lane, signal, among = 'all') {
       if (only !== undefined) {
         const [reader, { batcher }] = only;
         return reader.versionOf(ciphertext) === undefined
@@ -161,8 +195,10 @@ export function createOperations(options: OperationsOptions): Operations {
       }
       const able = [...decrypting]
         .filter(([reader]) => reader.versionOf(ciphertext) !== undefined)
-        // One that is left alone now would only keep the others waiting.
-        .sort(([, a], [, b]) => Number(a.backoff.holds()) - Number(b.backoff.holds()));
+        .filter(([reader, known]) => among === 'all' || !isAway(reader, known))
+        // One that is away, or is left alone now, would only keep the others waiting.
+        .sort(([, a], [, b]) => Number(isLast(a)) - Number(isLast(b)));
+      if (able.length === 0 && among === 'there') return Promise.resolve(NOBODY_THERE);
       if (able.length === 0)
         return Promise.resolve(fail('invalid', unknownForm(readers, ciphertext)));
       const attempts = able.map(
@@ -182,6 +218,12 @@ export function createOperations(options: OperationsOptions): Operations {
     },
     writer: ofWriter.backoff,
   };
+}
+
+const NOBODY_THERE = fail('unavailable', 'each provider that may have made it is away');
+
+function isLast({ backoff }: Reader): boolean {
+  return backoff.isAway() || backoff.holds();
 }
 
 /** An Encrypt of KMS v2 takes two requests: kube-apiserver waits 3 s for both unless told otherwise. */

@@ -77,6 +77,8 @@ export function createKeyringSwap(first: Keyring): KeyringSwap {
         call((keyring) => keyring.encrypt(plaintext, purpose, signal), signal),
       decrypt: (sealed, signal) => call((keyring) => keyring.decrypt(sealed, signal), signal),
       versionOf: (ciphertext) => current.keyring.versionOf(ciphertext),
+      readerTroubles: () => current.keyring.readerTroubles(),
+      readerChecked: (name) => current.keyring.readerChecked(name),
       loaded: (provider) => current.keyring.loaded(provider),
       queued: () =>
         [current.keyring, ...retiring.keys()].reduce((sum, keyring) => sum + keyring.queued(), 0),

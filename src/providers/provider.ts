@@ -30,6 +30,11 @@ export type KeyDescription = {
   readonly current: KeyVersion;
   /** The oldest version that policy still lets decrypt. */
   readonly minDecryptionVersion: number;
+  /**
+   * Why nothing may be encrypted with it, and what to do; not there where it may. What it has encrypted
+   * is decrypted all the same.
+   */
+  readonly unfit?: string;
   readonly facts: KeyFacts;
 };
 
@@ -73,6 +78,11 @@ export type Provider = {
     ciphertexts: readonly Uint8Array[],
     signal: AbortSignal,
   ): Promise<readonly Result<Uint8Array>[]>;
+  /**
+   * Whether it lets this process decrypt now, asked without anything that its key has encrypted: a
+   * provider may describe its key and refuse to decrypt with it. Fails as `decrypt` would.
+   */
+  mayDecrypt(signal: AbortSignal): Promise<Result<void>>;
   /**
    * The key version that a ciphertext names, or undefined where it is not of this provider's
    * form: it looks at the form only and asks nobody.

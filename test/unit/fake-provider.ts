@@ -13,10 +13,11 @@ export type FakeProvider = Provider & {
     describe?: ProviderErrorKind;
     encrypt?: ProviderErrorKind;
     decrypt?: ProviderErrorKind;
+    mayDecrypt?: ProviderErrorKind;
   };
   /** Stands at the end of each failure's message. */
   says: string;
-  readonly calls: { describe: number; encrypt: number; decrypt: number };
+  readonly calls: { describe: number; encrypt: number; decrypt: number; mayDecrypt: number };
   /** Makes a new version; `at` is its creation time in milliseconds. */
   rotate(at: number): void;
   /** Deletes the key and makes it again under the same name. */
@@ -43,7 +44,7 @@ export function createFakeProvider(name = 'fake', createdAt = 1_000): FakeProvid
     keys.set(keys.size + 1, { secret: randomBytes(32), createdAt: at });
   };
   add(createdAt);
-  const problem = (of: 'describe' | 'encrypt' | 'decrypt'): ReturnType<typeof fail> | undefined => {
+  const problem = (of: keyof FakeProvider['calls']): ReturnType<typeof fail> | undefined => {
     provider.calls[of] += 1;
     const kind = provider.failing[of] ?? provider.failing.all;
     return kind === undefined
@@ -58,7 +59,7 @@ export function createFakeProvider(name = 'fake', createdAt = 1_000): FakeProvid
     name,
     failing: {},
     says: '',
-    calls: { describe: 0, encrypt: 0, decrypt: 0 },
+    calls: { describe: 0, encrypt: 0, decrypt: 0, mayDecrypt: 0 },
     minDecryptionVersion: 1,
     retryAfterMs: undefined,
     pretendLatest: undefined,
@@ -140,6 +141,9 @@ export function createFakeProvider(name = 'fake', createdAt = 1_000): FakeProvid
           return fail('invalid', 'the ciphertext does not authenticate');
         }
       });
+    },
+    async mayDecrypt() {
+      return problem('mayDecrypt') ?? succeed(undefined);
     },
     versionOf(ciphertext) {
       const match = /^fake:v(\d+):/.exec(Buffer.from(ciphertext).toString('latin1'));

@@ -133,6 +133,10 @@ export function createLocalProvider(
           : firstGood(decryptOne(ciphertext, refused.keyring), plaintext);
       });
     },
+    async mayDecrypt(signal) {
+      const read = await inMemory(signal);
+      return read.ok ? succeed(undefined) : read;
+    },
     versionOf,
     loaded: () => loaded && describeKeyring(loaded),
   };

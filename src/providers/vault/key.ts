@@ -9,6 +9,10 @@ import { KEY_IS_SOFT_DELETED } from './errors.ts';
 
 /** A key of OpenBao that lies in an HSM or another KMS. */
 const EXTERNAL = 'external-key';
+/** Types that authenticate with a nonce of 12 and a tag of 16 bytes. */
+export const AEAD_12_16: readonly string[] = ['aes128-gcm96', 'aes256-gcm96', 'chacha20-poly1305'];
+/** The last one is of OpenBao, with a nonce of 24 bytes. */
+const AEAD: readonly string[] = [...AEAD_12_16, 'xchacha20-poly1305'];
 
 type Place = Pick<VaultConfig, 'namespace' | 'mount' | 'key'>;
 
@@ -40,6 +44,8 @@ export function describeKey(data: unknown, place: Place): Result<KeyDescription>
   if (versions === undefined) return misread('it lists no versions');
   const current = versions.find(({ version }) => version === key['latest_version']);
   if (current === undefined) return misread('its latest version is not among its versions');
+  const type = String(key['type']);
+  const unfit = unfitFor(name, type);
   return succeed({
     path: [
       'vault',
@@ -50,12 +56,28 @@ export function describeKey(data: unknown, place: Place): Result<KeyDescription>
     current,
     minDecryptionVersion:
       typeof key['min_decryption_version'] === 'number' ? key['min_decryption_version'] : 1,
+    ...(unfit === undefined ? {} : { unfit }),
     facts: {
-      type: String(key['type']),
+      type,
       deletable: key['deletion_allowed'] === true,
       exportable: key['exportable'] === true,
     },
   });
+}
+
+/**
+ * What does not authenticate is not encrypted with: who can write to etcd could change a seed or store
+ * a known one, and then read what kube-apiserver writes with it.
+ * docs/decisions/0018-types-of-transit-keys.md
+ */
+function unfitFor(name: string, type: string): string | undefined {
+  if (AEAD.includes(type)) return undefined;
+  const why = type.startsWith('rsa-')
+    ? 'with which everybody who has its public key encrypts'
+    : type.endsWith('-cbc')
+      ? 'which does not authenticate what it encrypts'
+      : 'of which it is not known whether it authenticates what it encrypts';
+  return `${name} has type ${type}, ${why}: make a key of type aes256-gcm96 under another name, have a provider of its own encrypt with it (write), and keep this one in providers, where it only decrypts`;
 }
 
 function misread(what: string): Result<never> {

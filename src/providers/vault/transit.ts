@@ -8,7 +8,7 @@ import { fail, type Result, succeed } from '../errors.ts';
 import type { KeyDescription } from '../provider.ts';
 import type { VaultClient } from './client.ts';
 import { itemErrorOf, KEY_IS_GONE } from './errors.ts';
-import { describeKey } from './key.ts';
+import { AEAD_12_16, describeKey } from './key.ts';
 import type { VaultAnswer } from './reply.ts';
 
 export type Transit = {
@@ -22,6 +22,8 @@ export type Transit = {
     ciphertexts: readonly Uint8Array[],
     signal: AbortSignal,
   ): Promise<readonly Result<Uint8Array>[]>;
+  /** See {@link Provider.mayDecrypt}. One request, which Vault's audit log has as one that failed. */
+  mayDecrypt(signal: AbortSignal): Promise<Result<void>>;
 };
 
 type Place = Pick<VaultConfig, 'namespace' | 'mount' | 'key'>;
@@ -50,12 +52,16 @@ export const transitForm = ciphertextForm('vault');
 
 /** What AES-GCM and ChaCha20-Poly1305 add to a plaintext: a nonce of 12 and a tag of 16 bytes. */
 const AEAD_OVERHEAD = 28;
+/** What any type adds: AES-CBC an initialisation vector of 16 bytes, and one of padding. */
+const LEAST_OVERHEAD = 17;
 
 /** The key of this name under this mount. */
 export function createTransit(client: VaultClient, place: Place): Transit {
   const { mount, key } = place;
   /** Whether what was encrypted is as long as its ciphertext, but for nonce and tag. */
   let exactLength = false;
+  /** Why nothing may be encrypted with the key, by its last description. */
+  let unfit: string | undefined;
 
   /** One request for all items; the results are in their order. */
   const send = async (
@@ -109,7 +115,37 @@ export function createTransit(client: VaultClient, place: Place): Transit {
     });
   };
 
+  const decrypt: Transit['decrypt'] = async (ciphertexts, signal) => {
+    const results: Result<Uint8Array>[] = ciphertexts.map(() => NOT_WHOLE);
+    const asked: { readonly at: number; readonly bytes: number; readonly item: string }[] = [];
+    ciphertexts.forEach((ciphertext, at) => {
+      const parsed = transitForm.parse(ciphertext);
+      if (parsed === undefined || parsed.bytes <= AEAD_OVERHEAD) return;
+      const { version, base64, bytes } = parsed;
+      asked.push({ at, bytes, item: `{"ciphertext":"vault:v${version}:${base64}"}` });
+    });
+    if (asked.length === 0) return results;
+    const answers = await send(
+      DECRYPT,
+      asked.map(({ item }) => item),
+      signal,
+    );
+    asked.forEach(({ at, bytes }, i) => {
+      const answer = answers[i] ?? fail('internal', 'decrypting: an answer is missing');
+      results[at] = answer.ok
+        ? plaintextOf(
+            answer.value,
+            bytes - (exactLength ? AEAD_OVERHEAD : LEAST_OVERHEAD),
+            exactLength,
+          )
+        : answer;
+    });
+    return results;
+  };
+
   return {
+    decrypt,
+
     async describe(signal) {
       const request = {
         method: 'GET',
@@ -127,11 +163,18 @@ export function createTransit(client: VaultClient, place: Place): Transit {
           : reply.failure;
       }
       const described = describeKey(reply.body['data'], place);
-      if (described.ok) exactLength = AEAD_12_16.includes(described.value.facts.type);
+      if (described.ok) {
+        exactLength = AEAD_12_16.includes(described.value.facts.type);
+        unfit = described.value.unfit;
+      }
       return described;
     },
 
     async encrypt(plaintexts, version, signal) {
+      if (unfit !== undefined) {
+        const refused = fail('denied', unfit);
+        return plaintexts.map(() => refused);
+      }
       const items = plaintexts.map(
         (plaintext) => `{"plaintext":"${base64(plaintext)}","key_version":${version}}`,
       );
@@ -141,28 +184,16 @@ export function createTransit(client: VaultClient, place: Place): Transit {
       );
     },
 
-    async decrypt(ciphertexts, signal) {
-      const results: Result<Uint8Array>[] = ciphertexts.map(() => NOT_WHOLE);
-      const asked: { readonly at: number; readonly bytes: number; readonly item: string }[] = [];
-      ciphertexts.forEach((ciphertext, at) => {
-        const parsed = transitForm.parse(ciphertext);
-        if (parsed === undefined || parsed.bytes <= AEAD_OVERHEAD) return;
-        const { version, base64, bytes } = parsed;
-        asked.push({ at, bytes, item: `{"ciphertext":"vault:v${version}:${base64}"}` });
-      });
-      if (asked.length === 0) return results;
-      const answers = await send(
-        DECRYPT,
-        asked.map(({ item }) => item),
-        signal,
-      );
-      asked.forEach(({ at, bytes }, i) => {
-        const answer = answers[i] ?? fail('internal', 'decrypting: an answer is missing');
-        results[at] = answer.ok
-          ? plaintextOf(answer.value, bytes - AEAD_OVERHEAD, exactLength)
-          : answer;
-      });
-      return results;
+    async mayDecrypt(signal) {
+      const [answer] = await decrypt([OF_NO_KEY], signal);
+      if (answer === undefined) return fail('internal', 'decrypting: an answer is missing');
+      if (answer.ok) {
+        answer.value.fill(0);
+        return PERMITTED;
+      }
+      const { kind, retired } = answer.error;
+      // What Vault finds wrong with the ciphertext, it finds after its policy has let the request pass.
+      return kind === 'invalid' || kind === 'behind' || retired === true ? PERMITTED : answer;
     },
   };
 }
@@ -172,7 +203,13 @@ function isBehind(result: Result<string> | undefined): boolean {
 }
 
 const NOT_FOUND = 404;
-const AEAD_12_16: readonly string[] = ['aes128-gcm96', 'aes256-gcm96', 'chacha20-poly1305'];
+
+/**
+ * Of the right form, and made by no key. Seen on 1.9.3 and 1.21.1: `message authentication failed`, or
+ * `too old` where min_decryption_version is above 1, also after the first version was trimmed away.
+ */
+const OF_NO_KEY = Buffer.from(`vault:v1:${Buffer.alloc(64).toString('base64')}`, 'latin1');
+const PERMITTED = succeed(undefined);
 
 const NOT_WHOLE = fail(
   'invalid',

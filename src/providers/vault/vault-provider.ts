@@ -89,6 +89,7 @@ export function createVaultProvider(
     describe: transit.describe,
     encrypt: transit.encrypt,
     decrypt: (ciphertexts, signal) => transit.decrypt(ciphertexts.map(whole), signal),
+    mayDecrypt: transit.mayDecrypt,
     versionOf: (ciphertext) => transitForm.versionOf(whole(ciphertext)),
   };
 }

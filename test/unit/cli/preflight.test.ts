@@ -92,6 +92,16 @@ describe('the answer of a running process', () => {
 
 describe('the status of the service', () => {
   const ready = { kind: 'ready', key: announce(key([V1])) } as const;
+  it('names a provider that only decrypts and refuses to, and none that is away', () => {
+    const trouble = (kind: 'denied' | 'unavailable') => ({
+      ...{ provider: 'old', error: { kind, message: `it is ${kind}` }, since: 0 },
+    });
+    const said = (kind: 'denied' | 'unavailable'): string =>
+      statusSentence(ready, systemClock, undefined, undefined, [trouble(kind)]);
+    assert.match(said('denied'), /^ready, .*; old, which only decrypts, refuses: it is denied$/);
+    assert.match(said('unavailable'), /^ready, encrypting with local:v1:\w+$/);
+  });
+
   it('names a reload that was refused, until one succeeds', () => {
     const at = '2026-01-01T00:00:00.000Z';
     assert.match(

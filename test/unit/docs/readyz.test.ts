@@ -27,6 +27,7 @@ const OBSERVED: Parameters<typeof readinessOf>[0] = {
   now: 10_000,
   reload: undefined,
   reloadRequests: 0,
+  readers: [],
   loaded: [],
   queued: 0,
   lost: undefined,
@@ -49,6 +50,13 @@ describe('the page on operations', () => {
     const { detail } = readinessOf({
       ...OBSERVED,
       reload: { at: '2026-11-24T03:00:00.000Z', ok: true, requests: 1 },
+      readers: [
+        {
+          provider: 'old',
+          error: { kind: 'denied', message: 'no policy allows it' },
+          since: 1_000,
+        },
+      ],
       lost: 'its path is gone',
       failedCalls: [{ call: 'encrypt', reason: 'unavailable', keyVersion: '1', count: 1 }],
       cancelledCalls: 1,

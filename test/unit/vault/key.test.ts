@@ -40,6 +40,34 @@ describe('what Vault says of a Transit key', () => {
     });
   }
 
+  const types: readonly (readonly [string, RegExp | undefined])[] = [
+    ['aes256-gcm96', undefined],
+    ['aes128-gcm96', undefined],
+    ['chacha20-poly1305', undefined],
+    ['xchacha20-poly1305', undefined],
+    ['aes128-cbc', /does not authenticate/],
+    ['aes256-cbc', /does not authenticate/],
+    ['rsa-2048', /everybody who has its public key/],
+    ['rsa-3072', /everybody who has its public key/],
+    ['rsa-4096', /everybody who has its public key/],
+    ['managed_key', /not known whether it authenticates/],
+    ['aes512-xyz', /not known whether it authenticates/],
+  ];
+  for (const [type, unfit] of types) {
+    it(`a key of type ${type} is ${unfit === undefined ? 'fit' : 'not fit'} for encrypting, and described`, () => {
+      const described = describeKey({ ...GOOD, type }, PLACE);
+      assert.ok(described.ok);
+      const said = described.value.unfit;
+      if (unfit === undefined) return assert.equal(said, undefined);
+      assert.match(said ?? '', unfit);
+      assert.match(
+        said ?? '',
+        new RegExp(`^key transit/kubernetes has type ${type}, .*aes256-gcm96`),
+      );
+      assert.match(said ?? '', /keep this one in providers, where it only decrypts/);
+    });
+  }
+
   it('a key of OpenBao that is not marked as deleted is described as every other', () => {
     const described = describeKey({ ...GOOD, soft_deleted: false }, PLACE);
     assert.deepEqual(described, describeKey(GOOD, PLACE));
