@@ -104,10 +104,13 @@ test('a purge takes along what the program keeps for the process that follows', 
 
 test('needrestart, which reads Perl, is told to leave the service alone', () => {
   const file = join(ROOT, 'packaging/needrestart.conf');
-  const units = ['trousseau.service', 'trousseau.socket', 'other-trousseau.service'];
+  const units = [
+    ...['trousseau.service', 'trousseau2.service', 'trousseau-b.service'],
+    ...['trousseau.socket', 'other-trousseau.service'],
+  ];
   const script = `our %nrconf; do $ARGV[0]; die $@ if $@; shift;
 for my $unit (@ARGV) { print join(',', map { $nrconf{override_rc}{$_} } grep { $unit =~ /$_/ } keys %{$nrconf{override_rc}}), ';' }`;
-  assert.equal(said('perl', ['-we', script, file, ...units]), '0;;;');
+  assert.equal(said('perl', ['-we', script, file, ...units]), '0;0;0;;;');
 });
 
 test('the package for the other architecture holds the same files', () => {
