@@ -5,6 +5,7 @@ import { createServer as createSecureServer } from 'node:https';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { after, describe, it } from 'node:test';
 import { createAuthority } from '../servers/certificates.ts';
+import type { Plugin } from '../servers/plugin.ts';
 import { startRecordingProxy } from '../servers/recording-proxy.ts';
 import { startDevVault, startSealableVault } from '../servers/vault.ts';
 import {
@@ -150,24 +151,39 @@ describe('TLS to Vault', { timeout: 120_000 }, () => {
     }
   });
 
-  it('shows a client certificate where Vault wants one', async () => {
+  it('shows a client certificate where Vault wants one, and is told of one that Vault refuses', async () => {
     const dir = folder.sub('mutual-vault');
     const authority = await createAuthority(dir);
+    const other = await createAuthority(dir, 'other');
     const server = await authority.issue('server', { commonName: 'vault', hosts: ['127.0.0.1'] });
     const client = await authority.issue('client', { commonName: 'node-1' });
+    const foreign = await other.issue('foreign', { commonName: 'node-1' });
     const tls = { ...server, caFile: authority.caFile, requireClientCertificate: true, client };
     await using vault = await startSealableVault({ release: 'oldest', dir, tls });
     await prepareTransit(vault.admin);
-    await using plugin = await startWithToken(
-      vault.admin,
-      vault.address,
-      folder.sub('mutual'),
-      {},
-      {
-        tls: { caFile: authority.caFile, ...client },
-      },
-    );
+    const start = (name: string, shown: object): Promise<Plugin> =>
+      startWithToken(
+        vault.admin,
+        vault.address,
+        folder.sub(name),
+        {},
+        {
+          tls: { caFile: authority.caFile, ...shown },
+        },
+      );
+    await using plugin = await start('mutual', client);
     await roundTrip(plugin);
+    for (const [name, shown] of [
+      ['mutual-none', {}],
+      ['mutual-foreign', foreign],
+    ] as const) {
+      await using refused = await start(name, shown);
+      await assert.rejects(
+        refused.client.v2.encrypt(PLAIN, 'uid'),
+        /_ALERT_\w+: Vault does not take the client certificate, or wants one/,
+        name,
+      );
+    }
   });
 });
 

@@ -11,7 +11,7 @@ import type { buildConnector } from 'undici';
 import type { Clock } from '../../system/clock.ts';
 import { shownProxy } from '../../system/proxy.ts';
 import { certificateFault } from './certificate.ts';
-import { explained, unsent } from './errors.ts';
+import { explained, refusesCertificate, unsent } from './errors.ts';
 import { openTunnel } from './tunnel.ts';
 
 export type ConnectorOptions = {
@@ -76,6 +76,10 @@ export function createConnector(options: ConnectorOptions): buildConnector.conne
     // Before Node's own listener, which destroys what it cannot verify.
     connection.prependOnceListener('secure', () => {
       peer = connection.getPeerCertificate();
+    });
+    // Node only emits an alert that comes once the connection is open: undici would see the end alone.
+    connection.on('error', (error) => {
+      connection.destroy(refusesCertificate(error) ? unsent(error) : error);
     });
     try {
       return await connected(connection, 'secureConnect', limit);

@@ -371,7 +371,7 @@ export function connectionErrorOf(what: string, address: string, error: unknown)
   if (error instanceof Error && error.name === EXPLAINED)
     return fail('unavailable', `${told}: ${error.message}`, { cause: error });
   const code = codeOf(error);
-  const [kind, advice] = BY_CODE[code] ?? otherwise(code);
+  const [kind, advice] = BY_CODE[code] ?? byAlert(code) ?? otherwise(code);
   return fail(kind, `${told}: ${code}${advice === '' ? '' : `: ${advice}`}`, { cause: error });
 }
 
@@ -413,7 +413,7 @@ const CHECK_CA =
 const CHECK_PORT =
   "it refuses the TLS connection: is this the port of Vault's API (often 8200, its cluster has 8201)?";
 const CHECK_CLIENT =
-  'Vault does not take the client certificate, or wants one: check tls.certFile and tls.keyFile';
+  'Vault does not take the client certificate, or wants one: check certFile and keyFile of tls, or of auth.cert';
 
 /** Of llhttp, which reads what is answered; where TLS is spoken that is an alert. */
 const OF_HTTP = /^HPE_/;
@@ -452,15 +452,39 @@ const BY_CODE: Readonly<Record<string, readonly [ProviderErrorKind, string]>> = 
   ERR_SSL_WRONG_VERSION_NUMBER: ['unavailable', 'it does not speak TLS there: is it http?'],
   // Of a request that was waiting to be written, whatever went wrong with TLS.
   EPROTO: ['unavailable', 'TLS with it fails: does it speak http there?'],
-  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: ['unavailable', CHECK_CLIENT],
-  ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE: ['unavailable', CHECK_CLIENT],
-  ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: ['unavailable', CHECK_CLIENT],
-  ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION: ['unavailable', 'it has no TLS 1.2 or newer'],
-  ERR_SSL_TLSV1_ALERT_INTERNAL_ERROR: ['unavailable', CHECK_PORT],
-  ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE: ['unavailable', CHECK_PORT],
-  ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL: ['unavailable', CHECK_PORT],
   ERR_SSL_TLSV1_UNRECOGNIZED_NAME: ['unavailable', CHECK_PORT],
 };
+
+/** What the other end says before it ends a TLS connection (RFC 8446, section 6), by its name in OpenSSL. */
+const BY_ALERT: Readonly<Record<string, readonly [ProviderErrorKind, string]>> = {
+  CERTIFICATE_REQUIRED: ['unavailable', CHECK_CLIENT],
+  BAD_CERTIFICATE: ['unavailable', CHECK_CLIENT],
+  UNSUPPORTED_CERTIFICATE: ['unavailable', CHECK_CLIENT],
+  CERTIFICATE_REVOKED: ['unavailable', CHECK_CLIENT],
+  CERTIFICATE_EXPIRED: ['unavailable', CHECK_CLIENT],
+  CERTIFICATE_UNKNOWN: ['unavailable', CHECK_CLIENT],
+  UNKNOWN_CA: ['unavailable', CHECK_CLIENT],
+  ACCESS_DENIED: ['unavailable', CHECK_CLIENT],
+  PROTOCOL_VERSION: ['unavailable', 'it has no TLS 1.2 or newer'],
+  INTERNAL_ERROR: ['unavailable', CHECK_PORT],
+  HANDSHAKE_FAILURE: ['unavailable', CHECK_PORT],
+  NO_APPLICATION_PROTOCOL: ['unavailable', CHECK_PORT],
+};
+
+/** OpenSSL 3.5 has `SSL/TLS` in the name of some alerts that were of `SSLV3` before. */
+const ALERT = /^ERR_SSL_(?:SSLV3|SSL\/TLS|TLSV1|TLSV13)_ALERT_(\w+)$/;
+
+function byAlert(code: string): readonly [ProviderErrorKind, string] | undefined {
+  return BY_ALERT[ALERT.exec(code)?.[1] ?? ''];
+}
+
+/**
+ * Whether the server refuses our certificate. With TLS 1.3 it does so after the connection is open for us,
+ * and has read no request then.
+ */
+export function refusesCertificate(error: unknown): boolean {
+  return byAlert(codeOf(error))?.[1] === CHECK_CLIENT;
+}
 
 /** The code of an error, or of the first of several (a name with several addresses) or its cause. */
 export function codeOf(error: unknown): string {

@@ -9,6 +9,7 @@ import {
   quote,
   type Reach,
   refusalOf,
+  refusesCertificate,
   retryAfterMs,
 } from '../../../src/providers/vault/errors.ts';
 
@@ -323,11 +324,34 @@ describe('why no answer came', () => {
     for (const code of [
       'ERR_SSL_TLSV1_ALERT_INTERNAL_ERROR',
       'ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE',
+      'ERR_SSL_SSL/TLS_ALERT_HANDSHAKE_FAILURE',
       'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL',
       'ERR_SSL_TLSV1_UNRECOGNIZED_NAME',
     ]) {
       const { error } = connectionErrorOf('reading', 'https://vault:8201', named(code));
       assert.match(error.message, new RegExp(`${code}: it refuses .*8200.*8201`));
     }
+  });
+
+  it('names the client certificate where the server refuses it, and nothing was sent then', () => {
+    for (const code of [
+      'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED',
+      'ERR_SSL_SSL/TLS_ALERT_BAD_CERTIFICATE',
+      'ERR_SSL_SSL/TLS_ALERT_CERTIFICATE_EXPIRED',
+      'ERR_SSL_SSL/TLS_ALERT_CERTIFICATE_REVOKED',
+      'ERR_SSL_SSLV3_ALERT_CERTIFICATE_UNKNOWN',
+      'ERR_SSL_SSL/TLS_ALERT_UNSUPPORTED_CERTIFICATE',
+      'ERR_SSL_TLSV1_ALERT_UNKNOWN_CA',
+      'ERR_SSL_TLSV1_ALERT_ACCESS_DENIED',
+    ]) {
+      const { error } = connectionErrorOf('reading', 'https://vault:8200', named(code));
+      assert.match(
+        error.message,
+        new RegExp(`${code}: Vault does not take .*certFile and keyFile`),
+      );
+      assert.ok(refusesCertificate(named(code)));
+    }
+    for (const code of ['ERR_SSL_TLSV1_ALERT_INTERNAL_ERROR', 'UND_ERR_SOCKET', 'CERT_HAS_EXPIRED'])
+      assert.ok(!refusesCertificate(named(code)));
   });
 });
