@@ -69,7 +69,7 @@ type World = {
   /** Where the socket unit listens. */
   readonly listen?: string;
   readonly proved?: 'yes' | 'no' | 'skipped';
-  readonly stale?: 'yes' | 'no';
+  readonly stale?: 'yes' | 'no' | '';
   readonly pre?: string;
   readonly post?: string;
   readonly binds?: string;
@@ -265,6 +265,9 @@ function declare(): void {
       [{ load: 'masked' }, /NOT restarted: its unit is masked/],
       [{ socket: 'unloaded' }, /NOT restarted: the unit of trousseau\.socket is bad-setting/],
       [{ active: '' }, /NOT restarted: systemd does not answer/],
+      [{ active: 'maintenance' }, /NOT restarted: trousseau\.service is maintenance/],
+      [{ load: '' }, /NOT restarted: systemd does not answer/],
+      [{ stale: '' }, /NOT restarted: systemd does not answer/],
       [{ unit: '[Service]\nExecStart=/usr/local/bin/own' }, /NOT restarted: its ExecStart=/],
       [
         { unit: `[Service]\nExecStart=/bin/env \\\n  trousseau serve` },
