@@ -37,6 +37,8 @@ export type ServiceManagerOptions = {
   readonly served: Pick<ServedSocket, 'own' | 'lost'>;
   /** Whether the server has all the connections that it may have. */
   readonly isFull: () => boolean;
+  /** How many connections the server has begun to serve since the start. */
+  readonly begun: () => number;
   readonly state: () => KeyringState;
   /** Which providers that only decrypt do not now. */
   readonly readers: () => readonly ReaderTrouble[];
@@ -78,7 +80,10 @@ export function createServiceManager(options: ServiceManagerOptions): ServiceMan
       spare = holdSpareDescriptors(SPARE_DESCRIPTORS);
       watchdog = startWatchdog({
         limitMs,
-        probe: socketProbe({ path: served.own, lost: served.lost, isFull: options.isFull, spare }),
+        probe: socketProbe({
+          ...{ path: served.own, lost: served.lost, spare },
+          ...{ isFull: options.isFull, begun: options.begun },
+        }),
         feed: () => void notifier.alive(),
         clock,
         changed: (pulse) => logPulse(log, pulse),

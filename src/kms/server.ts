@@ -30,6 +30,8 @@ export type KmsOpen = {
 
 export type KmsServer = {
   readonly open: () => KmsOpen;
+  /** How many connections were given to HTTP/2 since the start. */
+  readonly begun: () => number;
   /** Takes in a connection that was accepted just now, and not read from. */
   accept(socket: Socket): void;
   /**
@@ -72,6 +74,7 @@ export function createKmsServer(
     grpc.addService(definitionOf(method), implementationOf(method, { log, clock, traffic }));
   }
   const sockets = new Set<Socket>();
+  let begun = 0;
   /** Set when the end has begun: sends a client elsewhere. */
   let dismiss: ((session: Http2Session) => void) | undefined;
   /** The end has taken as long as it may. */
@@ -82,6 +85,7 @@ export function createKmsServer(
       const { connections, calls } = traffic.open();
       return { open: connections, sessions: sessions.size, calls };
     },
+    begun: () => begun,
     accept(socket) {
       sockets.add(socket);
       socket.once('close', () => sockets.delete(socket));
@@ -92,6 +96,7 @@ export function createKmsServer(
           return;
         }
         const session = connect(stream, connection);
+        begun += 1;
         // Its first call came after the end had begun.
         if (session !== undefined) dismiss?.(session);
       });

@@ -24,7 +24,10 @@ const kms = createKmsServer([], { log, clock: systemClock });
 const server = createServer(kms.accept);
 await new Promise<void>((resolve) => server.listen(path, resolve));
 const spare = holdSpareDescriptors(Number(process.argv[2]));
-const probe = socketProbe({ path: () => path, lost: () => undefined, isFull: () => false, spare });
+const probe = socketProbe({
+  ...{ path: () => path, lost: () => undefined, spare },
+  ...{ isFull: () => false, begun: () => 0 },
+});
 // The modules that a first connection loads need descriptors of their own.
 await probe(LIMIT_MS);
 const quiet = lines.length;

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { rmSync } from 'node:fs';
-import { createServer, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { createKmsServer } from '../../../src/kms/server.ts';
@@ -119,9 +120,9 @@ async function listening(t: TestContext, onSocket: (socket: Socket) => void) {
   return { path, server };
 }
 
-function proof(path: string, lost?: string, isFull = false): Probe {
+function proof(path: string, lost?: string, isFull = false, begun = () => 0): Probe {
   const spare = { lend: <T>(work: () => Promise<T>) => work(), close: () => undefined };
-  return socketProbe({ path: () => path, lost: () => lost, isFull: () => isFull, spare });
+  return socketProbe({ path: () => path, lost: () => lost, isFull: () => isFull, begun, spare });
 }
 
 describe('the proof that a socket answers', () => {
@@ -137,6 +138,26 @@ describe('the proof that a socket answers', () => {
     const pulse = await proof(path)(SHORT_MS);
     assert.ok(pulse.kind === 'dead');
     assert.match(pulse.why, /kms\.sock: no answer within 50 ms/);
+  });
+
+  it('cannot be made where other connections are begun before it: the process serves, slowly', async (t) => {
+    const { path } = await listening(t, () => undefined);
+    let begun = 7;
+    const pulse = await proof(path, undefined, false, () => begun++)(SHORT_MS);
+    assert.ok(pulse.kind === 'unknown');
+    assert.match(pulse.why, /no answer within 50 ms; other connections were begun meanwhile/);
+  });
+
+  it('counts connections that were given to HTTP/2, and none that has not made a call', async (t) => {
+    const kms = createKmsServer([], { log: silentLog, clock: systemClock });
+    const { path } = await listening(t, kms.accept);
+    t.after(() => kms.drain(0));
+    const silent = connect(path);
+    t.after(() => silent.destroy());
+    await once(silent, 'data');
+    assert.equal(kms.begun(), 0);
+    await proof(path)(LONG_MS);
+    assert.equal(kms.begun(), 1);
   });
 
   it('fails where the connection is cut off', async (t) => {
