@@ -212,6 +212,7 @@ describe('a token in a file', () => {
     ['with a byte order mark', '\ufeffhvs.x\n', 'hvs.x'],
     ['between blanks', ' \thvs.x\r\n ', 'hvs.x'],
     ['with another one below it', 'hvs.x\nhvs.y\n', /\/token holds more than one word/],
+    ['as JSON', '{"token":"hvs.x","ttl":600}', /\/token holds more than one word, JSON/],
     ['with an invisible character in it', 'hvs.\u200bx', /\/token holds more than one word/],
     ['of nothing but blanks', ' \n', /\/token is empty/],
   ] as const) {

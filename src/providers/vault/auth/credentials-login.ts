@@ -44,7 +44,7 @@ export async function readCredentials(
       if (read === undefined)
         return fail(
           'denied',
-          `${LOGGING_IN}: ${place} holds more than one word, or what is no text`,
+          `${LOGGING_IN}: ${place} holds more than one word, JSON (as a sink of Vault Agent with wrap_ttl does), or what is no text`,
         );
       credentials[name] = read;
     } catch (error) {
@@ -65,7 +65,7 @@ export const LOGGING_IN = 'logging in to Vault';
 export function wordOrText(text: string, form: Form): string | undefined {
   if (form === 'text') return text;
   const word = text.replace(/^\ufeff/, '').trim();
-  return /^[\x21-\x7e]*$/.test(word) ? word : undefined;
+  return /^(?!\{)[\x21-\x7e]*$/.test(word) ? word : undefined;
 }
 
 /** Logs in at `auth/<path>` and answers the token that Vault made. */
