@@ -314,6 +314,8 @@ function declare(): void {
     const cases: Readonly<Record<string, string>> = {
       '/run/a_b/kms-1.sock (Stream)\n/run/other.sock (Stream)\n':
         '--running --inherited /run/a_b/kms-1.sock --config',
+      '/run/kms@1/a+b:c,d=e~f.sock (Stream)\n':
+        '--running --inherited /run/kms@1/a+b:c,d=e~f.sock --config',
       '127.0.0.1:80 (Stream)\n/run/a.sock (Stream)\n': '--running --inherited /run/a.sock --config',
       '@abstract (Stream)\n': '--running --config',
       '/run/a.sock (Datagram)\n': '--running --config',
