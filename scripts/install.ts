@@ -29,6 +29,8 @@ const PROGRAM = `${FOLDER}/trousseau`;
 const PROFILE = '/etc/apparmor.d/trousseau';
 const SHIPPED_PROFILE = '/usr/lib/trousseau/apparmor-profile';
 
+// As package managers have it: what root's shell keeps to itself, the service must be able to run and read.
+process.umask(0o022);
 const owner = packageThatOwns();
 if (process.getuid?.() !== 0) fail('it installs below /opt, /usr and /etc: run it as root');
 else if (owner !== undefined) fail(`${COMMAND} is of a package: remove it first (${owner})`);

@@ -81,6 +81,16 @@ function declare(): void {
     for (const path of [CONFIG, SECRET]) assert.ok(existsSync(debian.path(path)), path);
   });
 
+  test('the service runs what make install has laid, whatever the umask of root is', (t) => {
+    const debian = tree(t, 'umask');
+    const command = `umask 077; cd ${CHECKOUT} && exec node_modules/.bin/node scripts/install.ts`;
+    good(debian.run('sh', '-c', command));
+    const service = ['--reuid=trousseau', '--regid=trousseau-kms', '--init-groups'];
+    assert.match(good(debian.run('setpriv', ...service, 'trousseau', 'version')), /^trousseau \d/);
+    for (const folder of ['/opt/trousseau/lib', '/usr/lib/trousseau', '/usr/share/doc/trousseau'])
+      assert.equal(lstatSync(debian.path(folder)).mode & 0o777, 0o755, folder);
+  });
+
   test('make install brings a newer AppArmor profile, and neither it nor a removal touches an edited one', (t) => {
     const debian = tree(t, 'profile');
     mkdirSync(debian.path('/etc/apparmor.d'));
