@@ -154,7 +154,7 @@ release: node_modules/.installed ## Leave signed packages and repositories in di
 
 .PHONY: verify-release
 verify-release: node_modules/.installed ## Check the signatures of RELEASE=dist/release; where they are right, build again and compare
-	$(NODE) scripts/release/verify.ts --build --release $(or $(RELEASE),dist/release) $(if $(KEY),--key $(KEY))
+	$(NODE) scripts/release/verify.ts --build --release '$(or $(RELEASE),dist/release)' $(if $(KEY),--key '$(KEY)')
 
 .PHONY: clean
 clean: ## Remove what was built

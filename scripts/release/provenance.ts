@@ -15,7 +15,10 @@ export type Provenance = {
         readonly version: string;
         readonly sourceDateEpoch: number;
       };
-      readonly internalParameters: { readonly allCommitted: boolean };
+      readonly internalParameters: {
+        readonly allCommitted: boolean;
+        readonly tools: Readonly<Record<string, string>>;
+      };
     };
     readonly runDetails: {
       readonly byproducts: readonly {
@@ -40,6 +43,9 @@ const TOOLS: Readonly<Record<string, readonly string[]>> = {
   gpg: ['--version'],
 };
 
+/** Those whose versions show in a package; the others make lists and signatures. */
+export const PACKERS = ['node', 'dpkg-deb', 'rpmbuild', 'checkmodule', 'readelf'];
+
 /** Over the signed packages; their bytes without signatures, which a rebuild gives, are by-products. */
 export function provenance(
   edition: Edition,
@@ -47,9 +53,6 @@ export function provenance(
 ): Readonly<Record<string, unknown>> {
   const { version, commit, epoch, dirty } = edition;
   const date = new Date(epoch * 1000).toISOString();
-  const tools = Object.entries(TOOLS).map(
-    ([tool, args]) => [tool, run(tool, args).split('\n')[0]?.trim()] as const,
-  );
   return {
     _type: 'https://in-toto.io/Statement/v1',
     subject: packages.map((file) => ({
@@ -63,7 +66,7 @@ export function provenance(
         externalParameters: { commit, version, sourceDateEpoch: epoch },
         internalParameters: {
           allCommitted: !dirty,
-          tools: Object.fromEntries([['node', nodeVersion()], ...tools]),
+          tools: toolVersions(),
           rebuild: [`git checkout ${commit}`, 'make verify-release RELEASE=FOLDER_OF_THIS_FILE'],
         },
         resolvedDependencies: [
@@ -88,6 +91,14 @@ export function provenance(
       },
     },
   };
+}
+
+/** What each tool of this machine says of its version, by name. */
+export function toolVersions(): Readonly<Record<string, string>> {
+  const versions = Object.entries(TOOLS).map(
+    ([tool, args]) => [tool, run(tool, args).split('\n')[0]?.trim() ?? ''] as const,
+  );
+  return Object.fromEntries([['node', nodeVersion()], ...versions]);
 }
 
 function nodeVersion(): string {

@@ -15,7 +15,7 @@ import { checkSignatures, missingFile } from './check-signatures.ts';
 import { PROVENANCE, sha256 } from './digests.ts';
 import { inOwnTemporaryFolder } from './own-temporary-folder.ts';
 import { unsignedBytes } from './package-files.ts';
-import type { Provenance } from './provenance.ts';
+import { PACKERS, type Provenance, toolVersions } from './provenance.ts';
 
 const { values } = parseArgs({
   options: {
@@ -93,12 +93,26 @@ function rebuilt({ predicate: { buildDefinition, runDetails } }: Provenance): re
         },
       },
     );
-    return runDetails.byproducts.flatMap(({ name, digest }) => {
+    const different = runDetails.byproducts.flatMap(({ name, digest }) => {
       const same = sha256(unsignedBytes(join(out, name))) === digest.sha256;
       if (same) process.stdout.write(`${name}: the same bits, made again\n`);
       return same ? [] : [`${name}: made again, it has other bits`];
     });
+    return different.length === 0
+      ? []
+      : [...different, ...otherTools(buildDefinition.internalParameters.tools)];
   } finally {
     rmSync(out, { recursive: true, force: true });
   }
+}
+
+/** Which of them are of another version than those of the release: the first thing to rule out. */
+function otherTools(of: Readonly<Record<string, string>>): readonly string[] {
+  const here = toolVersions();
+  return Object.entries(of)
+    .filter(([tool, version]) => PACKERS.includes(tool) && here[tool] !== version)
+    .map(
+      ([tool, version]) =>
+        `${tool}: the release was made with "${version}", here is "${here[tool] ?? 'none'}", which may give other bits`,
+    );
 }

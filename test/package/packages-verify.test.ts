@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { after, before, type TestContext, test } from 'node:test';
+import { pathOf } from '../../scripts/packages/tools.ts';
 import {
   ask,
   buildPackages,
@@ -121,6 +122,21 @@ test('packages of other contents are found, whose signatures are good', () => {
   const { status, said } = verify(release.folder, '--binaries', small.binaries);
   assert.equal(status, 1);
   assert.equal(said.match(/made again, it has other bits/g)?.length, 4);
+});
+
+test('packages of other contents are found with the tools that differ from those of the release', (t) => {
+  const bin = mkdtempSync(join(work, 'tools-'));
+  const [path, real] = [process.env['PATH'], pathOf('dpkg-deb')];
+  const other = `#!/bin/sh\n[ "$1" != --version ] || exec echo of another version\nexec ${real} "$@"\n`;
+  writeFileSync(join(bin, 'dpkg-deb'), other, { mode: 0o755 });
+  t.after(() => {
+    process.env['PATH'] = path;
+  });
+  process.env['PATH'] = `${bin}:${path}`;
+  const { status, said } = verify(release.folder, '--binaries', small.binaries);
+  assert.equal(status, 1);
+  assert.match(said, /^dpkg-deb: the release was made with "Debian .*", here is "of another/m);
+  assert.equal(said.match(/ here is /g)?.length, 1);
 });
 
 test('rpm takes a signed package with the key, and refuses a changed one', (t) => {
