@@ -91,7 +91,18 @@ describe('the commands that count what lies in etcd', { timeout: 60_000 }, () =>
     const said = await node.shell(encryptedOrNot());
     assert.match(said, /^ *1 k8s:enc:kms:v2:trousseau:$/m);
     assert.match(said, /^ *[12] k8s$/m);
+    assert.doesNotMatch(said, /\{/);
     await etcd.deletePrefix('/registry/secrets/b');
+    // Custom resources lie there as JSON, and all that kube-apiserver stores with --storage-media-type=application/json.
+    for (const [name, object] of [
+      ['d', { apiVersion: 'example.com/v1', kind: 'Widget' }],
+      ['e', { kind: 'Secret', apiVersion: 'v1' }],
+    ] as const)
+      await etcd.put(`/registry/secrets/${name}`, Buffer.from(`${JSON.stringify(object)}\n`));
+    assert.match(await node.shell(encryptedOrNot()), /^ *1 k8s:enc:kms:v2:trousseau:$/m);
+    assert.match(await node.shell(encryptedOrNot()), /^ *1 \{"apiVersion":$/m);
+    assert.match(await node.shell(encryptedOrNot()), /^ *1 \{"kind":$/m);
+    for (const name of ['d', 'e']) await etcd.deletePrefix(`/registry/secrets/${name}`);
     assert.match(await node.shell(encryptedOrNot()), /^ *1 k8s:enc:kms:v2:trousseau:\n$/);
   });
 });
