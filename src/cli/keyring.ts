@@ -129,7 +129,7 @@ function report(
       );
       if (process.getuid?.() === 0)
         out(
-          `It belongs to root. Where the plugin runs as a user of its own, as the unit of the packages does: chown trousseau: ${place.keyringFile}\n`,
+          `It belongs to root. Where the plugin runs as a user of its own, as the unit of the packages does: chown -h trousseau: ${place.keyringFile}\n`,
         );
       return;
     case 'rotate':

@@ -152,7 +152,7 @@ async function keyringProblem(
       return `${file}: others than its owner may read or change it, which the plugin refuses: if it is the keyring, chmod 0600 ${file}`;
     return account === undefined || stats.uid === 0 || stats.uid === account.uid
       ? undefined
-      : `${file}: it belongs to the user with id ${stats.uid}, which the plugin refuses: chown ${account.name}: ${file}`;
+      : `${file}: it belongs to the user with id ${stats.uid}, which the plugin refuses: chown -h ${account.name}: ${file}`;
   } catch (cause) {
     return statProblem(file, cause);
   }

@@ -65,7 +65,7 @@ function remedy({ name, group }: Account, file: string, ownership: Ownership): s
     case 'group':
       return `chgrp ${group} ${file}; chmod 0640 ${file}`;
     case 'owner':
-      return `chown ${name}: ${file}; chmod 0600 ${file}`;
+      return `chown -h ${name}: ${file}; chmod 0600 ${file}`;
   }
 }
 

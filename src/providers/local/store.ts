@@ -82,7 +82,7 @@ export async function loadKeyring(
       return about(
         user === undefined
           ? 'permission denied: the user that runs this must own it and pass every directory above it'
-          : `permission denied: the user that runs this (id ${user}) must own it and pass every directory above it: chown ${user} ${keyringFile}`,
+          : `permission denied: the user that runs this (id ${user}) must own it and pass every directory above it: chown -h ${user} ${keyringFile}`,
       );
     return about(`it cannot be read: ${code}`);
   }
@@ -98,7 +98,7 @@ export async function loadKeyring(
       return about(`others may read or change it: chmod 0600 ${keyringFile}`);
     if (user !== undefined && stats.uid !== user && stats.uid !== 0)
       return about(
-        `it belongs to the user with id ${stats.uid}, who may change it: chown ${user} ${keyringFile}`,
+        `it belongs to the user with id ${stats.uid}, who may change it: chown -h ${user} ${keyringFile}`,
       );
     const secret = await sealSecret(place, env);
     if (secret !== undefined && 'problem' in secret) return about(secret.problem);

@@ -58,7 +58,7 @@ describe('trousseau config check', () => {
     writeFileSync(keyring, '');
     symlinkSync(keyring, link);
     const cases: readonly (readonly [string, number, RegExp])[] = [
-      [keyring, 0o600, /may not read it .*: chown nobody: \S+keyring\.json; chmod 0600 /],
+      [keyring, 0o600, /may not read it .*: chown -h nobody: \S+keyring\.json; chmod 0600 /],
       [
         keyring,
         0o640,

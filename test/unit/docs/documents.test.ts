@@ -166,6 +166,17 @@ describe('the documents', () => {
     assert.deepEqual(forgotten, []);
   });
 
+  it('follow no link that lies in the directory of the plugin, which one that was taken over can lay', () => {
+    const refused =
+      /\b(?:chown (?!-h )|chmod |chgrp (?!-h )|cp |install (?!-T |-d )).*\/var\/lib\/trousseau\//;
+    const found = documents.flatMap(({ name, text }) =>
+      blocksOf(text)
+        .filter(({ text: script }) => refused.test(script))
+        .map(({ line }) => `${name}:${line}`),
+    );
+    assert.deepEqual(found, []);
+  });
+
   it('hold no placeholder in the table of dependencies, and a row for each of them', () => {
     const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
       dependencies: Readonly<Record<string, string>>;
@@ -198,8 +209,12 @@ function filesGiven(scripts: readonly string[]): ReadonlySet<string> {
   return new Set(
     scripts.flatMap((script) => {
       const folder = /^cd (\S+)$/m.exec(script)?.[1] ?? '/';
-      return [...script.matchAll(/\b(?:chgrp trousseau|chown trousseau:) ([^\n;)]+)/g)].flatMap(
-        ([, names = '']) => names.split(' ').map((file) => resolve(folder, file)),
+      const given = [
+        ...script.matchAll(/\b(?:chgrp trousseau|chown -h trousseau:) ([^\n;)]+)/g),
+        ...script.matchAll(/^install -T .*-o trousseau .* (\/\S+)$/gm),
+      ];
+      return given.flatMap(([, names = '']) =>
+        names.split(' ').map((file) => resolve(folder, file)),
       );
     }),
   );

@@ -324,7 +324,7 @@ describe('a keyring file that would lose a key which is in memory', () => {
     chownSync(place.keyringFile, 65_534, 65_534);
     const { kind, message } = errorOf(await providerOf(place).describe(never));
     assert.equal(kind, 'denied');
-    assert.match(message, /belongs to the user with id 65534, who may change it: chown 0 /);
+    assert.match(message, /belongs to the user with id 65534, who may change it: chown -h 0 /);
   });
 });
 
