@@ -12,6 +12,7 @@ import type { Clock } from '../../system/clock.ts';
 import { shownProxy } from '../../system/proxy.ts';
 import { certificateFault } from './certificate.ts';
 import { explained, refusesCertificate, unsent } from './errors.ts';
+import { isPublic } from './private-address.ts';
 import { openTunnel } from './tunnel.ts';
 
 export type ConnectorOptions = {
@@ -101,8 +102,8 @@ export function createConnector(options: ConnectorOptions): buildConnector.conne
 
   return (to, callback) => {
     const abort = new AbortController();
-    const limit: Limit = { signal: abort.signal, step: 'no connection in time' };
-    const timer = clock.setTimer(limitMs, () => abort.abort(explained(limit.step)));
+    const limit: Limit = { signal: abort.signal, step: 'no connection in time', tried: undefined };
+    const timer = clock.setTimer(limitMs, () => abort.abort(explained(lateness(limit))));
     open(to, limit)
       .finally(() => timer.cancel())
       .then(
@@ -116,14 +117,33 @@ export function createConnector(options: ConnectorOptions): buildConnector.conne
   };
 }
 
-/** `step` is what takes too long now, in words. */
-type Limit = { readonly signal: AbortSignal; step: string };
+type Limit = {
+  readonly signal: AbortSignal;
+  /** What takes too long now, in words. */
+  step: string;
+  /** The IP address that has not answered yet. */
+  tried: string | undefined;
+};
+
+/** What took too long. The sandbox of the unit drops what is sent to public addresses, without an error. */
+function lateness({ step, tried }: Limit): string {
+  return tried === undefined || !isPublic(tried)
+    ? step
+    : `${step}: ${tried} is a public address, which a firewall may not let through, nor trousseau.service without a drop-in with IPAddressAllow=`;
+}
 
 function connected<S extends Socket | TLSSocket>(
   socket: S,
   event: 'connect' | 'secureConnect',
-  { signal }: Limit,
+  limit: Limit,
 ): Promise<S> {
+  const { signal } = limit;
+  socket.on('connectionAttempt', (ip: string) => {
+    limit.tried = ip;
+  });
+  socket.once('connect', () => {
+    limit.tried = undefined;
+  });
   return new Promise((resolve, reject) => {
     const abort = (): void => void socket.destroy(signal.reason);
     const settle = (): void => {

@@ -10,6 +10,7 @@ import type { Suite } from '../trees.ts';
 import { cluster, needServers } from './cluster.ts';
 import { aptInstall, installing } from './installing.ts';
 import { provedRestart } from './proved-restart.ts';
+import { publicAddress } from './public-address.ts';
 import { filesOf, purging } from './purging.ts';
 import { recovering } from './recovering.ts';
 import { rpm } from './rpm.ts';
@@ -65,6 +66,7 @@ export function bootedMachine(suite: Suite): void {
     });
     describe('restarted with drop-ins', () => provedRestart(under));
     describe('in its sandbox', () => sandbox(under));
+    describe('with a Vault at a public address', () => publicAddress(under));
     describe('with its socket unit restarted, failed and removed', () => socketUnit(under));
     describe('hanging, killed and rebooted', () => recovering(under));
     describe('upgraded and downgraded by apt', () => upgrading(under));
