@@ -8,7 +8,8 @@ import type { UnderTest } from './under-test.ts';
 
 /** What systemd, dpkg and apt keep for themselves, and what the tests put there. */
 const OTHERS = ['/dev', '/proc', '/sys', '/run', '/tmp', '/home', '/srv', '/var/log', '/var/cache'];
-const KEEPERS = ['/var/lib/dpkg', '/var/lib/apt', '/var/lib/systemd', '/etc/apt'];
+// dpkg-db-backup.timer writes to the last one at midnight.
+const KEEPERS = ['/var/lib/dpkg', '/var/lib/apt', '/var/lib/systemd', '/etc/apt', '/var/backups'];
 const LEFT_BY_USERADD = /\/etc\/((passwd|group|shadow|gshadow|subuid|subgid)-|\.pwd\.lock)$/;
 
 /** Every path of the disk that could be a rest of a package. */
