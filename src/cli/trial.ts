@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { type KeyId, keyId } from '../keyring/key-id.ts';
+import { REWRITE } from '../keyring/lost-key.ts';
 import type { Sample } from '../keyring/self-test.ts';
 import { hasBeenReady, isTransient, type KeyringState, knownKey } from '../keyring/state.ts';
 import { lostVersions, succession } from '../keyring/succession.ts';
@@ -107,13 +108,18 @@ async function readsSample(
   lifetime: AbortSignal,
 ): Promise<{ readonly why: string; readonly mayPass: boolean } | undefined> {
   const known = knownKey(inUse());
-  if (sample === undefined || known === undefined || isAcknowledged(known.keyId)) return undefined;
+  if (sample === undefined || known === undefined) return undefined;
   const { ciphertext, plaintext } = sample;
   const read = await withLimit(clock, READ_LIMIT_MS, lifetime, (signal) =>
     built.keyring.decrypt({ ciphertext, purpose: 'sample' }, signal),
   );
   if (read.ok && Buffer.from(plaintext).equals(read.value)) return undefined;
   const { kind, message } = read.ok ? DIFFERENT : read.error;
+  if (isAcknowledged(known.keyId))
+    return {
+      mayPass: true,
+      why: `the loss of ${known.keyId} is acknowledged, and it cannot decrypt what that has encrypted (${message}): restart no kube-apiserver before you ${REWRITE}`,
+    };
   if (isTransient(kind) && kind !== 'behind')
     return {
       mayPass: keepsWriter,
@@ -121,7 +127,7 @@ async function readsSample(
     };
   return {
     mayPass: false,
-    why: `it cannot decrypt what ${known.keyId}, which is in use, has encrypted (${message}): keep the earlier provider in providers beside the new one, or acknowledge its loss (health.acknowledgedLosses: ["${known.keyId}"])`,
+    why: `it cannot decrypt what ${known.keyId}, which is in use, has encrypted (${message}): keep the earlier provider in providers beside the new one; or, where that key is lost, acknowledge it (health.acknowledgedLosses: ["${known.keyId}"]), restart no kube-apiserver, and ${REWRITE}`,
   };
 }
 

@@ -37,7 +37,7 @@ const RESCUE =
  * kube-apiserver takes what KMS v1 has encrypted for current, whatever key it was, and leaves it; with KMS v2 it
  * decrypts what is stored before it finds that nothing changed. A change is written without either.
  */
-const REWRITE =
+export const REWRITE =
   'write every Secret again through each kube-apiserver, by a change in each one (/usr/share/doc/trousseau/docs/operations.md, "When the key is lost")';
 
 function nameOf({ description }: AnnouncedKey): string {
