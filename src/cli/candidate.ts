@@ -12,6 +12,7 @@ import {
   type BuildContext,
   buildKeyring,
   isAcknowledged,
+  keepsProviders,
   keepsWriter,
   removedReaders,
   sameFileIn,
@@ -107,12 +108,13 @@ export function createAttempt(context: CandidateContext): ReloaderOptions['attem
         const [before, next] = [knownKey(inUse()), knownKey(built.keyring.state())];
         if (next !== undefined && next.keyId !== before?.keyId)
           await announcing(next, built.keyring.sample());
-        const keepsProviders = sameProviders(config, current());
+        // In an outage nobody else could be asked for it again.
+        const isKept =
+          sameProviders(config, current()) ||
+          (inUse().kind === 'outage' && keepsProviders(config, current()));
         apply(config);
         live.become(log);
-        swap
-          .replace(built.keyring, keepsProviders)
-          .catch((error: unknown) => reportLeft(log, error));
+        swap.replace(built.keyring, isKept).catch((error: unknown) => reportLeft(log, error));
       },
     };
   };

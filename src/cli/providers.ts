@@ -97,10 +97,28 @@ export function writerOf({ providers, write }: ResolvedConfig): unknown {
 
 /** Whether what one encrypts with is configured in the other in the same way, under whatever name. */
 export function keepsWriter(next: ResolvedConfig, current: ResolvedConfig): boolean {
-  const writer = current.providers.find(({ name }) => name === current.write[0]);
-  return next.providers.some((one) =>
-    isDeepStrictEqual({ ...one, name: '' }, { ...writer, name: '' }),
+  return keeps(
+    next,
+    current.providers.find(({ name }) => name === current.write[0]),
   );
+}
+
+/**
+ * Whether all providers of one are configured in the other as they were, with the same cache: what they have
+ * decrypted may be answered there too, while they are away.
+ */
+export function keepsProviders(next: ResolvedConfig, current: ResolvedConfig): boolean {
+  return (
+    isDeepStrictEqual(next.decryptCache, current.decryptCache) &&
+    current.providers.every((one) => keeps(next, one))
+  );
+}
+
+function keeps(
+  { providers }: ResolvedConfig,
+  one: ResolvedConfig['providers'][number] | undefined,
+): boolean {
+  return providers.some((other) => isDeepStrictEqual({ ...other, name: '' }, { ...one, name: '' }));
 }
 
 /**

@@ -15,8 +15,8 @@ export type KeyringSwap = {
   /**
    * From now on calls go to `next`, which has been started already. What the old one has sent ends
    * on it, unless it is not ready, and it is stopped after that. What waits or fails on it begins anew
-   * on the next one: it may be waiting for something that will never be. Where both have the same
-   * providers, `next` goes on with what the old one has kept for an outage; otherwise it has its own
+   * on the next one: it may be waiting for something that will never be. Where `next` has all of its
+   * providers, it goes on with what the old one has kept for an outage; otherwise it has its own
    * providers decrypt the ciphertexts of it.
    *
    * Resolves when the old one has stopped.

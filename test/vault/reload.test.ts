@@ -3,6 +3,7 @@ import { after, describe, it } from 'node:test';
 import { createKmsClient } from '../../src/kms/client.ts';
 import { linesOf, logged, RELOADED, replaceConfig } from '../daemon/changed-config.ts';
 import { startLoad } from '../daemon/load.ts';
+import { localProviders } from '../daemon/program.ts';
 import { startForwarding } from '../servers/forwarding.ts';
 import { startPlugin } from '../servers/plugin.ts';
 import { startToxiproxy } from '../servers/toxiproxy.ts';
@@ -81,6 +82,29 @@ describe(`a changed configuration of a real Vault, under ${CALLERS} calls at onc
       client.close();
     }
   });
+});
+
+it('what was decrypted before an outage is still answered after a local keyring was added in it', async () => {
+  const dir = folder.sub('local');
+  await using vault = await startDevVault({ release: 'newest', dir: folder.sub('local-vault') });
+  await prepareTransit(vault.admin);
+  const token = await vault.admin.createToken({ policies: ['trousseau'] });
+  const auth = { token: { tokenFile: secretFile(dir, 'token', token) } };
+  const first = { name: 'vault', vault: { addresses: [vault.address], key: KEY, auth } };
+  const config = { health: { watchInterval: '1s' }, decryptCache: {} };
+  await using plugin = await startPlugin({ dir, config: { ...config, providers: [first] } });
+  await plugin.ready();
+  const sealed = await plugin.client.v2.encrypt(PLAIN, 'before');
+  await vault.stop();
+  await waitUntil('the outage', PATIENT_MS, async () => {
+    return (await plugin.client.v2.status()).healthz !== 'ok';
+  });
+  const providers = [first, ...(await localProviders(dir))];
+  replaceConfig(dir, { ...config, providers, write: ['here'] });
+  await logged(plugin, RELOADED, 1);
+  assert.match((await plugin.client.v2.status()).key_id, /^local:v1:/);
+  const { plaintext } = await plugin.client.v2.decrypt({ ...sealed, uid: 'after' });
+  assert.deepEqual(Buffer.from(plaintext), PLAIN);
 });
 
 it('a key that is rotated during the trial of a configuration is never announced under its earlier key_id', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { removedReaders } from '../../../src/cli/providers.ts';
+import { keepsProviders, removedReaders } from '../../../src/cli/providers.ts';
 import type { ResolvedConfig } from '../../../src/config/environment.ts';
 import { loadConfig } from '../../../src/config/load.ts';
 
@@ -50,4 +50,22 @@ const CASES: Readonly<
 describe('the providers that a configuration does not have any more', () => {
   for (const [what, [current, next, expected]] of Object.entries(CASES))
     it(what, () => assert.deepEqual(removedReaders(next, current), expected));
+});
+
+describe('what the providers of a configuration have decrypted is kept', () => {
+  const cache = 'decryptCache: {maxEntries: 5}\n';
+  const cases: Readonly<Record<string, readonly [ResolvedConfig, ResolvedConfig, boolean]>> = {
+    'where nothing has changed': [config('a', A, B), config('a', A, B), true],
+    'where another one encrypts': [config('a', A), config('b', A, B), true],
+    'where one has another name': [config('a', A), config('c', vault('c', 'one'), B), true],
+    'not where one has gone': [config('a', A, B), config('b', B), false],
+    'not where one has another address': [
+      config('a', A),
+      config('a', A.replace('https://v:8200', 'https://w:8200'), B),
+      false,
+    ],
+    'not where the cache has other bounds': [config('a', A), config('a', A, cache), false],
+  };
+  for (const [what, [current, next, expected]] of Object.entries(cases))
+    it(what, () => assert.equal(keepsProviders(next, current), expected));
 });
