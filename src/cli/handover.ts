@@ -81,6 +81,7 @@ export async function openHandover(options: HandoverOptions): Promise<Handover> 
         isConfigured: isDeepStrictEqual(read.provider, providerOf(config)),
         sample: read.sample === undefined ? undefined : Buffer.from(read.sample, 'base64'),
         awaySince: read.awaySince,
+        isLost: read.lost === true,
         sources: read.sources.map((source) => Buffer.from(source, 'base64')),
         ciphertexts: read.ciphertexts.map((one) => Buffer.from(one, 'base64')),
       };
@@ -113,11 +114,11 @@ export async function openHandover(options: HandoverOptions): Promise<Handover> 
             // The first look says within seconds whether the provider is away.
             return now.key === undefined || now.why === undefined
               ? undefined
-              : awaySince(written, now.key, timeOf(now.since));
+              : lastGood(written, now.key, { awaySince: timeOf(now.since) });
           case 'outage':
             // Where the provider went away at once the key is new; otherwise the last good one is better.
             return (
-              awaySince(written, now.key, timeOf(now.since)) ?? {
+              lastGood(written, now.key, { awaySince: timeOf(now.since) }) ?? {
                 ...contentOf(now.key, sampleOf(now.key.keyId), keyring.sources(), [], config()),
                 awaySince: timeOf(now.since),
               }
@@ -131,8 +132,10 @@ export async function openHandover(options: HandoverOptions): Promise<Handover> 
               ...([now.key, sampleOf(now.key.keyId), keyring.sources()] as const),
               ...([ciphertexts, config()] as const),
             );
-          case 'refused':
+          // Writes under it stay stopped: a process that began as if it were there would let them go on.
           case 'lost':
+            return lastGood(written, now.key, { lost: true });
+          case 'refused':
             return undefined;
         }
       };
@@ -148,13 +151,13 @@ export async function openHandover(options: HandoverOptions): Promise<Handover> 
   };
 }
 
-/** The last good one of this key, with since when its provider has been away. */
-function awaySince(
+/** The last good one of this key, with what has become of it since. */
+function lastGood(
   written: Content | undefined,
   { keyId }: AnnouncedKey,
-  since: number,
+  since: Pick<Content, 'awaySince' | 'lost'>,
 ): Content | undefined {
-  return written?.keyId === keyId ? { ...written, awaySince: since } : undefined;
+  return written?.keyId === keyId ? { ...written, ...since } : undefined;
 }
 
 function contentOf(

@@ -133,7 +133,8 @@ async function describeAndTry(
     if (!tested.ok && !isOfAnotherKey(tested.error.kind)) return { seen: tested, missingSince };
     const since = missingSince ?? now;
     // The provider is there: nothing may be done as if it were away.
-    return now - since < LAG_MS && state.kind !== 'lost'
+    const isLost = state.kind === 'lost' || earlier?.isLost === true;
+    return now - since < LAG_MS && !isLost
       ? { seen: fail('behind', missingSentence(known, seen)), missingSince: since }
       : { seen: lost(known, { key: seen, how }, isKnown), missingSince: since };
   }

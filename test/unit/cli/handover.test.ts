@@ -57,6 +57,15 @@ function keyringIn(state: KeyringState, more: Partial<Followed> = {}): Followed 
 type Followed = Parameters<Handover['follow']>[0];
 type Changing = { now: KeyringState };
 
+const LOST: KeyringState = {
+  kind: 'lost',
+  key,
+  wasReady: true,
+  since: 0,
+  why: fail('denied', 'lost').error,
+  instead: { key: announce({ ...description, path: ['other'] }), how: 'replaced' },
+};
+
 function configOf(vault: object = {}): ResolvedConfig {
   const whole = { addresses: ['https://a'], mount: 'transit', key: 'kubernetes', ...vault };
   return {
@@ -89,7 +98,13 @@ describe('an announced key', () => {
     assert.equal(statSync(file).mode & 0o7777, 0o600);
     assert.deepEqual(readdirSync(dir), [HANDOVER_FILE]);
     assert.deepEqual((await open()).leftFor(configOf()), {
-      ...{ key, isConfigured: true, sample: SAMPLE.ciphertext, awaySince: undefined },
+      ...{
+        key,
+        isConfigured: true,
+        sample: SAMPLE.ciphertext,
+        awaySince: undefined,
+        isLost: false,
+      },
       ...{ sources: SOURCES, ciphertexts: SOURCES },
     });
   });
@@ -173,14 +188,7 @@ describe('an announced key', () => {
   const states: readonly KeyringState[] = [
     { kind: 'starting', since: 0, why: undefined },
     { kind: 'refused', key, wasReady: true, since: 0, why: fail('denied', 'no').error },
-    {
-      kind: 'lost',
-      key,
-      wasReady: true,
-      since: 0,
-      why: fail('denied', 'lost').error,
-      instead: { key: announce({ ...description, path: ['other'] }), how: 'replaced' },
-    },
+    LOST,
   ];
   for (const state of states) {
     it(`is not written in state ${state.kind}, so that the last good one stays`, async (t) => {
@@ -524,6 +532,31 @@ describe('an announced key that was handed over in two places', () => {
     for (const at of [0, 2, 3]) utimesSync(join(folder, names[at] ?? ''), anHourAgo, anHourAgo);
     await open();
     assert.deepEqual(readdirSync(folder).sort(), names.slice(1).sort());
+  });
+});
+
+describe('a loss', () => {
+  it('is handed over with all that was written before, until the key is there again', async (t) => {
+    const { open, write } = setUp(t);
+    for (const [state, isLost] of [
+      [READY, false],
+      [LOST, true],
+      [{ kind: 'starting', since: 0, why: undefined }, true],
+      [READY, false],
+    ] as const) {
+      await write(state);
+      const left = (await open()).leftFor(configOf());
+      assert.equal(left?.isLost, isLost, state.kind);
+      assert.equal(left?.key.keyId, key.keyId);
+      assert.deepEqual(left?.sources, SOURCES);
+    }
+  });
+
+  it('of another key than the one that was handed over changes nothing', async (t) => {
+    const { open, write } = setUp(t);
+    await write();
+    await write({ ...LOST, key: announce({ ...description, path: ['other'] }) });
+    assert.equal((await open()).leftFor(configOf())?.isLost, false);
   });
 });
 

@@ -95,7 +95,15 @@ describe('a process that starts, after another one has announced a key, with', (
           ...{ writer, readers: [writer, ...others], ...common },
           isAcknowledged: (lost) => acknowledged && lost === key.keyId,
           remembered: {
-            ...{ key, isConfigured, sample, awaySince: undefined, sources: [], ciphertexts: [] },
+            ...{
+              key,
+              isConfigured,
+              sample,
+              awaySince: undefined,
+              isLost: false,
+              sources: [],
+              ciphertexts: [],
+            },
           },
         });
         keyring.start();

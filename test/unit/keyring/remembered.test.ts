@@ -22,7 +22,7 @@ async function start(
   left: Partial<HandedOver> = {},
 ) {
   const remembered = key && {
-    ...{ key, isConfigured: true, sample: undefined, awaySince: undefined },
+    ...{ key, isConfigured: true, sample: undefined, awaySince: undefined, isLost: false },
     ...{ sources, ciphertexts, ...left },
   };
   const clock = createDrivenClock(1_000_000);
@@ -158,6 +158,32 @@ describe('a keyring that starts and finds', () => {
         ? `${now.value.healthz} ${now.value.keyId}`
         : `${now.error.kind} ${now.error.message}`;
       assert.match(text, expected);
+      await keyring.stop();
+    });
+  }
+});
+
+describe('a keyring that starts after the process before it has found its key lost', () => {
+  type Row = readonly [string, (provider: FakeProvider) => void, RegExp];
+  const rows: readonly Row[] = [
+    ['an older backup', (p) => p.restore(1), /^denied .*has lost version 2/],
+    ['a key made again', (p) => p.recreate(9_000), /^denied .*is another key/],
+    ['nobody', (p) => Object.assign(p.failing, { all: 'unavailable' }), /^unavailable /],
+    ['the key, which is back', () => undefined, /^ok fake:v2:/],
+  ];
+  for (const [what, change, expected] of rows) {
+    it(`says so at once where it finds ${what}, and never that the key is in use unless it is`, async () => {
+      const { provider, key } = await announced();
+      change(provider);
+      const { clock, keyring, status } = await start(provider, key, [], [], { isLost: true });
+      for (let seconds = 0; seconds < 120; seconds += 1) {
+        const now = status();
+        const text = now.ok
+          ? `${now.value.healthz} ${now.value.keyId}`
+          : `${now.error.kind} ${now.error.message}`;
+        assert.match(text, expected);
+        await clock.advance(1_000);
+      }
       await keyring.stop();
     });
   }
