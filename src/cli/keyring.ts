@@ -34,7 +34,7 @@ export const keyringCommand: Command = {
     {
       command:
         'trousseau keyring init /var/lib/trousseau/keyring.json --seal-key-file /etc/trousseau/seal.key',
-      what: 'the same, sealed under a key of 32 bytes (openssl rand -base64 32)',
+      what: 'the same, sealed under a key of 32 bytes (head -c 32 /dev/urandom | base64)',
     },
     {
       command: 'trousseau keyring rotate /var/lib/trousseau/keyring.json',

@@ -119,9 +119,9 @@ export function lowered(data: unknown): Readonly<Record<string, unknown>> {
   return Object.fromEntries(Object.entries(data).map(([key, value]) => [key.toLowerCase(), value]));
 }
 
-/** A password in an address would be printed with it. */
+/** A password in an address would be printed with it, also one with an unencoded slash. */
 function withoutCredentials(address: string | undefined): string | undefined {
-  return address?.replace(/^([a-z]+:\/\/)[^/]*@/i, '$1');
+  return address?.replace(/^([a-z]+:\/\/).*@/is, '$1');
 }
 
 function isPlainToAnotherHost(address: string): boolean {

@@ -190,4 +190,5 @@ async function sealSecret(
     : { kind: 'passphrase', bytes: Buffer.from(passphrase) };
 }
 
-const NO_KEY = 'must have 32 bytes, raw, in hexadecimal or in base64: openssl rand -base64 32';
+const NO_KEY =
+  'must have 32 bytes, raw, in hexadecimal or in base64: head -c 32 /dev/urandom | base64';

@@ -114,9 +114,9 @@ vault:
     vault: { ...ADDRESS, key: 'k', auth: { cert: { certFile: '/c', keyFile: '/k' } } },
     byHand: [/no "read" on the key/],
   },
-  {
-    what: 'an address with a password',
-    text: TROUSSEAU_1.replace('https://', `https://user:${SECRET}@`),
+  ...[SECRET, `${SECRET}/half`, `half@${SECRET}`, `half@${SECRET}/half`].map((password) => ({
+    what: `an address with the password ${password}`,
+    text: TROUSSEAU_1.replace('https://', `https://user:${password}@`),
     predecessor: 'Trousseau 1.x',
     vault: {
       ...ADDRESS,
@@ -124,7 +124,7 @@ vault:
       auth: { token: { tokenFile: '/etc/trousseau/vault-token' } },
     },
     byHand: [/had a user or a password in it/],
-  },
+  })),
   {
     what: 'the same fields at the top',
     text: `keyNames: [k]\naddress: https://vault.example:8200\ntoken: ${SECRET}\n`,
