@@ -55,8 +55,11 @@ describe('a changed configuration', () => {
     renameSync(join(dir, 'keyring.json'), join(dir, 'away'));
     const calls = (): number => linesOf(plugin, 'kms call').length;
     const log = { level: 'error', format: 'json' };
+    // The signal must come before the file has been left unchanged for long enough to be read for its own sake.
+    plugin.process.pause();
     replaceConfig(dir, { providers, log });
     process.kill(plugin.process.pid, 'SIGHUP');
+    plugin.process.resume();
     await logged(plugin, REFUSED, 1);
     const [refused] = linesOf(plugin, REFUSED);
     assert.match(
