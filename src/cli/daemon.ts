@@ -101,7 +101,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Sock
     state: keyring.state,
     readers: keyring.readerTroubles,
     isFull: () => kms.open().open >= LIMITS.connections,
-    begun: kms.begun,
+    answered: kms.answered,
     reload: () => reloader.report(),
   });
   const reloader = createReloader({

@@ -37,8 +37,8 @@ export type ServiceManagerOptions = {
   readonly served: Pick<ServedSocket, 'own' | 'lost'>;
   /** Whether the server has all the connections that it may have. */
   readonly isFull: () => boolean;
-  /** How many connections the server has begun to serve since the start. */
-  readonly begun: () => number;
+  /** How many connections have had an answer since the start. */
+  readonly answered: () => number;
   readonly state: () => KeyringState;
   /** Which providers that only decrypt do not now. */
   readonly readers: () => readonly ReaderTrouble[];
@@ -82,7 +82,7 @@ export function createServiceManager(options: ServiceManagerOptions): ServiceMan
         limitMs,
         probe: socketProbe({
           ...{ path: served.own, lost: served.lost, spare },
-          ...{ isFull: options.isFull, begun: options.begun },
+          ...{ isFull: options.isFull, answered: options.answered },
         }),
         feed: () => void notifier.alive(),
         clock,

@@ -15,6 +15,8 @@ export type Connection = {
   isSilent: boolean;
   /** Streams that were reset for want of room since the last call that had a place. */
   refused: number;
+  /** A call of it was answered, or refused in words. */
+  isAnswered: boolean;
   readonly close: () => void;
   /** Whether what was written to it waits for its client to read. */
   readonly isUnread: () => boolean;
@@ -39,5 +41,6 @@ export function nothingCounted(): Counted {
     turn: -1,
     isSilent: false,
     refused: 0,
+    isAnswered: false,
   };
 }

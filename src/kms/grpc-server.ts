@@ -34,6 +34,8 @@ export type GrpcServer = {
   readonly grpc: Server;
   /** The HTTP/2 sessions that are open. */
   readonly sessions: ReadonlyMap<Http2Session, Connection>;
+  /** How many connections have had an answer since the start. */
+  readonly answered: () => number;
   /** Takes in one connection, from the first byte of the HTTP/2 preface on; answers its session. */
   connect(stream: Duplex, connection: Connection): Http2Session | undefined;
   /** Ends what outlives the sessions. */
@@ -96,7 +98,13 @@ export function createGrpcServer({
     session.once('close', () => sessions.delete(session));
   });
 
-  const guard = createStreamGuard(failed);
+  let answered = 0;
+  const guard = createStreamGuard(failed, (stream) => {
+    const connection = calls.get(stream)?.connection;
+    if (connection === undefined || connection.isAnswered) return;
+    connection.isAnswered = true;
+    answered += 1;
+  });
 
   /** What Node received of a stream, in the place of its `push`. */
   function push(this: ServerHttp2Stream, chunk: Buffer | null): boolean {
@@ -236,6 +244,7 @@ export function createGrpcServer({
   return {
     grpc,
     sessions,
+    answered: () => answered,
     connect(stream, connection) {
       connecting = connection;
       connected = undefined;

@@ -15,8 +15,15 @@ import { status } from '@grpc/grpc-js';
 /** Learns why a stream was reset instead of answered, where its client was not the reason. */
 export type OnFailure = (error: unknown) => void;
 
-/** Gives each stream methods in the place of those which throw where a stream has ended. */
-export function createStreamGuard(failed: OnFailure): (stream: ServerHttp2Stream) => void {
+/**
+ * Gives each stream methods in the place of those which throw where a stream has ended.
+ *
+ * @param answered called with a stream whose answer has begun, a refusal in words among them
+ */
+export function createStreamGuard(
+  failed: OnFailure,
+  answered: (stream: ServerHttp2Stream) => void,
+): (stream: ServerHttp2Stream) => void {
   const methodsOf = (stream: ServerHttp2Stream): ServerHttp2Stream =>
     Object.getPrototypeOf(stream) as ServerHttp2Stream;
 
@@ -30,6 +37,7 @@ export function createStreamGuard(failed: OnFailure): (stream: ServerHttp2Stream
       const { respond } = methodsOf(this);
       if (options?.endStream === true) respond.call(this, withEncoding(headers), STATUS_ALONE);
       else respond.call(this, BEFORE_MESSAGE, WITH_TRAILERS);
+      answered(this);
     } catch (error) {
       failedStream(this, error, failed);
     }

@@ -30,8 +30,8 @@ export type KmsOpen = {
 
 export type KmsServer = {
   readonly open: () => KmsOpen;
-  /** How many connections were given to HTTP/2 since the start. */
-  readonly begun: () => number;
+  /** How many connections have had an answer since the start. */
+  readonly answered: () => number;
   /** Takes in a connection that was accepted just now, and not read from. */
   accept(socket: Socket): void;
   /**
@@ -62,7 +62,7 @@ export function createKmsServer(
   // Its sentences hold what a client has sent.
   const reported = (): void => refused('library');
   setLogger({ error: reported, info: reported, debug: reported });
-  const { grpc, sessions, connect, stop } = createGrpcServer({
+  const { grpc, sessions, answered, connect, stop } = createGrpcServer({
     traffic,
     fromMemory: new Set(methods.flatMap(({ path, call }) => ('local' in call ? [path] : []))),
     clock,
@@ -74,7 +74,6 @@ export function createKmsServer(
     grpc.addService(definitionOf(method), implementationOf(method, { log, clock, traffic }));
   }
   const sockets = new Set<Socket>();
-  let begun = 0;
   /** Set when the end has begun: sends a client elsewhere. */
   let dismiss: ((session: Http2Session) => void) | undefined;
   /** The end has taken as long as it may. */
@@ -85,7 +84,7 @@ export function createKmsServer(
       const { connections, calls } = traffic.open();
       return { open: connections, sessions: sessions.size, calls };
     },
-    begun: () => begun,
+    answered,
     accept(socket) {
       sockets.add(socket);
       socket.once('close', () => sockets.delete(socket));
@@ -96,7 +95,6 @@ export function createKmsServer(
           return;
         }
         const session = connect(stream, connection);
-        begun += 1;
         // Its first call came after the end had begun.
         if (session !== undefined) dismiss?.(session);
       });

@@ -92,20 +92,20 @@ export type SocketProbeOptions = {
   readonly lost: () => string | undefined;
   /** Whether the server has all the connections that it may have. */
   readonly isFull: () => boolean;
-  /** How many connections the server has begun to serve since the start. */
-  readonly begun: () => number;
+  /** How many connections have had an answer since the start. */
+  readonly answered: () => number;
   readonly spare: SpareDescriptors;
 };
 
 /**
  * Calls the gRPC server behind the socket, as kube-apiserver would. Where the path is lost, no file
- * descriptor is free, no other connection is taken, or others were begun before this one, as where many
- * wait for a process that has little of a processor, a failure proves nothing.
+ * descriptor is free, no other connection is taken, or other new ones were answered before this one, as where
+ * many wait for a process that has little of a processor, a failure proves nothing.
  */
-export function socketProbe({ path, lost, isFull, begun, spare }: SocketProbeOptions): Probe {
+export function socketProbe({ path, lost, isFull, answered, spare }: SocketProbeOptions): Probe {
   return (withinMs) =>
     spare.lend(async () => {
-      const before = begun();
+      const before = answered();
       const { pulse, isCutOff } = await call(path(), withinMs);
       const why = lost();
       if (pulse.kind !== 'dead') return pulse;
@@ -114,8 +114,10 @@ export function socketProbe({ path, lost, isFull, begun, spare }: SocketProbeOpt
         const full = `${pulse.why}; each connection that it may have makes a call, and no other one is taken`;
         return { kind: 'unknown', why: full };
       }
-      if (begun() > before) {
-        return { kind: 'unknown', why: `${pulse.why}; other connections were begun meanwhile` };
+      // Not those that were begun: this one is among them where nothing is answered any more.
+      if (answered() > before) {
+        const others = `${pulse.why}; other new connections were answered meanwhile`;
+        return { kind: 'unknown', why: others };
       }
       return areDescriptorsExhausted()
         ? { kind: 'unknown', why: `${pulse.why}; no file descriptor is free: raise LimitNOFILE=` }

@@ -26,7 +26,7 @@ await new Promise<void>((resolve) => server.listen(path, resolve));
 const spare = holdSpareDescriptors(Number(process.argv[2]));
 const probe = socketProbe({
   ...{ path: () => path, lost: () => undefined, spare },
-  ...{ isFull: () => false, begun: () => 0 },
+  ...{ isFull: () => false, answered: () => 0 },
 });
 // The modules that a first connection loads need descriptors of their own.
 await probe(LIMIT_MS);

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
+import { connect as connectHttp2 } from 'node:http2';
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import type { Method } from '../../../src/kms/method.ts';
 import { createKmsServer } from '../../../src/kms/server.ts';
 import { silentLog } from '../../../src/observe/log.ts';
 import { systemClock } from '../../../src/system/clock.ts';
@@ -103,6 +105,16 @@ describe('the watchdog', () => {
 });
 
 const LONG_MS = 10_000;
+const NOT_SENT = { reply: { ok: true, message: new Uint8Array() } } as const;
+const GRPC = { ':method': 'POST', 'content-type': 'application/grpc', te: 'trailers' };
+/** The watchdog's own call, as a method that hangs until its caller goes away. */
+const hanging: Method = {
+  path: '/trousseau.Watchdog/Probe',
+  call: {
+    remote: (_request, { signal }) =>
+      new Promise((resolve) => signal.addEventListener('abort', () => resolve(NOT_SENT))),
+  },
+};
 const SHORT_MS = 50;
 
 async function listening(t: TestContext, onSocket: (socket: Socket) => void) {
@@ -120,9 +132,9 @@ async function listening(t: TestContext, onSocket: (socket: Socket) => void) {
   return { path, server };
 }
 
-function proof(path: string, lost?: string, isFull = false, begun = () => 0): Probe {
+function proof(path: string, lost?: string, isFull = false, answered = () => 0): Probe {
   const spare = { lend: <T>(work: () => Promise<T>) => work(), close: () => undefined };
-  return socketProbe({ path: () => path, lost: () => lost, isFull: () => isFull, begun, spare });
+  return socketProbe({ path: () => path, lost: () => lost, isFull: () => isFull, answered, spare });
 }
 
 describe('the proof that a socket answers', () => {
@@ -140,24 +152,45 @@ describe('the proof that a socket answers', () => {
     assert.match(pulse.why, /kms\.sock: no answer within 50 ms/);
   });
 
-  it('cannot be made where other connections are begun before it: the process serves, slowly', async (t) => {
+  it('cannot be made where other new connections have an answer before it: the process serves, slowly', async (t) => {
     const { path } = await listening(t, () => undefined);
-    let begun = 7;
-    const pulse = await proof(path, undefined, false, () => begun++)(SHORT_MS);
+    let answered = 7;
+    const pulse = await proof(path, undefined, false, () => answered++)(SHORT_MS);
     assert.ok(pulse.kind === 'unknown');
-    assert.match(pulse.why, /no answer within 50 ms; other connections were begun meanwhile/);
+    assert.match(
+      pulse.why,
+      /no answer within 50 ms; other new connections were answered meanwhile/,
+    );
   });
 
-  it('counts connections that were given to HTTP/2, and none that has not made a call', async (t) => {
-    const kms = createKmsServer([], { log: silentLog, clock: systemClock });
+  it('fails where connections are taken, its own and others, and no call is answered', async (t) => {
+    const kms = createKmsServer([hanging], { log: silentLog, clock: systemClock });
+    const { path } = await listening(t, kms.accept);
+    t.after(() => kms.drain(0));
+    const other = proof(path)(SHORT_MS);
+    const pulse = await proof(path, undefined, false, kms.answered)(SHORT_MS);
+    assert.equal(pulse.kind, 'dead');
+    assert.equal((await other).kind, 'dead');
+  });
+
+  it('counts each connection with its first answer, whatever that is, and none without', async (t) => {
+    const kms = createKmsServer([hanging], { log: silentLog, clock: systemClock });
     const { path } = await listening(t, kms.accept);
     t.after(() => kms.drain(0));
     const silent = connect(path);
     t.after(() => silent.destroy());
     await once(silent, 'data');
-    assert.equal(kms.begun(), 0);
-    await proof(path)(LONG_MS);
-    assert.equal(kms.begun(), 1);
+    await proof(path)(SHORT_MS);
+    assert.equal(kms.answered(), 0);
+    const session = connectHttp2('http://localhost', { createConnection: () => connect(path) });
+    t.after(() => session.destroy());
+    for (const call of ['/no.Service/Method', '/no.Service/Other']) {
+      const request = session.request({ ...GRPC, ':path': call });
+      const ended = once(request.resume(), 'end');
+      request.end(Buffer.alloc(5));
+      await ended;
+      assert.equal(kms.answered(), 1);
+    }
   });
 
   it('fails where the connection is cut off', async (t) => {
