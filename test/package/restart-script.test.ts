@@ -173,6 +173,7 @@ function declare(): void {
       [SERVE]: `${preflight} --config /etc/trousseau/config.yaml`,
       [`${SERVE}\n[Service]\nExecStart=\nExecStart=/usr/bin/trousseau serve -c /x`]: `${preflight} -c /x`,
       'ExecStart = /usr/bin/trousseau serve': preflight,
+      [`${SERVE}\n  [Service]\n\tExecStart=\n  ExecStart=/usr/bin/trousseau serve -c /x`]: `${preflight} -c /x`,
       // A failure that systemd is to overlook must not count as a proof.
       'ExecStart=-/usr/bin/trousseau serve': preflight,
       'ExecStart=!-/opt/trousseau/trousseau serve --log-level=warn': `!/opt/trousseau/trousseau ${PREFLIGHT} --log-level=warn`,
@@ -206,6 +207,7 @@ function declare(): void {
     const cases: Readonly<Record<string, string>> = {
       'RuntimeDirectory=trousseau': '/run/trousseau',
       'RuntimeDirectory = a b/c:d': '/run/a /run/b/c',
+      '  RuntimeDirectory=a': '/run/a',
       'RuntimeDirectory=a\nRuntimeDirectory=b': '/run/a /run/b',
       'RuntimeDirectory=a\nRuntimeDirectory=\nRuntimeDirectory=b': '/run/b',
       'RuntimeDirectory=a\nRuntimeDirectory=': '',
@@ -227,13 +229,10 @@ function declare(): void {
   });
 
   test('what a start depends on holds for the proof too', (t) => {
-    const unit = `[Unit]\nAfter=a.service\nConditionPathExists=|/a\nAssertFileNotEmpty=\\\n  /b\nBefore=c\n[Service]\n${SERVE}\n[Service]\nExecCondition=/bin/c\n[Unit]\nConditionHost=d\n`;
+    const unit = `[Unit]\nAfter=a.service\nConditionPathExists=|/a\nAssertFileNotEmpty=\\\n  /b\nBefore=c\n[Service]\n${SERVE}\n[Service]\nExecCondition=/bin/c\n[Unit]\n  ConditionHost=d\n`;
     const { proof } = restart(tree(t), { unit });
     const [head = '', rest = ''] = proof.split('[Service]', 2);
-    assert.match(
-      head,
-      /^ConditionPathExists=\|\/a\nAssertFileNotEmpty=\\\n {2}\/b\nConditionHost=d$/m,
-    );
+    assert.match(head, /^ConditionPathExists=\|\/a\nAssertFileNotEmpty=\\\n\/b\nConditionHost=d$/m);
     assert.doesNotMatch(proof, /After=|Before=/);
     assert.match(rest, /Service|^ExecStart/m);
     // An empty one would take it away again.
