@@ -39,7 +39,8 @@ export const systemClock: Clock = {
     return at + aheadMs;
   },
   setTimer(ms, callback) {
-    const handle = setTimeout(callback, ms);
+    // Of a negative time, as that of a deadline which has passed, Node writes a warning to stderr.
+    const handle = setTimeout(callback, Math.max(0, ms));
     return { cancel: () => clearTimeout(handle) };
   },
   random: Math.random,
