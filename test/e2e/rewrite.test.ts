@@ -133,11 +133,16 @@ describe('the command that shows what is lost with a key', { timeout: 60_000 }, 
       ...{ kubeconfig: '', etcd: etcd.endpoint },
       replaced: { ' > /dev/shm/lost': '' },
     });
-    const said = await node.shell(command('etcdctl get /registry/secrets/ --prefix |'));
+    const print = command('etcdctl get /registry/secrets/ --prefix |');
     assert.equal(
-      said,
+      await node.shell(print),
       '/registry/secrets/default/lost\n/registry/secrets/kube-system/bootstrap-token-x.1\n',
     );
+    // Names of other kinds have colons and capitals; the one before it is not lost.
+    const role = '/registry/clusterroles/system:node:Proxier';
+    await etcd.put('/registry/clusterroles/admin', stored(lost.replace('v2', 'v1')));
+    await etcd.put(role, stored(lost));
+    assert.equal(await node.shell(print.replaceAll('/secrets/', '/clusterroles/')), `${role}\n`);
   });
 });
 
