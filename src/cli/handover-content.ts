@@ -16,8 +16,8 @@ export type Content = {
   readonly sample?: string;
   /** Since when the provider has been away, in milliseconds since the epoch; absent while it is there. */
   readonly awaySince?: number;
-  /** Present where the key was lost at the end. */
-  readonly lost?: true;
+  /** Why writes were stopped at the end; absent where they were not. */
+  readonly stopped?: 'lost' | 'refused';
   /** What the provider has made of the seeds that may become sources of local KEKs. */
   readonly sources: readonly string[];
   /** Of the last entries of the decrypt cache, which hold seeds of other nodes too. */
@@ -51,7 +51,7 @@ const schema = v.object({
   }),
   sample: v.optional(base64),
   awaySince: v.optional(v.number()),
-  lost: v.optional(v.literal(true)),
+  stopped: v.optional(v.picklist(['lost', 'refused'])),
   sources: v.pipe(v.array(base64), v.maxLength(16)),
   ciphertexts: v.optional(v.pipe(v.array(base64), v.maxLength(128)), []),
 });

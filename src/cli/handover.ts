@@ -81,7 +81,7 @@ export async function openHandover(options: HandoverOptions): Promise<Handover> 
         isConfigured: isDeepStrictEqual(read.provider, providerOf(config)),
         sample: read.sample === undefined ? undefined : Buffer.from(read.sample, 'base64'),
         awaySince: read.awaySince,
-        isLost: read.lost === true,
+        stopped: read.stopped,
         sources: read.sources.map((source) => Buffer.from(source, 'base64')),
         ciphertexts: read.ciphertexts.map((one) => Buffer.from(one, 'base64')),
       };
@@ -132,11 +132,10 @@ export async function openHandover(options: HandoverOptions): Promise<Handover> 
               ...([now.key, sampleOf(now.key.keyId), keyring.sources()] as const),
               ...([ciphertexts, config()] as const),
             );
-          // Writes under it stay stopped: a process that began as if it were there would let them go on.
+          // Writes under it stay stopped: a process that began as if it could be used would let them go on.
           case 'lost':
-            return lastGood(written, now.key, { lost: true });
           case 'refused':
-            return undefined;
+            return now.key && lastGood(written, now.key, { stopped: now.kind });
         }
       };
       again();
@@ -155,9 +154,11 @@ export async function openHandover(options: HandoverOptions): Promise<Handover> 
 function lastGood(
   written: Content | undefined,
   { keyId }: AnnouncedKey,
-  since: Pick<Content, 'awaySince' | 'lost'>,
+  since: Pick<Content, 'awaySince' | 'stopped'>,
 ): Content | undefined {
-  return written?.keyId === keyId ? { ...written, ...since } : undefined;
+  if (written?.keyId !== keyId) return undefined;
+  const { stopped: _, ...rest } = written;
+  return { ...rest, ...since };
 }
 
 function contentOf(

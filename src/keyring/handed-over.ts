@@ -18,8 +18,8 @@ export type HandedOver = Left & {
   readonly sample: Uint8Array | undefined;
   /** Since when the provider was away, in milliseconds since the epoch; undefined where it was not. */
   readonly awaySince: number | undefined;
-  /** Whether it had found the key lost: then Status does not say that the key is in use. */
-  readonly isLost: boolean;
+  /** Why it had stopped writes under the key: then Status does not announce it before the provider shows it. */
+  readonly stopped: 'lost' | 'refused' | undefined;
 };
 
 /**

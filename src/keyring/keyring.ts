@@ -124,7 +124,8 @@ const MOST_WAITING: Readonly<Record<Lane, number>> = {
 export function createKeyring(options: KeyringOptions): Keyring {
   const { writer, readers, clock, log } = options;
   const earlier = options.remembered;
-  const remembered = earlier?.isConfigured === true && !earlier.isLost ? earlier : undefined;
+  const isUsed = earlier?.isConfigured === true && earlier.stopped === undefined;
+  const remembered = isUsed ? earlier : undefined;
   let state: KeyringState = {
     kind: 'starting',
     ...(remembered === undefined ? {} : { key: remembered.key }),

@@ -133,7 +133,7 @@ async function describeAndTry(
     if (!tested.ok && !isOfAnotherKey(tested.error.kind)) return { seen: tested, missingSince };
     const since = missingSince ?? now;
     // The provider is there: nothing may be done as if it were away.
-    const isLost = state.kind === 'lost' || earlier?.isLost === true;
+    const isLost = state.kind === 'lost' || earlier?.stopped === 'lost';
     return now - since < LAG_MS && !isLost
       ? { seen: fail('behind', missingSentence(known, seen)), missingSince: since }
       : { seen: lost(known, { key: seen, how }, isKnown), missingSince: since };

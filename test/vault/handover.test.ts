@@ -64,6 +64,32 @@ describe('a plugin with a state directory', { timeout: 180_000 }, () => {
     assert.deepEqual(Buffer.from(plaintext), PLAIN);
   });
 
+  it('that was refused, as without its key, does not announce it when it restarts in an outage of Vault', async () => {
+    const dir = folder.sub('refused');
+    const env = { STATE_DIRECTORY: folder.sub('refused-state') };
+    await using vault = await startSealableVault({ release: 'newest', dir: folder.sub('vault-c') });
+    await prepareTransit(vault.admin);
+    const started = await startWithToken(vault.admin, vault.address, dir);
+    await started.ready();
+    await started.stop();
+    const before = await startAgain(dir, env);
+    await before.ready();
+    const file = join(env.STATE_DIRECTORY, HANDOVER_FILE);
+    await waitUntil('the handover', 5_000, async () => existsSync(file));
+    await vault.admin.deleteKey(KEY);
+    await assert.rejects(before.client.v2.encrypt(PLAIN, 'seed'), /PERMISSION_DENIED/);
+    await vault.stop('kill');
+    await assert.rejects(before.client.v2.status(), /the key does not exist/);
+    await before.stop();
+
+    await using again = await startAgain(dir, env);
+    await waitUntil('the first look', 5_000, async () => {
+      const { body } = await askAdmin(join(dir, 'admin.sock'), '/readyz');
+      return String(body['why']).includes('cannot reach');
+    });
+    await assert.rejects(again.client.v2.status(), /UNAVAILABLE/);
+  });
+
   it('that restarts after an older backup of Vault was restored does not go back to the key_id before', async () => {
     const dir = folder.sub('restored');
     const env = { STATE_DIRECTORY: folder.sub('restored-state') };

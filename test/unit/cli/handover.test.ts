@@ -57,14 +57,19 @@ function keyringIn(state: KeyringState, more: Partial<Followed> = {}): Followed 
 type Followed = Parameters<Handover['follow']>[0];
 type Changing = { now: KeyringState };
 
-const LOST: KeyringState = {
+const LOST = {
   kind: 'lost',
   key,
   wasReady: true,
   since: 0,
   why: fail('denied', 'lost').error,
   instead: { key: announce({ ...description, path: ['other'] }), how: 'replaced' },
-};
+} as const satisfies KeyringState;
+
+const REFUSED = {
+  ...{ kind: 'refused', key, wasReady: true, since: 0 },
+  why: fail('denied', 'no').error,
+} as const satisfies KeyringState;
 
 function configOf(vault: object = {}): ResolvedConfig {
   const whole = { addresses: ['https://a'], mount: 'transit', key: 'kubernetes', ...vault };
@@ -103,7 +108,7 @@ describe('an announced key', () => {
         isConfigured: true,
         sample: SAMPLE.ciphertext,
         awaySince: undefined,
-        isLost: false,
+        stopped: undefined,
       },
       ...{ sources: SOURCES, ciphertexts: SOURCES },
     });
@@ -187,8 +192,7 @@ describe('an announced key', () => {
 
   const states: readonly KeyringState[] = [
     { kind: 'starting', since: 0, why: undefined },
-    { kind: 'refused', key, wasReady: true, since: 0, why: fail('denied', 'no').error },
-    LOST,
+    ...[REFUSED, LOST],
   ];
   for (const state of states) {
     it(`is not written in state ${state.kind}, so that the last good one stays`, async (t) => {
@@ -535,29 +539,38 @@ describe('an announced key that was handed over in two places', () => {
   });
 });
 
-describe('a loss', () => {
-  it('is handed over with all that was written before, until the key is there again', async (t) => {
-    const { open, write } = setUp(t);
-    for (const [state, isLost] of [
-      [READY, false],
-      [LOST, true],
-      [{ kind: 'starting', since: 0, why: undefined }, true],
-      [READY, false],
-    ] as const) {
-      await write(state);
-      const left = (await open()).leftFor(configOf());
-      assert.equal(left?.isLost, isLost, state.kind);
-      assert.equal(left?.key.keyId, key.keyId);
-      assert.deepEqual(left?.sources, SOURCES);
-    }
-  });
+describe('what stops writes', () => {
+  const AWAY: KeyringState = {
+    ...{ kind: 'outage', key, since: 0 },
+    why: fail('unavailable', 'away').error,
+  };
+  for (const state of [LOST, REFUSED]) {
+    it(`is handed over with all that was written before, until the key is there again: ${state.kind}`, async (t) => {
+      const { open, write } = setUp(t);
+      for (const [next, stopped] of [
+        [READY, undefined],
+        [state, state.kind],
+        [{ kind: 'starting', since: 0, why: undefined }, state.kind],
+        [{ ...REFUSED, key: undefined }, state.kind],
+        [READY, undefined],
+        [state, state.kind],
+        [AWAY, undefined], // which follows on a key that was there
+      ] as const) {
+        await write(next);
+        const left = (await open()).leftFor(configOf());
+        assert.equal(left?.stopped, stopped, next.kind);
+        assert.equal(left?.key.keyId, key.keyId);
+        assert.deepEqual(left?.sources, SOURCES);
+      }
+    });
 
-  it('of another key than the one that was handed over changes nothing', async (t) => {
-    const { open, write } = setUp(t);
-    await write();
-    await write({ ...LOST, key: announce({ ...description, path: ['other'] }) });
-    assert.equal((await open()).leftFor(configOf())?.isLost, false);
-  });
+    it(`changes nothing for another key than the one that was handed over: ${state.kind}`, async (t) => {
+      const { open, write } = setUp(t);
+      await write();
+      await write({ ...state, key: announce({ ...description, path: ['other'] }) });
+      assert.equal((await open()).leftFor(configOf())?.stopped, undefined);
+    });
+  }
 });
 
 describe('the time of an outage', () => {

@@ -100,7 +100,7 @@ describe('a process that starts, after another one has announced a key, with', (
               isConfigured,
               sample,
               awaySince: undefined,
-              isLost: false,
+              stopped: undefined,
               sources: [],
               ciphertexts: [],
             },

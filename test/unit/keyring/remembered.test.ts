@@ -22,7 +22,7 @@ async function start(
   left: Partial<HandedOver> = {},
 ) {
   const remembered = key && {
-    ...{ key, isConfigured: true, sample: undefined, awaySince: undefined, isLost: false },
+    ...{ key, isConfigured: true, sample: undefined, awaySince: undefined, stopped: undefined },
     ...{ sources, ciphertexts, ...left },
   };
   const clock = createDrivenClock(1_000_000);
@@ -163,19 +163,24 @@ describe('a keyring that starts and finds', () => {
   }
 });
 
-describe('a keyring that starts after the process before it has found its key lost', () => {
-  type Row = readonly [string, (provider: FakeProvider) => void, RegExp];
+describe('a keyring that starts after the process before it has stopped writes', () => {
+  type Row = readonly ['lost' | 'refused', string, (provider: FakeProvider) => void, RegExp];
   const rows: readonly Row[] = [
-    ['an older backup', (p) => p.restore(1), /^denied .*has lost version 2/],
-    ['a key made again', (p) => p.recreate(9_000), /^denied .*is another key/],
-    ['nobody', (p) => Object.assign(p.failing, { all: 'unavailable' }), /^unavailable /],
-    ['the key, which is back', () => undefined, /^ok fake:v2:/],
+    ['lost', 'an older backup', (p) => p.restore(1), /^denied .*has lost version 2/],
+    ['lost', 'a key made again', (p) => p.recreate(9_000), /^denied .*is another key/],
+    ['lost', 'nobody', (p) => Object.assign(p.failing, { all: 'unavailable' }), /^unavailable /],
+    ['lost', 'the key, which is back', () => undefined, /^ok fake:v2:/],
+    ['refused', 'an older backup', (p) => p.restore(1), /^(?:denied|unavailable) /],
+    ['refused', 'a key made again', (p) => p.recreate(9_000), /^denied .*is another key/],
+    ['refused', 'nobody', (p) => Object.assign(p.failing, { all: 'unavailable' }), /^unavailable /],
+    ['refused', 'a refusal', (p) => Object.assign(p.failing, { all: 'denied' }), /^denied /],
+    ['refused', 'the key, which may be used', () => undefined, /^ok fake:v2:/],
   ];
-  for (const [what, change, expected] of rows) {
-    it(`says so at once where it finds ${what}, and never that the key is in use unless it is`, async () => {
+  for (const [stopped, what, change, expected] of rows) {
+    it(`never says that the key is in use before the provider shows it: ${stopped}, and it finds ${what}`, async () => {
       const { provider, key } = await announced();
       change(provider);
-      const { clock, keyring, status } = await start(provider, key, [], [], { isLost: true });
+      const { clock, keyring, status } = await start(provider, key, [], [], { stopped });
       for (let seconds = 0; seconds < 120; seconds += 1) {
         const now = status();
         const text = now.ok

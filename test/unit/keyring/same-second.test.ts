@@ -139,7 +139,7 @@ describe('a key that was made again in the same second', () => {
         const key = knownKey(keyring.state()) ?? assert.fail();
         const sample = keyring.sample()?.ciphertext;
         await keyring.stop();
-        const none = { sources: [], ciphertexts: [], awaySince: undefined, isLost: false };
+        const none = { sources: [], ciphertexts: [], awaySince: undefined, stopped: undefined };
         return await start(provider, { key, isConfigured: true, sample, ...none });
       },
     ],
