@@ -5,6 +5,7 @@
 import { fail, type Result, succeed } from '../providers/errors.ts';
 import type { KeyDescription, Provider } from '../providers/provider.ts';
 import type { Clock } from '../system/clock.ts';
+import { announcingAnswers } from './announcing-answers.ts';
 import type { HandedOver } from './handed-over.ts';
 import type { KeyId } from './key-id.ts';
 import { lostSentence, missingSentence, unreadSentence } from './lost-key.ts';
@@ -28,8 +29,11 @@ import {
 } from './state.ts';
 import { succession } from './succession.ts';
 
-/** One look may take this long; beyond it the provider counts as unavailable. */
-const PROBE_TIMEOUT_MS = 5_000;
+/**
+ * Each answer that a look waits for may take this long; beyond it the provider counts as unavailable. Not all
+ * of them together: that would call away a provider of which each answer comes in time.
+ */
+const ANSWER_LIMIT_MS = 5_000;
 /**
  * For so long the announced version may be missing before it counts as lost: a standby that lags
  * shows the same, and catches up within seconds.
@@ -93,10 +97,16 @@ export async function observe(
       resolve({ seen: fail('unavailable', `${provider.name}: no answer in time`), missingSince }),
     );
   };
-  const timer = clock.setTimer(PROBE_TIMEOUT_MS, abort);
+  let timer = clock.setTimer(ANSWER_LIMIT_MS, abort);
+  const answered = (): void => {
+    if (deadline.signal.aborted) return;
+    timer.cancel();
+    timer = clock.setTimer(ANSWER_LIMIT_MS, abort);
+  };
   lifetime.addEventListener('abort', abort, { once: true });
   try {
-    const looking = describeAndTry(provider, before, options, deadline.signal);
+    const asked = announcingAnswers(provider, answered);
+    const looking = describeAndTry(asked, before, options, deadline.signal);
     return await Promise.race([looking, late]);
   } catch (error) {
     const message = `${provider.name} failed in a way that it never should`;
