@@ -28,6 +28,11 @@ export function certificateProblem(pem: string): string | undefined {
   return undefined;
 }
 
+/** The certificates in a PEM file, each with its label; what is between them is left out. */
+export function certificatesIn(pem: string): readonly string[] {
+  return pem.match(BLOCK) ?? [];
+}
+
 /** What the dates of the certificates in a file mean at a time. */
 export type Validity = {
   /** How many of them are valid then. */

@@ -83,8 +83,11 @@ function lateSentence(isRunning: boolean, hanging: readonly string[]): string {
     : `it was not read within ${limit}, because reading ${hanging.join(' and ')} does not end: their file systems do not answer, or this machine has no processor time to spare`;
 }
 
-/** A pipe without a writer would make its reader wait, and a device may have no end. */
-async function readRegular(path: string, mostBytes: number): Promise<Buffer> {
+/**
+ * Reads without the limits of a reader, for who has them around several reads. A pipe without a writer
+ * would make its reader wait, and a device may have no end.
+ */
+export async function readRegular(path: string, mostBytes: number): Promise<Buffer> {
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
   try {
     if (!(await file.stat()).isFile()) throw new Error('it is not a regular file');

@@ -4,9 +4,17 @@ import { copyFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { createAuthority } from '../servers/certificates.ts';
+import { startPlugin } from '../servers/plugin.ts';
 import { startSealableVault } from '../servers/vault.ts';
 import { waitUntil } from '../servers/wait-until.ts';
-import { PLAIN, prepareTransit, startWithToken, testFolder } from './vault-under-test.ts';
+import {
+  PLAIN,
+  POLICY,
+  prepareTransit,
+  secretFile,
+  testFolder,
+  vaultConfig,
+} from './vault-under-test.ts';
 
 const folder = testFolder();
 after(() => folder.remove());
@@ -14,11 +22,13 @@ after(() => folder.remove());
 /** While a server fails the files are read again at most every 5 s. */
 const FOLLOWS_WITHIN_MS = 15_000;
 const ORDERS = ['before Vault has its certificate', 'after Vault has its certificate'] as const;
+const PLACES = ['caFile', 'the machine'] as const;
+const CASES = PLACES.flatMap((place) => ORDERS.map((order) => [place, order] as const));
 
 describe('a certificate of another authority', { timeout: 120_000 }, () => {
-  for (const order of ORDERS) {
-    it(`is served with, where caFile gets that authority ${order}`, async () => {
-      const dir = folder.sub(order.split(' ')[0] ?? '');
+  for (const [i, [place, order]] of CASES.entries()) {
+    it(`is served with, where ${place} gets that authority ${order}`, async () => {
+      const dir = folder.sub(`case-${i}`);
       const first = await createAuthority(dir, 'first');
       const second = await createAuthority(dir, 'second');
       const hosts = ['127.0.0.1'];
@@ -32,13 +42,15 @@ describe('a certificate of another authority', { timeout: 120_000 }, () => {
       await prepareTransit(vault.admin);
       const caFile = join(dir, 'ours.pem');
       copyFileSync(first.caFile, caFile);
-      await using plugin = await startWithToken(
-        vault.admin,
-        vault.address,
+      const token = await vault.admin.createToken({ policies: [POLICY] });
+      const auth = { token: { tokenFile: secretFile(dir, 'token', token) } };
+      const more = place === 'caFile' ? { tls: { caFile } } : {};
+      const env = { SSL_CERT_FILE: caFile, SSL_CERT_DIR: folder.sub(`none-${i}`) };
+      await using plugin = await startPlugin({
         dir,
-        {},
-        { tls: { caFile } },
-      );
+        config: vaultConfig(vault.address, auth, more),
+        ...(place === 'caFile' ? {} : { env }),
+      });
       await plugin.ready();
       const before = await plugin.client.v2.encrypt(PLAIN, 'before');
       const replaceOurs = (): void => {

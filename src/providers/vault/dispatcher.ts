@@ -11,7 +11,13 @@ import { createConnector } from './connector.ts';
 import type { Names } from './names.ts';
 
 /** PEM, as read from the files of the configuration. */
-export type TlsMaterial = { readonly ca?: string; readonly cert?: string; readonly key?: string };
+export type TlsMaterial = {
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  /** The authorities of the machine, where no file names others. */
+  readonly machine?: string;
+};
 
 /** One server: a URL of the configuration, and which of the addresses behind its name. */
 export type Target = {
@@ -41,14 +47,16 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const proxy = proxyFor(url, config.proxy, env);
   const { serverName } = config.tls;
   const { protocol, origin } = new URL(url);
+  const { ca, cert, key, machine } = tls;
   const connect = createConnector({
     tls: {
-      ...tls,
+      ...(cert === undefined ? {} : { cert }),
+      ...(key === undefined ? {} : { key }),
       // A file of one's own does not add to the authorities that the system trusts: it replaces them.
-      ca: tls.ca === undefined ? authoritiesFor(protocol) : [tls.ca],
+      ca: ca === undefined ? authoritiesFor(protocol, machine) : [ca],
       ...(serverName === undefined ? {} : { servername: serverName }),
     },
-    proxy: proxy === undefined ? undefined : { url: proxy, ca: authoritiesOfProxies(tls.ca) },
+    proxy: proxy === undefined ? undefined : { url: proxy, ca: authoritiesOfProxies(ca, machine) },
     lookup: ip === undefined ? names.forConnections : always(ip),
     limitMs: config.requestTimeout,
     clock,
@@ -67,16 +75,20 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
 }
 
 /** A proxy's certificate may be of either: that it opens the way says nothing of Vault. */
-function authoritiesOfProxies(ca: string | undefined): readonly string[] {
-  return [...(ca === undefined ? [] : [ca]), ...systemAuthorities()];
+function authoritiesOfProxies(
+  ca: string | undefined,
+  machine: string | undefined,
+): readonly string[] {
+  return [...(ca === undefined ? [] : [ca]), ...systemAuthorities(machine)];
 }
 
 /** None where there is no TLS: reading those of the system takes ten megabytes. */
-function authoritiesFor(protocol: string): readonly string[] {
-  return protocol === 'https:' ? systemAuthorities() : [];
+function authoritiesFor(protocol: string, machine: string | undefined): readonly string[] {
+  return protocol === 'https:' ? systemAuthorities(machine) : [];
 }
 
-function systemAuthorities(): string[] {
+function systemAuthorities(machine: string | undefined): readonly string[] {
+  if (machine !== undefined && machine !== '') return [machine];
   // Where OpenSSL's folder is not there, Node would write a line of its own to stderr.
   const folder = process.env['SSL_CERT_DIR'] ?? '/etc/ssl/certs';
   const ofMachine = existsSync(folder) ? getCACertificates('system') : [];

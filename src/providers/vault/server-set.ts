@@ -120,8 +120,12 @@ export function createServerSet(options: ServerSetOptions, changed: () => void):
       log.warn?.('TLS files not taken', { why: tls.error.message });
       return { ok: true, value: undefined };
     }
-    const { ca, cert, key } = tls.value;
-    const other = ca !== material.ca || cert !== material.cert || key !== material.key;
+    const { ca, cert, key, machine } = tls.value;
+    const other =
+      ca !== material.ca ||
+      cert !== material.cert ||
+      key !== material.key ||
+      machine !== material.machine;
     material = tls.value;
     if (servers === undefined) await resolve();
     else if (other && !closed) replace(targets(), []);

@@ -4,26 +4,31 @@ import { createSecureContext } from 'node:tls';
 import type { VaultConfig } from '../../config/schema.ts';
 import { certificateProblem, readCertificates } from '../../system/certificates.ts';
 import { reasonOf } from '../../system/files.ts';
+import { readMachineAuthorities } from '../../system/machine-authorities.ts';
 import { fail, type Result, succeed } from '../errors.ts';
 import type { ReadSecret } from './auth/login.ts';
 import type { TlsMaterial } from './dispatcher.ts';
 
-type TlsSettings = Pick<VaultConfig, 'tls' | 'auth'>;
+type TlsSettings = Pick<VaultConfig, 'tls' | 'auth'> & {
+  readonly addresses?: readonly string[];
+};
 
 /**
  * The files as they are now, or a sentence that names the field and the file. An authority file
  * without a certificate is an error and never a wider trust.
  */
 export async function readTlsFiles(
-  { tls, auth }: TlsSettings,
+  { tls, auth, addresses = [] }: TlsSettings,
   readSecret: ReadSecret,
+  env: Readonly<Record<string, string | undefined>> = {},
 ): Promise<Result<TlsMaterial>> {
   // The certificate that logs in is the one of the connection, so it wins over that of `tls`.
   const { caFile } = tls;
   const section = auth.cert === undefined ? 'tls' : 'auth.cert';
   const { certFile, keyFile } = auth.cert ?? tls;
   try {
-    const [ca, cert, key] = await Promise.all([
+    const isOfMachine = caFile === undefined && addresses.some((url) => /^https:/i.test(url));
+    const [ca, cert, key, machine] = await Promise.all([
       caFile === undefined
         ? undefined
         : readOf(`tls.caFile ${caFile}`, () => readCertificates(caFile)),
@@ -33,6 +38,7 @@ export async function readTlsFiles(
       keyFile === undefined
         ? undefined
         : readOf(`${section}.keyFile ${keyFile}`, () => readSecret(keyFile)),
+      isOfMachine ? readMachineAuthorities(env) : undefined,
     ]);
     for (const [field, file, pem] of [
       ['tls.caFile', caFile, ca],
@@ -47,6 +53,7 @@ export async function readTlsFiles(
       ...(ca === undefined ? {} : { ca }),
       ...(cert === undefined ? {} : { cert }),
       ...(key === undefined ? {} : { key }),
+      ...(machine === undefined ? {} : { machine }),
     });
   } catch (error) {
     // A file may be on its way, as at a boot: trying again can help.

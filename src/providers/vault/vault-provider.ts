@@ -46,7 +46,7 @@ export function createVaultProvider(
   const naming = { urls, proxy, env, lookup: names.lookup, clock };
   const addresses = createAddresses({
     resolve: (held) => resolveTargets(naming, held),
-    readTls: () => readTlsFiles(options, readSecret),
+    readTls: () => readTlsFiles(options, readSecret, env),
     connect: (target, tls) =>
       createVaultConnection({
         target,

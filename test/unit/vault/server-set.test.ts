@@ -33,6 +33,18 @@ describe('TLS files', () => {
     assert.deepEqual(asked, ['a e', 'a e']);
   });
 
+  it('that name no authorities make new connections where those of the machine are other ones', async () => {
+    const test = addressesUnderTest();
+    const { addresses, closed } = test;
+    test.tls = async () => succeed({ machine: 'first' });
+    await addresses.request(ENCRYPT, patient());
+    await addresses.refresh();
+    assert.deepEqual(closed, []);
+    test.tls = async () => succeed({ machine: 'second' });
+    await addresses.refresh();
+    assert.equal(closed.length, 3);
+  });
+
   it('are read again by themselves when servers fail', async () => {
     const test = addressesUnderTest();
     const { addresses, answers, closed } = test;

@@ -55,6 +55,27 @@ describe('an authority file', () => {
   });
 });
 
+describe('the authorities of the machine', () => {
+  const rows: readonly (readonly [string, string, boolean, boolean])[] = [
+    ['https and no caFile', 'https://vault.example', false, true],
+    ['https and a caFile', 'https://vault.example', true, false],
+    ['http', 'http://127.0.0.1:8200', false, false],
+  ];
+  for (const [what, address, hasFile, areRead] of rows) {
+    it(`are ${areRead ? '' : 'not '}read where there is ${what}`, async (t) => {
+      const dir = temporaryFolder(t);
+      const [caFile, bundle] = [join(dir, 'ca.pem'), join(dir, 'bundle.pem')];
+      writeFileSync(caFile, one);
+      writeFileSync(bundle, two);
+      const settings = { tls: hasFile ? { caFile } : {}, auth, addresses: [address] };
+      const env = { SSL_CERT_FILE: bundle, SSL_CERT_DIR: join(dir, 'none') };
+      const read = await readTlsFiles(settings, async () => '', env);
+      assert.ok(read.ok);
+      assert.equal(read.value.machine?.trim(), areRead ? two.trim() : undefined);
+    });
+  }
+});
+
 describe('a client certificate', () => {
   const files = { certFile: '/c.pem', keyFile: '/k.pem' };
   const sections = [
