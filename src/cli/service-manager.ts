@@ -128,7 +128,9 @@ function logPulse(log: Log, pulse: Pulse): void {
       log.info?.('the socket answers again');
       return;
     case 'dead':
-      log.error('the socket does not answer: a restart follows', { why: pulse.why });
+      log.error('the socket does not answer: a restart follows unless it does soon', {
+        why: pulse.why,
+      });
       return;
     case 'unknown':
       log.warn?.('cannot tell whether the socket answers', { why: pulse.why });
