@@ -4,7 +4,7 @@
  * would not be trusted until a restart.
  */
 import { X509Certificate } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
+import { readdir, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { certificatesIn } from './certificates.ts';
 import { readRegular, shareRead } from './read-file.ts';
@@ -39,10 +39,20 @@ export function readMachineAuthorities(env: Environment): Promise<string> {
 async function filesIn(folders: readonly string[]): Promise<readonly string[]> {
   const all: string[] = [];
   for (const folder of folders) {
-    const names = await readdir(folder).catch(() => []);
-    all.push(...names.map((name) => join(folder, name)));
+    for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => [])) {
+      const path = join(folder, entry.name);
+      if (!entry.isSymbolicLink() || !(await leadsToNeighbour(path))) all.push(path);
+    }
   }
   return all;
+}
+
+/** For each certificate a folder of OpenSSL has a link of another name, which leads to it: half of all reads. */
+function leadsToNeighbour(link: string): Promise<boolean> {
+  return readlink(link).then(
+    (target) => !target.includes('/'),
+    () => false,
+  );
 }
 
 function canBeRead(certificate: string): boolean {

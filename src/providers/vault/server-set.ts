@@ -120,13 +120,13 @@ export function createServerSet(options: ServerSetOptions, changed: () => void):
       log.warn?.('TLS files not taken', { why: tls.error.message });
       return { ok: true, value: undefined };
     }
-    const { ca, cert, key, machine } = tls.value;
+    const { ca, cert, key, machine = material.machine } = tls.value;
     const other =
       ca !== material.ca ||
       cert !== material.cert ||
       key !== material.key ||
       machine !== material.machine;
-    material = tls.value;
+    material = machine === undefined ? tls.value : { ...tls.value, machine };
     if (servers === undefined) await resolve();
     else if (other && !closed) replace(targets(), []);
     return { ok: true, value: undefined };

@@ -38,7 +38,8 @@ export async function readTlsFiles(
       keyFile === undefined
         ? undefined
         : readOf(`${section}.keyFile ${keyFile}`, () => readSecret(keyFile)),
-      isOfMachine ? readMachineAuthorities(env) : undefined,
+      // Where they are not read in time, those that were read before hold, or those that Node finds.
+      isOfMachine ? readMachineAuthorities(env).catch(() => undefined) : undefined,
     ]);
     for (const [field, file, pem] of [
       ['tls.caFile', caFile, ca],

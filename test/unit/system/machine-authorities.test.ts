@@ -47,8 +47,19 @@ describe('the authorities of the machine', () => {
         writeFileSync(join(folder, 'notes'), 'no certificate');
         mkdirSync(join(folder, 'java'));
         symlinkSync('/none', join(folder, 'link.0'));
+        symlinkSync('damaged.pem', join(folder, 'link.1'));
       },
       [two],
+    ],
+    [
+      'behind links, within the folder and out of it,',
+      ({ folder, other }) => {
+        writeFileSync(join(other, 'elsewhere.crt'), one);
+        writeFileSync(join(folder, 'here.crt'), three);
+        symlinkSync('here.crt', join(folder, '1234abcd.0'));
+        symlinkSync(join(other, 'elsewhere.crt'), join(folder, 'out.crt'));
+      },
+      [one, three],
     ],
     ['where there are none', () => undefined, []],
   ];

@@ -39,6 +39,9 @@ describe('TLS files', () => {
     test.tls = async () => succeed({ machine: 'first' });
     await addresses.request(ENCRYPT, patient());
     await addresses.refresh();
+    // They could not be read in time.
+    test.tls = async () => succeed({});
+    await addresses.refresh();
     assert.deepEqual(closed, []);
     test.tls = async () => succeed({ machine: 'second' });
     await addresses.refresh();
