@@ -49,7 +49,7 @@ function commands(start: string): string {
   return found[0]?.text ?? '';
 }
 
-const COPY = '(umask 077; kubectl --server https://NODE:6443 get --raw';
+const COPY = 'mkdir -p -m 0700 /dev/shm/rescue';
 const TOGETHER = 'kubectl --server https://NODE:6443 annotate secrets --all';
 const ONE_BY_ONE = 'etcdctl get /registry/secrets/ --prefix --keys-only';
 
@@ -239,7 +239,7 @@ describe('a kube-apiserver that has forgotten its seeds', {
           return JSON.stringify(body).includes('unable to transform key');
         });
       }
-      assert.match(readFileSync(join(dir, 'secrets-NODE.json'), 'utf8'), /"kept"/);
+      assert.match(readFileSync(join(dir, 'rescue/secrets-NODE.json'), 'utf8'), /"kept"/);
       await assert.rejects(api.secrets.rewrite('kept'), /500/);
       await node.shell(commands(deletes ? ONE_BY_ONE : TOGETHER));
       assert.equal(await api.secrets.read('kept'), 'in memory');

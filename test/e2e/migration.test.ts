@@ -90,6 +90,8 @@ spec:
 ];
 const START_MS = 20_000;
 const SECRETS = 3;
+/** What the policy of the earlier token allows beside its key. */
+const ALSO_ALLOWED = 'path "transit/encrypt/another" { capabilities = ["update"] }';
 const ONLY_OURS = /^ *\d+ k8s:enc:kms:v2:trousseau:$/;
 
 const folder = testFolder();
@@ -145,6 +147,8 @@ describe('the pages on leaving another plugin', { timeout: 600_000 }, () => {
 
       assert.equal(counts.length, 1);
       assert.match(counts[0] ?? '', ONLY_OURS, 'what is left of the earlier plugin');
+      if (page.kind === 'trousseau-1')
+        assert.ok((await node.shell('vault policy read trousseau')).includes(ALSO_ALLOWED));
       await api.restart(undefined, {}); // without the gate of KMS v1
       for (let n = 0; n < SECRETS; n += 1) {
         assert.equal(await api.secrets.read(`before-${n}`), `value ${n}`);
@@ -218,7 +222,7 @@ async function prepared(page: Page, dirName: string): Promise<NodeFolder> {
   const lines = transitPolicy(page.key).split('\n');
   await admin.writePolicy(
     policy,
-    (page.kind === 'trousseau-1' ? lines.slice(0, 2) : lines).join('\n'),
+    (page.kind === 'trousseau-1' ? [...lines.slice(0, 2), ALSO_ALLOWED] : lines).join('\n'),
   );
   const token = await admin.createToken({ policies: [policy], period: '1h' });
   const files = page.files({ address: vault.address, token });

@@ -149,6 +149,19 @@ describe('the page on restoring the key', { timeout: 180_000 }, () => {
     await readable(cipher);
   });
 
+  it('a snapshot brings back a secret id that was destroyed since, as the page says', async () => {
+    const role = 'auth/approle/role/node';
+    await shell(`vault write ${role} token_policies=default`);
+    const roleId = await shell(`vault read -field=role_id ${role}/role-id`);
+    const secretId = await shell(`vault write -f -field=secret_id ${role}/secret-id`);
+    const login = `vault write auth/approle/login role_id=${roleId} secret_id=${secretId}`;
+    await shell(commands('vault operator raft snapshot save'));
+    await shell(`vault write ${role}/secret-id/destroy secret_id=${secretId}`);
+    await assert.rejects(shell(login), /invalid role or secret ID/);
+    await restored();
+    assert.match(await shell(login), /token_policies/);
+  });
+
   it('names the state in which a snapshot from before a rotation leaves the plugin', async () => {
     await shell(commands('vault operator raft snapshot save'));
     const { key_id } = await plugin.client.v2.status();

@@ -131,7 +131,7 @@ describe('the command that shows what is lost with a key', { timeout: 60_000 }, 
       dir: folder.sub('node'),
       vault: { address: '', token: '', caFile: '' },
       ...{ kubeconfig: '', etcd: etcd.endpoint },
-      replaced: { ' > /dev/shm/lost': '' },
+      replaced: { ' > /run/lost-keys': '' },
     });
     const print = command('etcdctl get /registry/secrets/ --prefix |');
     assert.equal(

@@ -82,6 +82,11 @@ function controlPlaneNode(t: TestContext, name: string): Tree {
   const example = readFileSync(join(ROOT, 'packaging/examples/encryption-configuration.yaml'));
   assert.deepEqual(readFileSync(node.path(ENCRYPTION)), example);
   assert.equal(statSync(node.path(ENCRYPTION)).mode & 0o7777, 0o600);
+  // One that is there may hold a key.
+  writeFileSync(node.path(ENCRYPTION), 'another');
+  must(node, layFile);
+  assert.equal(readFileSync(node.path(ENCRYPTION), 'utf8'), 'another');
+  writeFileSync(node.path(ENCRYPTION), example);
   return node;
 }
 

@@ -177,6 +177,61 @@ describe('the documents', () => {
     assert.deepEqual(found, []);
   });
 
+  it('write nothing to where another user can have made the file before, and then reads it', () => {
+    // Not all systems set fs.protected_regular; a directory of one's own comes first.
+    const refused = /(?:>|decrypt .*|-out|cp .*) *\/(?:dev\/shm|tmp|var\/tmp)\/(?!rescue\/)/;
+    const found = documents.flatMap(({ name, text }) =>
+      blocksOf(text)
+        .filter(
+          ({ text: script }) =>
+            refused.test(script) ||
+            (/> \/dev\/shm\//.test(script) &&
+              !/^mkdir -p -m 0700 (\S+) && \[ -O \1 \] &&/m.test(script)),
+        )
+        .map(({ line }) => `${name}:${line}`),
+    );
+    assert.deepEqual(found, []);
+  });
+
+  it('destroy nothing that cannot be made again, also where they run twice, or one command of them fails', () => {
+    const refused: readonly RegExp[] = [
+      // A seal key, a passphrase, and what kube-apiserver may have forgotten by now.
+      /^(?!.*set -C).*(?<!set -C\n.*)> \S*(?:seal\.key|passphrase|secrets-NODE\.json)\)?/m,
+      // An empty file in the place of the copy before.
+      /> kubernetes\.backup\b(?!\.new)/,
+      /^install (?!.*&&$).*\n *(?:mv|rm) /m,
+    ];
+    const found = documents.flatMap(({ name, text }) =>
+      blocksOf(text)
+        .filter(({ text: script }) => refused.some((pattern) => pattern.test(script)))
+        .map(({ line }) => `${name}:${line}`),
+    );
+    assert.deepEqual(found, []);
+  });
+
+  it('leave what an administrator has: the drop-in of the unit, the policy in use, the file with a key', () => {
+    const refused: readonly RegExp[] = [
+      /systemctl edit --stdin (?!--drop-in=)/,
+      // A file that is there may have the key of `aescbc`.
+      /(?<!\[ -e \/etc\/kubernetes\/encryption\.yaml \] \|\|\n\s*)install .*\/etc\/kubernetes\/encryption\.yaml/,
+    ];
+    const found = documents.flatMap(({ name, text }) =>
+      blocksOf(text)
+        .filter(({ text: script }) => refused.some((pattern) => pattern.test(script)))
+        .map(({ line }) => `${name}:${line}`),
+    );
+    assert.deepEqual(found, []);
+    // While its token is refused, the plugin of before stores what nobody can decrypt.
+    const written = blocksOf(textOf('docs/migration/trousseau-1.md')).filter(({ text: script }) =>
+      script.includes('vault policy write'),
+    );
+    assert.equal(written.length, 1);
+    assert.match(
+      written[0]?.text ?? '',
+      /^policy=\$\(vault policy read (\w+)\) && vault policy write \1 -/m,
+    );
+  });
+
   it('hold no placeholder in the table of dependencies, and a row for each of them', () => {
     const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
       dependencies: Readonly<Record<string, string>>;
