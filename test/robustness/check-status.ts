@@ -9,8 +9,6 @@ const SILENT_CALLS = 8;
 /** Status must have noticed by then, and is asked so often before anything is concluded. */
 const NOTICE_MS = 3_000;
 const LEAST_STATUSES = 5;
-/** What Status said longer ago may have changed since. */
-const LATEST_STATUS_MS = 1_000;
 
 /** Checks one node. */
 export function checkStatus(
@@ -86,8 +84,9 @@ function silence(own: readonly Call[], statuses: readonly Call[]): readonly Viol
       ({ begin, end }) => begin.t > first.begin.t + NOTICE_MS && end.t < last.end.t,
     );
     const silent = meanwhile.every(({ end }) => end.code === 'OK' && end.healthz === 'ok');
+    // An answer from before that time says nothing: Status may have changed since.
     const latest = meanwhile.at(-1)?.begin.t ?? 0;
-    if (last.end.t - latest > LATEST_STATUS_MS) return;
+    if (latest < first.begin.t + SILENT_MS) return;
     if (meanwhile.length >= LEAST_STATUSES && silent) {
       const sentence = `${count} calls failed in ${Math.round(last.end.t - first.begin.t)} ms and none was served, and Status was ok: ${nameOf(first)}`;
       found.push({ t: last.end.t, sentence });

@@ -53,6 +53,8 @@ export async function tokensOf(admin: VaultAdmin, node: number): Promise<readonl
     if (status !== 200) throw new Error(`looking a token up: ${status}`);
     const { data } = body as { data: TokenData };
     if (data.meta?.['role_name'] !== roleOf(node)) continue;
+    // Its revocation has begun, as where Vault was killed meanwhile: nobody can use it, nor revoke it again.
+    if ((data.num_uses ?? 0) < 0) continue;
     found.push({ accessor, grantedEpochMs: Date.parse(data.issue_time ?? '') });
   }
   return found;
@@ -66,6 +68,8 @@ export async function revokeTokens(admin: VaultAdmin, node: number): Promise<voi
 type TokenData = {
   readonly meta?: Readonly<Record<string, string>> | null;
   readonly issue_time?: string;
+  /** -1 where its revocation has begun (`tokenRevocationPending` in Vault's token store). */
+  readonly num_uses?: number;
 };
 
 async function keysOf(admin: VaultAdmin, path: string): Promise<readonly string[]> {
