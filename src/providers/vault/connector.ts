@@ -129,7 +129,7 @@ type Limit = {
 function lateness({ step, tried }: Limit): string {
   return tried === undefined || !isPublic(tried)
     ? step
-    : `${step}: ${tried} is a public address, which a firewall may not let through, nor trousseau.service without a drop-in with IPAddressAllow=`;
+    : `${step}: ${tried} is a public address, which a firewall may not let through, nor trousseau.service without a drop-in with IPAddressAllow= and a restart`;
 }
 
 function connected<S extends Socket | TLSSocket>(

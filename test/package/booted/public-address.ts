@@ -38,7 +38,10 @@ export function publicAddress(under: UnderTest): void {
     await writeConfig(under.machine, VAULT);
     await systemctl(under.machine, 'restart', SERVICE);
     const ip = ELSEWHERE.replaceAll('.', '\\.');
-    await saysOfItself(under.machine, new RegExp(`${ip} is a public address.* IPAddressAllow=`));
+    await saysOfItself(
+      under.machine,
+      new RegExp(`${ip} is a public address.* IPAddressAllow= and a restart`),
+    );
   });
 
   it('reaches it where a drop-in names it', async () => {
