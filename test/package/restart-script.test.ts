@@ -23,6 +23,7 @@ const SERVE = 'ExecStart=/usr/bin/trousseau serve --config /etc/trousseau/config
 /** Keeps the unit of the proof, and says that it failed, or did nothing, where the test wants that. */
 const SYSTEMCTL = `#!/bin/sh
 echo "$*" >>/root/asked
+[ -z "\${POSIXLY_CORRECT-}" ] || { echo 'Type=notify'; exit; }
 case "$*" in
 *--property=ActiveState*) cat /root/active ;;
 *--property=LoadState' 'trousseau.socket) case $(cat /root/socket) in unloaded) echo bad-setting ;; *) echo loaded ;; esac ;;
@@ -239,10 +240,10 @@ function declare(): void {
     assert.deepEqual(proof.match(/^ExecCondition=.*$/gm), ['ExecCondition=/bin/c']);
   });
 
-  test('colours that a person has asked systemd for are not read with the unit', (t) => {
+  test('what a person has set for systemd and others changes nothing of what is read', (t) => {
     const debian = tree(t);
-    const colours = { SYSTEMD_COLORS: '1', SYSTEMD_URLIFY: '1' };
-    assert.equal(restart(debian, {}, colours).restarted, true);
+    for (const set of [{ SYSTEMD_COLORS: '1', SYSTEMD_URLIFY: '1' }, { POSIXLY_CORRECT: '1' }])
+      assert.equal(restart(debian, {}, set).restarted, true, JSON.stringify(set));
   });
 
   test('specifiers for the name of the unit mean the unit, not its proof', (t) => {
