@@ -264,5 +264,5 @@ async function unreadBy(
 
 function lost(announced: AnnouncedKey, instead: Instead, isKnown: boolean): Seen {
   const { error } = fail('denied', lostSentence(announced, instead, isKnown));
-  return { ok: false, error, instead };
+  return { ok: false, error, loss: { key: announced, instead } };
 }

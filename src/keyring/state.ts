@@ -20,10 +20,13 @@ export type Instead = {
   readonly how: Exclude<Succession, 'continues'>;
 };
 
-/** What one look at the provider has shown. `instead` where the announced key is lost. */
+/** What one look at the provider has shown. */
 export type Seen =
   | { readonly ok: true; readonly value: AnnouncedKey }
-  | { readonly ok: false; readonly error: ProviderError; readonly instead?: Instead };
+  | { readonly ok: false; readonly error: ProviderError; readonly loss?: Loss };
+
+/** The announced key, which another process may have announced, and what is there in its place. */
+export type Loss = { readonly key: AnnouncedKey; readonly instead: Instead };
 
 /** Times are milliseconds since the epoch. */
 export type KeyringState =
@@ -120,12 +123,12 @@ export function hasBeenReady(state: KeyringState): boolean {
 /** The state after one look at the provider. */
 export function nextState(state: KeyringState, seen: Seen, now: number): KeyringState {
   if (seen.ok) return { kind: 'ready', key: seen.value };
-  const { error: why, instead } = seen;
+  const { error: why, loss } = seen;
   const key = knownKey(state);
   const wasReady = hasBeenReady(state);
-  if (instead !== undefined && key !== undefined) {
+  if (loss !== undefined) {
     const since = state.kind === 'lost' ? state.since : now;
-    return { kind: 'lost', key, instead, wasReady, since, why };
+    return { kind: 'lost', ...loss, wasReady, since, why };
   }
   if (!isTransient(why.kind)) {
     const since = state.kind === 'refused' ? state.since : now;

@@ -194,6 +194,32 @@ describe('a keyring that starts after the process before it has stopped writes',
   }
 });
 
+describe('a keyring that starts and finds the key lost that the process before it has announced', () => {
+  type Row = readonly [HandedOver['stopped'], 'behind' | 'replaced', boolean];
+  const rows: readonly Row[] = ([undefined, 'lost', 'refused'] as const).flatMap((stopped) => [
+    [stopped, 'behind', true] as const,
+    [stopped, 'replaced', false] as const,
+  ]);
+  for (const [stopped, how, isRescued] of rows) {
+    it(`says so, and serves KMS v1 as before: ${how}, writes were stopped by: ${stopped}`, async () => {
+      const { provider, key } = await announced();
+      if (how === 'behind') provider.restore(1);
+      else provider.recreate(9_000);
+      const { clock, keyring } = await start(provider, key, [], [], { stopped });
+      await clock.advance(MINUTE);
+      const state = keyring.state();
+      assert.ok(state.kind === 'lost');
+      assert.deepEqual([state.key.keyId, state.instead.how], [key.keyId, how]);
+      const never = new AbortController().signal;
+      // Up to Kubernetes 1.28 a failure has kube-apiserver restarted, whose memory is the last that reads.
+      assert.ok((await keyring.encrypt(Buffer.from('ping'), 'ping', never)).ok);
+      assert.equal((await keyring.encrypt(SEED, 'dek', never)).ok, isRescued);
+      assert.equal((await keyring.encrypt(SEED, 'seed', never)).ok, false);
+      await keyring.stop();
+    });
+  }
+});
+
 describe('the sources of local KEKs', () => {
   /** What a process has encrypted for its kube-apiserver. */
   async function withSources() {

@@ -64,11 +64,16 @@ describe('what one look at the provider makes of each state', () => {
     });
   }
 
-  for (const before of ['ready', 'outage', 'refused', 'lost'] as const) {
+  for (const before of ['starting', 'ready', 'outage', 'refused', 'lost'] as const) {
     it(`${before}, then another key: lost, with the announced one`, () => {
       const since = before === 'lost' ? 5 : 9;
-      const after = nextState(states[before], { ok: false, error: lost, instead }, 9);
-      assert.deepEqual(after, { kind: 'lost', key, instead, wasReady: true, since, why: lost });
+      const after = nextState(
+        states[before],
+        { ok: false, error: lost, loss: { key, instead } },
+        9,
+      );
+      const wasReady = before !== 'starting';
+      assert.deepEqual(after, { kind: 'lost', key, instead, wasReady, since, why: lost });
     });
   }
 
@@ -98,7 +103,7 @@ describe('whether the process has been ready', () => {
     fail('unavailable', 'why'),
     fail('denied', 'no'),
   ];
-  const other: Seen = { ok: false, error: lost, instead };
+  const other: Seen = { ok: false, error: lost, loss: { key, instead } };
   const start: KeyringState = { kind: 'starting', key, since: 0, why: undefined };
   const rows: [string, readonly (Seen | undefined)[], boolean][] = [
     ['not reached', [away], false],
