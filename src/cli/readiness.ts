@@ -17,7 +17,7 @@ export type Observed = {
   readonly reload: ReloadReport | undefined;
   /** How many reloads were requested since the start; `reload` says which of them it is the result of. */
   readonly reloadRequests: number;
-  /** Which providers that only decrypt do not now. */
+  /** The decrypt-only providers that are down or refuse. */
   readonly readers: readonly ReaderTrouble[];
   /** The keys whose material this process has in memory. */
   readonly loaded: readonly KeyDescription[];

@@ -40,7 +40,7 @@ export type ServiceManagerOptions = {
   /** How many connections have had an answer since the start. */
   readonly answered: () => number;
   readonly state: () => KeyringState;
-  /** Which providers that only decrypt do not now. */
+  /** The decrypt-only providers that are down or refuse. */
   readonly readers: () => readonly ReaderTrouble[];
   /** What became of the last reload; undefined where there was none. */
   readonly reload: () => ReloadReport | undefined;

@@ -5,7 +5,7 @@ import type { Clock } from '../system/clock.ts';
 export type Signals = {
   /** The first SIGTERM or SIGINT. */
   readonly stop: Promise<void>;
-  /** The next one that is a wish of its own ({@link ONE_WISH_MS}): an end at once. */
+  /** A SIGTERM or SIGINT after {@link SIGNAL_DEBOUNCE_MS}: an end at once. */
   readonly again: Promise<void>;
   /** Calls back at every SIGHUP, and at once for one that came before. */
   onHangup(callback: () => void): void;
@@ -19,9 +19,9 @@ export type SignalSource = {
 
 /**
  * Ctrl-C gives SIGINT to each process of a terminal's group, and a parent among them may forward its own:
- * what comes within this time of the first one, in milliseconds, is the same wish.
+ * signals within this time of the first one, in milliseconds, count as one request to stop.
  */
-export const ONE_WISH_MS = 500;
+export const SIGNAL_DEBOUNCE_MS = 500;
 
 /** Listens from now on until the process ends. */
 export function listenForSignals(log: Log, clock: Clock, source: SignalSource = process): Signals {
@@ -34,7 +34,7 @@ export function listenForSignals(log: Log, clock: Clock, source: SignalSource = 
         askedAt = clock.now();
         log.info?.('stopping', { signal });
         first.resolve();
-      } else if (clock.now() - askedAt >= ONE_WISH_MS) {
+      } else if (clock.now() - askedAt >= SIGNAL_DEBOUNCE_MS) {
         log.info?.('stopping at once', { signal });
         second.resolve();
       }

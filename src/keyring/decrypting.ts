@@ -56,7 +56,7 @@ export type DecryptingOptions = {
   /** Told that a version was seen that is newer than the one announced. */
   readonly sawNewerVersion: () => void;
   /** Told that a provider which is not known to be away has not answered in time. */
-  readonly sawSilence: () => void;
+  readonly sawTimeout: () => void;
 };
 
 /**
@@ -115,21 +115,21 @@ export function createDecrypting(options: DecryptingOptions): Decrypting {
   };
 
   /**
-   * One try, out of memory where nobody can be asked: what is asked stands in an audit log. Who is known to be
-   * away is not waited for.
+   * One attempt. The cache answers where each provider that may have made the ciphertext is known to be down:
+   * every other Decrypt is in the audit log. A provider that is known to be down is not waited for.
    */
   const attempt = (sealed: Sealed, signal: CallSignal): Promise<Result<Uint8Array>> => {
     if (memory === undefined) return once(sealed, signal);
-    const presence = operations.presence(sealed.ciphertext);
-    const remembered = presence === 'all' ? undefined : memory.decrypt(sealed.ciphertext);
+    const availability = operations.availability(sealed.ciphertext);
+    const remembered = availability === 'all' ? undefined : memory.decrypt(sealed.ciphertext);
     if (remembered === undefined) return once(sealed, signal);
-    if (presence === 'none') return Promise.resolve(succeed(remembered));
+    if (availability === 'none') return Promise.resolve(succeed(remembered));
     remembered.fill(0);
-    return askThoseThere(memory, sealed, signal);
+    return decryptWithAvailable(memory, sealed, signal);
   };
 
-  /** That one of them cannot decrypt it is not final: the one that made it may be away. */
-  const askThoseThere = async (
+  /** A failure of those that are available is not final: the provider that made the ciphertext may be down. */
+  const decryptWithAvailable = async (
     memory: OutageMemory,
     sealed: Sealed,
     signal: CallSignal,
@@ -140,7 +140,7 @@ export function createDecrypting(options: DecryptingOptions): Decrypting {
     const outcome = await withinLimit(
       OTHERS_MS,
       signal,
-      (limited) => operations.decrypt(ciphertext, 'ordinary', limited, 'there'),
+      (limited) => operations.decrypt(ciphertext, 'ordinary', limited, 'available'),
       () => {
         isLate = true;
       },
@@ -150,8 +150,8 @@ export function createDecrypting(options: DecryptingOptions): Decrypting {
         remember(ciphertext, outcome.value, false);
       return outcome;
     }
-    if (isLate) options.sawSilence();
-    // Whoever refuses has it all forgotten.
+    if (isLate) options.sawTimeout();
+    // A refusal has emptied the cache.
     const remembered = memory.decrypt(ciphertext);
     return remembered === undefined ? await once(sealed, signal) : succeed(remembered);
   };

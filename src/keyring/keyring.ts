@@ -65,7 +65,7 @@ export type Keyring = {
   versionOf(ciphertext: Uint8Array): number | undefined;
   /** How many calls wait for a free request to a provider. */
   queued(): number;
-  /** Which providers that only decrypt do not now, as far as it is known. */
+  /** The decrypt-only providers that are known to be down or to refuse. */
   readerTroubles(): readonly ReaderTrouble[];
   /** Whether the provider of this name, which only decrypts, would: what came of its first check. */
   readerChecked(name: string): Promise<Result<void>>;
@@ -225,7 +225,7 @@ export function createKeyring(options: KeyringOptions): Keyring {
     sawOther(reader, results) {
       const isNews = (result: Result<unknown>): boolean =>
         !result.ok && concernsAll(result.error.kind) && result.error.retired !== true;
-      checks.nudge(reader, !results.every(isNews));
+      checks.checkSoon(reader, !results.every(isNews));
       // That its policy rules out one version is known to the call that asked for it.
       const refusal = results.find(
         (result) => !result.ok && isRefusal(result.error.kind) && result.error.retired !== true,
@@ -299,8 +299,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
     refused: forget,
     sawMissingVersion,
     proveKey,
-    sawSilence() {
-      for (const reader of readers) checks.nudge(reader, false);
+    sawTimeout() {
+      for (const reader of readers) checks.checkSoon(reader, false);
     },
     sawNewerVersion(): void {
       if (suspicion.worthALook('newer version')) void watcher.nudge();

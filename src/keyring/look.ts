@@ -5,10 +5,10 @@
 import { fail, type Result, succeed } from '../providers/errors.ts';
 import type { KeyDescription, Provider } from '../providers/provider.ts';
 import type { Clock } from '../system/clock.ts';
-import { announcingAnswers } from './announcing-answers.ts';
 import type { HandedOver } from './handed-over.ts';
 import type { KeyId } from './key-id.ts';
 import { lostSentence, missingSentence, unreadSentence } from './lost-key.ts';
+import { notifyOnResponse } from './notify-on-response.ts';
 import {
   decryptSample,
   encryptSample,
@@ -105,7 +105,7 @@ export async function observe(
   };
   lifetime.addEventListener('abort', abort, { once: true });
   try {
-    const asked = announcingAnswers(provider, answered);
+    const asked = notifyOnResponse(provider, answered);
     const looking = describeAndTry(asked, before, options, deadline.signal);
     return await Promise.race([looking, late]);
   } catch (error) {

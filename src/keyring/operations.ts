@@ -45,16 +45,16 @@ export type Operations = {
   /**
    * Asks the readers in their order, those that are away last, until one can decrypt it.
    *
-   * @param among `there` leaves out those that are away
+   * @param among `available` leaves out those that are away
    */
   decrypt(
     ciphertext: Uint8Array,
     lane: Lane,
     signal: CallSignal,
-    among?: 'all' | 'there',
+    among?: 'all' | 'available',
   ): Promise<Result<Uint8Array>>;
   /** Which of the readers that may have made it, by its form, are known to answer. Asks nobody. */
-  presence(ciphertext: Uint8Array): Presence;
+  availability(ciphertext: Uint8Array): Availability;
   /** What somebody else has seen of a reader that only decrypts. */
   sawReader(reader: Provider, outcome: Result<void>): void;
   /** How many items wait for a free request. */
@@ -67,7 +67,7 @@ export type Operations = {
   readonly writer: Pick<Backoff, 'saw' | 'recovered' | 'askedUntil'>;
 };
 
-export type Presence = 'all' | 'some' | 'none';
+export type Availability = 'all' | 'some' | 'none';
 
 export type OperationsOptions = {
   readonly writer: Provider;
@@ -172,18 +172,18 @@ export function createOperations(options: OperationsOptions): Operations {
       }
       return succeed({ ciphertext: encrypted.value, keyId, version });
     },
-    presence(ciphertext) {
-      let areAllThere = true;
-      for (const [reader, known] of decrypting) areAllThere &&= !isAway(reader, known);
-      if (areAllThere) return 'all';
-      let [there, away] = [0, 0];
+    availability(ciphertext) {
+      let areAllAvailable = true;
+      for (const [reader, known] of decrypting) areAllAvailable &&= !isAway(reader, known);
+      if (areAllAvailable) return 'all';
+      let [available, away] = [0, 0];
       for (const [reader, known] of decrypting) {
         if (reader.versionOf(ciphertext) === undefined) continue;
         if (isAway(reader, known)) away += 1;
-        else there += 1;
+        else available += 1;
       }
       if (away === 0) return 'all';
-      return there === 0 ? 'none' : 'some';
+      return available === 0 ? 'none' : 'some';
     },
     sawReader: (reader, outcome) => decrypting.get(reader)?.backoff.saw([outcome]),
     decrypt(ciphertext, lane, signal, among = 'all') {
@@ -196,9 +196,9 @@ export function createOperations(options: OperationsOptions): Operations {
       const able = [...decrypting]
         .filter(([reader]) => reader.versionOf(ciphertext) !== undefined)
         .filter(([reader, known]) => among === 'all' || !isAway(reader, known))
-        // One that is away, or is left alone now, would only keep the others waiting.
-        .sort(([, a], [, b]) => Number(isLast(a)) - Number(isLast(b)));
-      if (able.length === 0 && among === 'there') return Promise.resolve(NOBODY_THERE);
+        // A reader that is down or in back-off would only delay the others.
+        .sort(([, a], [, b]) => Number(isAskedLast(a)) - Number(isAskedLast(b)));
+      if (able.length === 0 && among === 'available') return Promise.resolve(NONE_AVAILABLE);
       if (able.length === 0)
         return Promise.resolve(fail('invalid', unknownForm(readers, ciphertext)));
       const attempts = able.map(
@@ -220,9 +220,9 @@ export function createOperations(options: OperationsOptions): Operations {
   };
 }
 
-const NOBODY_THERE = fail('unavailable', 'each provider that may have made it is away');
+const NONE_AVAILABLE = fail('unavailable', 'each provider that may have made it is away');
 
-function isLast({ backoff }: Reader): boolean {
+function isAskedLast({ backoff }: Reader): boolean {
   return backoff.isAway() || backoff.holds();
 }
 

@@ -22,7 +22,7 @@ export type ReaderChecks = {
   start(): void;
   stop(): void;
   /** A call has met with trouble, or with none where there was some: checks soon. */
-  nudge(reader: Provider, isWell: boolean): void;
+  checkSoon(reader: Provider, isWell: boolean): void;
   /** What came of the first check of the provider of this name, when it has ended. */
   first(name: string): Promise<Result<void>>;
   troubles(): readonly ReaderTrouble[];
@@ -48,9 +48,9 @@ const REMINDER_MS = 5 * 60_000;
 const JITTER = 0.1;
 const ROLE = { role: 'only decrypts' } as const;
 
-type Check = Omit<ReaderChecks, 'troubles' | 'first' | 'nudge'> & {
+type Check = Omit<ReaderChecks, 'troubles' | 'first' | 'checkSoon'> & {
   readonly first: Promise<Result<void>>;
-  nudge(isWell: boolean): void;
+  checkSoon(isWell: boolean): void;
   trouble(): ReaderTrouble | undefined;
 };
 
@@ -67,7 +67,7 @@ export function createReaderChecks(options: ReaderChecksOptions): ReaderChecks {
     stop() {
       for (const check of all) check.stop();
     },
-    nudge: (reader, isWell) => checks.get(reader.name)?.nudge(isWell),
+    checkSoon: (reader, isWell) => checks.get(reader.name)?.checkSoon(isWell),
     first: (name) =>
       checks.get(name)?.first ?? Promise.resolve(fail('internal', `${name} is not checked`)),
     troubles: () => all.flatMap((check) => check.trouble() ?? []),
@@ -142,7 +142,7 @@ function createCheck(
       timer?.cancel();
       timer = undefined;
     },
-    nudge(isWell) {
+    checkSoon(isWell) {
       if (checking || lifetime.signal.aborted || isWell === (trouble === undefined)) return;
       again(Math.max(0, checkedAt + SPACING_MS - clock.now()));
     },

@@ -14,7 +14,7 @@ const BEGIN = /-----BEGIN (?:X509 )?CERTIFICATE-----/g;
  * without a word, and trust less than the administrator wrote down.
  */
 export function certificateProblem(pem: string): string | undefined {
-  const blocks = pem.match(BLOCK) ?? [];
+  const blocks = certificatesIn(pem);
   const begun = pem.match(BEGIN)?.length ?? 0;
   if (begun === 0) return 'it holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)';
   if (blocks.length !== begun) return `one of its ${begun} certificates has no end`;
@@ -50,7 +50,7 @@ const MOST_SHOWN = 80;
  * @param now in milliseconds since the epoch
  */
 export function validityOf(pem: string, now: number): Validity {
-  const blocks = pem.match(BLOCK) ?? [];
+  const blocks = certificatesIn(pem);
   const wrong = blocks.flatMap((block, i): readonly string[] => {
     const certificate = new X509Certificate(block);
     const why = dateProblem(certificate, now);

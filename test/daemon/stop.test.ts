@@ -263,7 +263,7 @@ describe('SIGTERM', () => {
     await waitUntil('the stop', STOP_LIMIT_MS, () =>
       plugin.log().some(({ msg }) => msg === 'stopping'),
     );
-    // What comes within the time of one wish counts as the first one.
+    // Signals within the debounce time count as the first one.
     await waitUntil('the end', STOP_LIMIT_MS, () => {
       if (!plugin.process.isRunning()) return true;
       process.kill(plugin.process.pid, 'SIGINT');

@@ -16,13 +16,13 @@ export type DeniedRequests = {
   /**
    * The diagnosis, which holds for a while from now on.
    *
-   * @param whole makes more of it before
+   * @param refine replaces the diagnosis before it is kept
    */
   conclude(
     token: string,
     denied: Denied,
     found: Standing,
-    whole?: (diagnosis: Failure) => Failure,
+    refine?: (diagnosis: Failure) => Failure,
   ): Failure;
   /** Vault did what was asked there. */
   accepted(path: string): void;
@@ -54,13 +54,13 @@ export function createDeniedRequests(options: DeniedRequestsOptions): DeniedRequ
       standings.set(key, asking);
       return asking;
     },
-    conclude(token, denied, found, whole = (diagnosis) => diagnosis) {
+    conclude(token, denied, found, refine = (diagnosis) => diagnosis) {
       const held = inUse.last();
       const isHeld = held?.login.token === token;
       const age = isHeld ? clock.now() - held.since : 0;
       const own = isHeld ? held.login.own : method.tokenPlace === undefined;
       const facts = { token, own, fresh: age < FRESH_MS };
-      const diagnosis = whole(diagnose(denied, facts, found, method));
+      const diagnosis = refine(diagnose(denied, facts, found, method));
       const reason = found.kind === 'not taken' ? 'token' : 'policy';
       denials.denied(denied.request.path, reason, diagnosis);
       return diagnosis;

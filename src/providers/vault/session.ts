@@ -147,18 +147,18 @@ export function createSession(options: SessionOptions): Session {
   /** The last token that Vault has taken for anything. */
   let taken: string | undefined;
   /** Whether Vault granted it just now, and does not take it from here. */
-  const isInVain = (token: string, found: Standing): boolean => {
+  const isUnusable = (token: string, found: Standing): boolean => {
     const held = inUse.last();
     if (found.kind !== 'not taken' || held?.login.token !== token || taken === token) return false;
     return held.login.own && clock.now() - held.since < FRESH_MS;
   };
-  let inVain: { readonly token: string; readonly failure: Failure } | undefined;
+  let unusable: { readonly token: string; readonly failure: Failure } | undefined;
   /**
    * Vault does not take such a token for giving it back either: so the next login waits. Requests that were
    * under way together are one refusal.
    */
-  const refuseInVain = (token: string, { error }: Failure): Failure => {
-    if (inVain?.token === token) return inVain.failure;
+  const refuseUnusable = (token: string, { error }: Failure): Failure => {
+    if (unusable?.token === token) return unusable.failure;
     const failure = refusals.refused({
       identity,
       credentials: lastCredentials ?? '',
@@ -167,7 +167,7 @@ export function createSession(options: SessionOptions): Session {
       place: undefined,
       leavesToken: true,
     });
-    inVain = { token, failure };
+    unusable = { token, failure };
     return failure;
   };
 
@@ -274,7 +274,7 @@ export function createSession(options: SessionOptions): Session {
     async denied(token, denied) {
       const found = await denials.standing(denied, token);
       return denials.conclude(token, denied, found, (diagnosis) =>
-        isInVain(token, found) ? refuseInVain(token, diagnosis) : diagnosis,
+        isUnusable(token, found) ? refuseUnusable(token, diagnosis) : diagnosis,
       );
     },
     accepted(token, path) {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { describe, it } from 'node:test';
 import { interruptible } from '../../../src/cli/interruptible.ts';
-import { listenForSignals, ONE_WISH_MS } from '../../../src/cli/signals.ts';
+import { listenForSignals, SIGNAL_DEBOUNCE_MS } from '../../../src/cli/signals.ts';
 import { createLog } from '../../../src/observe/log.ts';
 import { createDrivenClock, settle } from '../driven-clock.ts';
 
@@ -26,7 +26,7 @@ const DAEMON: readonly [what: string, sent: readonly Sent[], said: readonly stri
     'a Ctrl-C and the SIGTERM of a parent that it has ended',
     [
       [0, 'SIGINT'],
-      [ONE_WISH_MS - 1, 'SIGTERM'],
+      [SIGNAL_DEBOUNCE_MS - 1, 'SIGTERM'],
     ],
     ['stopping SIGINT'],
   ],
@@ -34,7 +34,7 @@ const DAEMON: readonly [what: string, sent: readonly Sent[], said: readonly stri
     'a second wish',
     [
       [0, 'SIGTERM'],
-      [ONE_WISH_MS, 'SIGINT'],
+      [SIGNAL_DEBOUNCE_MS, 'SIGINT'],
     ],
     ['stopping SIGTERM', 'stopping at once SIGINT'],
   ],
@@ -43,7 +43,7 @@ const DAEMON: readonly [what: string, sent: readonly Sent[], said: readonly stri
     [
       [0, 'SIGINT'],
       [1, 'SIGINT'],
-      [ONE_WISH_MS, 'SIGINT'],
+      [SIGNAL_DEBOUNCE_MS, 'SIGINT'],
     ],
     ['stopping SIGINT', 'stopping at once SIGINT'],
   ],
@@ -117,7 +117,7 @@ describe('work that a signal ends', () => {
         source,
       );
       source.emit(name);
-      await clock.advance(ONE_WISH_MS - 1);
+      await clock.advance(SIGNAL_DEBOUNCE_MS - 1);
       source.emit(name);
       assert.deepEqual([aborted, source.listenerCount(name)], [1, 1]);
       await clock.advance(1);

@@ -67,6 +67,17 @@ async function isAtOnce({ keyring }: Setup, ciphertext: Uint8Array): Promise<boo
   return outcome !== 'no answer' && outcome.ok;
 }
 
+/** What the writer has encrypted is in the cache, and the writer is down. */
+async function cachedInOutage() {
+  const setup = await withTwoProviders();
+  const { keyring, clock, writer } = setup;
+  const ciphertext = await sealed(writer);
+  assert.ok((await keyring.decrypt({ ciphertext, purpose: 'dek' }, patience())).ok);
+  writer.failing.all = 'unavailable';
+  await clock.advance(MINUTE);
+  return { setup, ciphertext };
+}
+
 describe('a Decrypt whose answer is in memory, with two providers of which one is silent,', () => {
   const roles: readonly Role[] = ['writer', 'other'];
   const cells = [false, true].flatMap((sameForm) =>
@@ -96,12 +107,8 @@ describe('a Decrypt whose answer is in memory, with two providers of which one i
   }
 
   it('is answered within half a second before that is known, and at once some seconds later', async () => {
-    const setup = await withTwoProviders();
-    const { keyring, clock, writer, other } = setup;
-    const ciphertext = await sealed(writer);
-    assert.ok((await keyring.decrypt({ ciphertext, purpose: 'dek' }, patience())).ok);
-    writer.failing.all = 'unavailable';
-    await clock.advance(MINUTE);
+    const { setup, ciphertext } = await cachedInOutage();
+    const { keyring, clock, other } = setup;
     assert.equal(keyring.state().kind, 'outage');
     silence(other);
     const read = keyring.decrypt({ ciphertext, purpose: 'dek' }, patience());
@@ -112,12 +119,8 @@ describe('a Decrypt whose answer is in memory, with two providers of which one i
   });
 
   it('is asked of the one that is there, whose refusal counts', async () => {
-    const setup = await withTwoProviders();
-    const { keyring, clock, writer, other } = setup;
-    const ciphertext = await sealed(writer);
-    assert.ok((await keyring.decrypt({ ciphertext, purpose: 'dek' }, patience())).ok);
-    writer.failing.all = 'unavailable';
-    await clock.advance(MINUTE);
+    const { setup, ciphertext } = await cachedInOutage();
+    const { keyring, other } = setup;
     const before = other.calls.decrypt;
     assert.ok(await isAtOnce(setup, ciphertext));
     assert.equal(other.calls.decrypt, before + 1);

@@ -35,8 +35,8 @@ export type Refusals = {
   /** Vault refused: answers the failure, with the time of the next try. */
   refused(refusal: Refusal): Failure;
   /**
-   * Vault took the credentials: ends the waits and the count of the identity. How often it granted a token
-   * in vain is remembered.
+   * Vault took the credentials: ends the waits and the count of the identity. The count of unusable
+   * tokens stays.
    */
   accepted(identity: string): void;
   /** Vault took a token of the identity for something: that is forgotten, too. */

@@ -32,7 +32,7 @@ async function denied({ session }: SessionUnderTest, path = ENCRYPT): Promise<st
   return (await session.denied(again.value, deniedAt(path))).error.message;
 }
 
-function inVain(clock = createDrivenClock(1_800_000_000_000), memory = createLoginMemory(clock)) {
+function unusable(clock = createDrivenClock(1_800_000_000_000), memory = createLoginMemory(clock)) {
   const under = createSessionUnderTest(0, clock, memory);
   under.grant.ttl = 32 * 24 * 3600;
   for (const path of [RENEW, REVOKE]) under.answers.set(path, () => refused(403));
@@ -41,7 +41,7 @@ function inVain(clock = createDrivenClock(1_800_000_000_000), memory = createLog
 
 describe('a role whose tokens Vault grants and does not take from here', () => {
   it('brings few of them, and always says why and when the next login is', async () => {
-    const under = inVain();
+    const under = unusable();
     const { count, clock } = under;
     const [atFirst, inAnHour, inADay] = [2, 5, 29];
     const said = new Set<string>();
@@ -64,7 +64,7 @@ describe('a role whose tokens Vault grants and does not take from here', () => {
   });
 
   it('is one refusal, however many paths are denied at once', async () => {
-    const under = inVain();
+    const under = unusable();
     const paths = [ENCRYPT, 'transit/decrypt/k', 'transit/keys/k'];
     await Promise.all(paths.map((path) => denied(under, path)));
     await under.clock.advance(MINUTE);
@@ -75,10 +75,10 @@ describe('a role whose tokens Vault grants and does not take from here', () => {
   it('brings one more at each SIGHUP, and none to the session in use by that', async () => {
     const clock = createDrivenClock(1_800_000_000_000);
     const memory = createLoginMemory(clock);
-    const inUse = inVain(clock, memory);
+    const inUse = unusable(clock, memory);
     await denied(inUse);
     for (let i = 0; i < 3; i += 1) {
-      const trial = inVain(clock, memory);
+      const trial = unusable(clock, memory);
       assert.match(await denied(trial), /token_bound_cidrs.*the next try is at/);
       await denied(trial);
       assert.equal(trial.count(LOGIN), 1);
@@ -89,7 +89,7 @@ describe('a role whose tokens Vault grants and does not take from here', () => {
   });
 
   it('brings one at once where the credentials have changed', async () => {
-    const under = inVain();
+    const under = unusable();
     await denied(under);
     under.secret.id = 'second';
     await denied(under);
@@ -97,7 +97,7 @@ describe('a role whose tokens Vault grants and does not take from here', () => {
   });
 
   it('is well again as soon as Vault takes a token: also one at hand, as of a standby that lags', async () => {
-    const under = inVain();
+    const under = unusable();
     const { session, count, clock } = under;
     await denied(under);
     const token = await session.token(patient());
@@ -110,7 +110,7 @@ describe('a role whose tokens Vault grants and does not take from here', () => {
   });
 
   it('is not one whose tokens are revoked after use, each of which is replaced', async () => {
-    const under = inVain();
+    const under = unusable();
     const { session, count } = under;
     for (let i = 1; i <= 10; i += 1) {
       const token = await session.token(patient());
